@@ -1,0 +1,1 @@
+//! ADC: output quantisation and clipping.

@@ -1,0 +1,1 @@
+//! DAC: input quantisation and clipping.

@@ -1,0 +1,1 @@
+//! TiledNet to ProgrammedNet: corrections before and after programming

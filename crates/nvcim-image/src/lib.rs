@@ -1,0 +1,1 @@
+//! The deployment image: ProgrammedNet to bytes and back

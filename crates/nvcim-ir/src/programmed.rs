@@ -1,0 +1,187 @@
+//! What a chip is told: cell targets, converter ranges and digital scales. Nothing else reaches the image.
+//!
+//! No float weight survives to this noun: what the simulator computes, it computes from these targets.
+
+use std::ops::Range;
+
+use ndarray::Array2;
+
+use crate::diag::{Diagnostic, Result, fail_if_any};
+use crate::ids::{ArrayId, Id, IdVec, LayerId, TileId};
+use crate::program::{self, LayerShape, Program};
+use crate::tiled::{self, ArraySize, CellUse, InputCoding, Readout, Wiring};
+
+/// One matrix product as the chip's controller sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProgrammedLayer {
+    /// The name of the ONNX node.
+    pub name: String,
+    /// The size of the matrix.
+    pub shape: LayerShape,
+    /// Added digitally to each output, `[n_cols]`.
+    pub bias: Vec<f32>,
+    /// How inputs are driven.
+    pub input: InputCoding,
+}
+
+/// Conductance targets of a tile, `[matrix rows, matrix columns]` for either cell of the pairs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// Cells with discrete levels, counted from `g_min`.
+    Levels {
+        /// Targets of the positive cells.
+        plus: Array2<u16>,
+        /// Targets of the negative cells.
+        minus: Array2<u16>,
+    },
+    /// Cells with a continuous range, in siemens.
+    Siemens {
+        /// Targets of the positive cells.
+        plus: Array2<f32>,
+        /// Targets of the negative cells.
+        minus: Array2<f32>,
+    },
+}
+
+impl Targets {
+    /// Rows and columns of both matrices; `None` where they differ.
+    pub fn dim(&self) -> Option<(usize, usize)> {
+        let (plus, minus) = match self {
+            Targets::Levels { plus, minus } => (plus.dim(), minus.dim()),
+            Targets::Siemens { plus, minus } => (plus.dim(), minus.dim()),
+        };
+        (plus == minus).then_some(plus)
+    }
+}
+
+/// A conversion and what its result is worth: the output gains `scale y + shift`.
+///
+/// `y` is the dequantised normalised current; a second pass for negative inputs is subtracted from it.
+/// A column whose sign was turned has a negative scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScaledReadout {
+    /// The conversion.
+    pub readout: Readout,
+    /// Output units per normalised current.
+    pub scale: f32,
+    /// Output units.
+    pub shift: f32,
+}
+
+/// A rectangle of a layer's matrix as it is to be programmed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProgrammedTile {
+    /// The layer.
+    pub layer: LayerId,
+    /// The array that holds it.
+    pub array: ArrayId,
+    /// The rows of the layer's matrix.
+    pub rows: Range<usize>,
+    /// The columns of the layer's matrix.
+    pub cols: Range<usize>,
+    /// The physical rows and columns.
+    pub wiring: Wiring,
+    /// The cells' targets.
+    pub targets: Targets,
+    /// The conversions, with their worth.
+    pub readouts: Vec<ScaledReadout>,
+}
+
+/// A network as the chip runs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProgrammedNet {
+    /// The digital program.
+    pub program: Program,
+    /// The matrix layers.
+    pub layers: IdVec<LayerId, ProgrammedLayer>,
+    /// The tiles, in the order in which their contributions are summed.
+    pub tiles: IdVec<TileId, ProgrammedTile>,
+}
+
+/// Checks a programmed net against its chip's arrays; encoding and simulation rely on every rule.
+///
+/// 1. The program verifies with the layers' sizes.
+/// 2. Biases are finite and as long as the matrix is wide; full scales are positive and finite.
+/// 3. Tiles lie inside their layer's matrix and inside their array, and no cell is used twice.
+/// 4. Targets have the tile's size; levels are below `n_levels`, siemens are finite and not negative;
+///    a chip has levels or it does not, and all tiles follow it.
+/// 5. Every tile column has a readout, with a finite non-empty range, scale and shift.
+/// 6. Every output column of every layer is reached by a tile.
+pub fn verify_programmed(
+    net: &ProgrammedNet,
+    size: ArraySize,
+    n_levels: Option<u32>,
+) -> Result<()> {
+    let shapes: IdVec<_, _> = net.layers.iter().map(|layer| layer.shape).collect();
+    program::verify_program(&net.program, &shapes)?;
+    let mut problems = Vec::new();
+    let mut reached: IdVec<LayerId, Vec<bool>> =
+        shapes.iter().map(|shape| vec![false; shape.n_cols]).collect();
+    let mut cells = CellUse::default();
+    for (id, tile) in net.tiles.iter_enumerated() {
+        let checked = check_tile(tile, shapes.get(tile.layer).copied(), size, n_levels)
+            .and_then(|()| cells.claim(tile.array, &tile.wiring, size));
+        match checked {
+            Ok(()) => reached[tile.layer][tile.cols.clone()].fill(true),
+            Err(message) => {
+                problems.push(Diagnostic::bad_input(format!("{id} on {}", tile.array), message));
+            }
+        }
+    }
+    for ((id, layer), reached) in net.layers.iter_enumerated().zip(&reached) {
+        if let Err(message) = check_layer(layer, reached) {
+            problems.push(Diagnostic::bad_input(format!("{id} `{}`", layer.name), message));
+        }
+    }
+    fail_if_any(problems)
+}
+
+fn check_layer(layer: &ProgrammedLayer, reached: &[bool]) -> std::result::Result<(), String> {
+    if layer.bias.len() != layer.shape.n_cols || !layer.bias.iter().all(|bias| bias.is_finite()) {
+        return Err(format!("needs {} finite biases", layer.shape.n_cols));
+    }
+    let full_scale = layer.input.full_scale;
+    if !(full_scale.is_finite() && full_scale > 0.0) {
+        return Err(format!("has full scale {full_scale}, must be positive and finite"));
+    }
+    match reached.iter().position(|reached| !reached) {
+        Some(col) => Err(format!("has no tile for output {col}")),
+        None => Ok(()),
+    }
+}
+
+fn check_tile(
+    tile: &ProgrammedTile,
+    layer: Option<LayerShape>,
+    size: ArraySize,
+    n_levels: Option<u32>,
+) -> std::result::Result<(), String> {
+    let readouts: Vec<_> = tile.readouts.iter().map(|scaled| scaled.readout).collect();
+    let ranges = (tile.rows.clone(), tile.cols.clone());
+    tiled::check_block(layer, &ranges, &tile.wiring, &readouts, size)?;
+    if tile.targets.dim() != Some((tile.rows.len(), tile.cols.len())) {
+        return Err("has targets of another size than its rows and columns".into());
+    }
+    match (&tile.targets, n_levels) {
+        (Targets::Levels { plus, minus }, Some(n_levels)) => {
+            if plus.iter().chain(minus).any(|&level| u32::from(level) >= n_levels) {
+                return Err(format!("targets a level beyond the cell's {n_levels}"));
+            }
+        }
+        (Targets::Siemens { plus, minus }, None) => {
+            if !plus.iter().chain(minus).all(|g| g.is_finite() && *g >= 0.0) {
+                return Err("targets a conductance that is negative or not finite".into());
+            }
+        }
+        _ => return Err("has levels where the chip has none, or the other way round".into()),
+    }
+    if tile.readouts.iter().any(|it| !(it.scale.is_finite() && it.shift.is_finite())) {
+        return Err("scales a readout by a number that is not finite".into());
+    }
+    Ok(())
+}
+
+/// The highest array in use, plus one.
+pub fn count_arrays(net: &ProgrammedNet) -> usize {
+    net.tiles.iter().map(|tile| tile.array.index() + 1).max().unwrap_or(0)
+}

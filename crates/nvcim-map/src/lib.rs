@@ -1,0 +1,1 @@
+//! Graph to TiledNet: fold, calibrate, cut, place

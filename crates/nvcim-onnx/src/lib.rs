@@ -1,0 +1,1 @@
+//! ONNX bytes to Graph and back, and the float reference

@@ -1,0 +1,1 @@
+//! Digital operators as pure functions, and the executors built on them

@@ -1,0 +1,1 @@
+//! Runs a deployment image on a simulated die

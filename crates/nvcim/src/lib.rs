@@ -1,0 +1,1 @@
+//! Puts trained networks onto compute-in-memory chips: the public API
