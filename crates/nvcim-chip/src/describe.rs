@@ -4,13 +4,7 @@
 
 use nvcim_ir::tiled::{AdcRange, ArraySize};
 
-use crate::effects::column_gain::ColumnGain;
-use crate::effects::column_offset::ColumnOffset;
-use crate::effects::drift::Drift;
-use crate::effects::output_noise::OutputNoise;
-use crate::effects::programming::Programming;
-use crate::effects::read::ReadNoise;
-use crate::effects::stuck::Stuck;
+use crate::effects::{Effect, Model, effect_list};
 
 /// A chip design: everything that all its dies share.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,24 +169,30 @@ pub struct Holds {
     pub column_signs: bool,
 }
 
-/// What makes real dies differ from the ideal one; `None` where an effect is absent.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Effects {
-    /// Cells that cannot be programmed.
-    pub stuck: Option<Stuck>,
-    /// Error of each programmed cell.
-    pub programming: Option<Programming>,
-    /// Conductance lost over time.
-    pub drift: Option<Drift>,
-    /// Noise of each read.
-    pub read: Option<ReadNoise>,
-    /// Gain error of each column's sense stage and converter.
-    pub column_gain: Option<ColumnGain>,
-    /// Offset of each column's sense stage and converter.
-    pub column_offset: Option<ColumnOffset>,
-    /// Noise added to each column's output.
-    pub output_noise: Option<OutputNoise>,
+macro_rules! define_effects {
+    ($($(#[$doc:meta])* $effect:ident $name:literal $({ $file:ident: $model:ident })?)*) => {
+        /// What makes real dies differ from the ideal one; `None` where an effect is absent.
+        #[derive(Debug, Clone, Copy, PartialEq, Default)]
+        pub struct Effects {
+            $($(
+                #[doc = concat!("The effect `", $name, "`.")]
+                pub $file: Option<crate::effects::$file::$model>,
+            )?)*
+        }
+
+        impl Effects {
+            /// The effects present, in the order in which the signal meets them.
+            pub(crate) fn models(&self) -> Vec<(Effect, &dyn Model)> {
+                let mut models: Vec<(Effect, &dyn Model)> = Vec::new();
+                $($(if let Some(model) = &self.$file {
+                    models.push((Effect::$effect, model));
+                })?)*
+                models
+            }
+        }
+    };
 }
+effect_list!(define_effects);
 
 impl Chip {
     /// The physical size of the arrays, for verifiers.

@@ -3,10 +3,13 @@
 //! Corrections see a die only through this trait, so that nothing hidden can leak into a result and the
 //! same code runs on silicon. Currents never appear: a die answers with clipped ADC codes.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, CowArray};
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::ArrayId;
+use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, Targets};
 use nvcim_ir::tiled::AdcRange;
+
+use crate::describe::Cell;
 
 /// One conversion of a matrix-vector product.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,4 +51,28 @@ pub trait Die {
         drives: ArrayView2<'_, f32>,
         conversions: &[Conversion],
     ) -> Result<Array2<f32>>;
+}
+
+/// Programs every cell of a net, tile by tile, the positive cells of a tile before the negative ones.
+///
+/// The net must verify against the chip that `cell` is of. An error names the tile and its array.
+pub fn program_net(die: &mut dyn Die, net: &ProgrammedNet, cell: &Cell) -> Result<()> {
+    for (id, tile) in net.tiles.iter_enumerated() {
+        program_tile(die, tile, cell).map_err(|problems| {
+            let place = format!("{id} on {}", tile.array);
+            problems.into_iter().map(|problem| problem.within(&place)).collect::<Vec<_>>()
+        })?;
+    }
+    Ok(())
+}
+
+fn program_tile(die: &mut dyn Die, tile: &ProgrammedTile, cell: &Cell) -> Result<()> {
+    let wiring = &tile.wiring;
+    let siemens = |levels: &Array2<u16>| levels.mapv(|level| cell.siemens_of(level) as f32);
+    let (plus, minus) = match &tile.targets {
+        Targets::Levels { plus, minus } => (siemens(plus).into(), siemens(minus).into()),
+        Targets::Siemens { plus, minus } => (CowArray::from(plus), CowArray::from(minus)),
+    };
+    die.program(tile.array, &wiring.plus_rows, &wiring.plus_cols, plus.view())?;
+    die.program(tile.array, &wiring.minus_rows, &wiring.minus_cols, minus.view())
 }

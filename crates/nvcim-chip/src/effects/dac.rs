@@ -1,1 +1,60 @@
 //! DAC: input quantisation and clipping.
+//!
+//! Sign and magnitude: `bits` bits of magnitude, the sign by a second pass or a driver of either
+//! polarity, so that 0 and both ends of the scale are exact.
+
+use crate::effects::round_half_even;
+
+/// The number of steps from rest to full scale.
+pub fn drive_steps(bits: u32) -> f32 {
+    ((1u32 << bits) - 1) as f32
+}
+
+/// The whole number of steps nearest to `x` full scales, negative for negative `x`; halfway, the even
+/// one. Beyond full scale the driver clips.
+pub fn drive_code(x: f32, steps: f32) -> f32 {
+    round_half_even(x.clamp(-1.0, 1.0) * steps)
+}
+
+/// The drive that a converter of `bits` bits, 1 to 16, makes of `x`, both in full scales.
+pub fn quantize_drive(x: f32, bits: u32) -> f32 {
+    let steps = drive_steps(bits);
+    drive_code(x, steps) / steps
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{drive_code, quantize_drive};
+
+    #[test]
+    fn two_bits_make_seven_drives() {
+        let drives: Vec<f32> = (-8..=8).map(|x| quantize_drive(x as f32 / 6.0, 2) * 3.0).collect();
+        let codes =
+            [-3, -3, -3, -2, -2, -2, -1, 0, 0, 0, 1, 2, 2, 2, 3, 3, 3].map(|code| code as f32);
+        assert_eq!(drives, codes);
+    }
+
+    #[test]
+    fn both_ends_and_rest_are_exact() {
+        for bits in 1..=16 {
+            assert_eq!(
+                [-2.0, -1.0, 0.0, 1.0].map(|x| quantize_drive(x, bits)),
+                [-1.0, -1.0, 0.0, 1.0]
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn quantising_is_odd_settles_and_errs_by_half_a_step(x in -1.0f32..=1.0, bits in 1u32..=16) {
+            let steps = super::drive_steps(bits);
+            let drive = quantize_drive(x, bits);
+            prop_assert_eq!(quantize_drive(drive, bits), drive);
+            prop_assert_eq!(quantize_drive(-x, bits), -drive);
+            prop_assert_eq!(drive_code(x, steps).fract(), 0.0);
+            prop_assert!((drive - x).abs() * steps <= 0.5 + 0.01, "{} {}", x, drive);
+        }
+    }
+}

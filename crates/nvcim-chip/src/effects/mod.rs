@@ -5,6 +5,7 @@ use std::fmt;
 pub mod adc;
 pub mod column_gain;
 pub mod column_offset;
+pub mod conductance;
 pub mod dac;
 pub mod drift;
 pub mod output_noise;
@@ -12,85 +13,79 @@ pub mod programming;
 pub mod read;
 pub mod stuck;
 
-/// The effects by name, in the order in which the signal meets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Effect {
-    /// Error of each programmed cell.
-    Programming,
-    /// Conductance lost over time.
-    Drift,
-    /// Temperature dependence of cells.
-    Temperature,
-    /// Conductance disturbed by reads.
-    Disturb,
-    /// Cells that cannot be programmed.
-    Stuck,
-    /// Random telegraph noise.
-    Rtn,
-    /// Input quantisation.
-    Dac,
-    /// Nonlinear cells.
-    Iv,
-    /// Voltage lost along wires.
-    IrDrop,
-    /// Leakage of unselected cells.
-    Leakage,
-    /// Noise of each read.
-    Read,
-    /// Saturation of the sense stage.
-    Nonlinearity,
-    /// Gain error per column.
-    ColumnGain,
-    /// Offset per column.
-    ColumnOffset,
-    /// Noise of each column's output.
-    OutputNoise,
-    /// Output quantisation.
-    Adc,
+/// The one list of effects, in the order in which the signal meets them: variant, name on the command
+/// line and in chip files, and `{ file: Model }` where a chip file can describe it.
+///
+/// A new non-ideality is a file beside this one that implements [`Model`], its `mod` line above and its
+/// line here. The enum, the chip description and the chip file follow from the list.
+macro_rules! effect_list {
+    ($with:ident) => {
+        $with! {
+            /// Error of each programmed cell.
+            Programming "programming" { programming: Programming }
+            /// Conductance lost over time.
+            Drift "drift" { drift: Drift }
+            /// Temperature dependence of cells.
+            Temperature "temperature"
+            /// Conductance disturbed by reads.
+            Disturb "disturb"
+            /// Cells that cannot be programmed.
+            Stuck "stuck" { stuck: Stuck }
+            /// Random telegraph noise.
+            Rtn "rtn"
+            /// Input quantisation; described with the input converters.
+            Dac "dac"
+            /// Nonlinear cells.
+            Iv "iv"
+            /// Voltage lost along wires.
+            IrDrop "ir_drop"
+            /// Leakage of unselected cells.
+            Leakage "leakage"
+            /// Noise of each read.
+            Read "read" { read: ReadNoise }
+            /// Saturation of the sense stage.
+            Nonlinearity "nonlinearity"
+            /// Gain error of each column's sense stage and converter.
+            ColumnGain "column_gain" { column_gain: ColumnGain }
+            /// Offset of each column's sense stage and converter.
+            ColumnOffset "column_offset" { column_offset: ColumnOffset }
+            /// Noise added to each column's output.
+            OutputNoise "output_noise" { output_noise: OutputNoise }
+            /// Output quantisation; described with the output converters.
+            Adc "adc"
+        }
+    };
 }
+pub(crate) use effect_list;
+
+macro_rules! define_effect {
+    ($($(#[$doc:meta])* $effect:ident $name:literal $({ $file:ident: $model:ident })?)*) => {
+        /// The effects by name, in the order in which the signal meets them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Effect {
+            $($(#[$doc])* $effect,)*
+        }
+
+        impl Effect {
+            /// Every effect, in the order in which the signal meets them.
+            pub const ALL: [Effect; [$($name),*].len()] = [$(Effect::$effect),*];
+
+            /// The name on the command line and in chip files.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Effect::$effect => $name,)*
+                }
+            }
+        }
+    };
+}
+effect_list!(define_effect);
 
 impl Effect {
-    /// Every effect, in the order in which the signal meets them.
-    pub const ALL: [Effect; 16] = [
-        Effect::Programming,
-        Effect::Drift,
-        Effect::Temperature,
-        Effect::Disturb,
-        Effect::Stuck,
-        Effect::Rtn,
-        Effect::Dac,
-        Effect::Iv,
-        Effect::IrDrop,
-        Effect::Leakage,
-        Effect::Read,
-        Effect::Nonlinearity,
-        Effect::ColumnGain,
-        Effect::ColumnOffset,
-        Effect::OutputNoise,
-        Effect::Adc,
-    ];
-
-    /// The name on the command line and in chip files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Effect::Programming => "programming",
-            Effect::Drift => "drift",
-            Effect::Temperature => "temperature",
-            Effect::Disturb => "disturb",
-            Effect::Stuck => "stuck",
-            Effect::Rtn => "rtn",
-            Effect::Dac => "dac",
-            Effect::Iv => "iv",
-            Effect::IrDrop => "ir_drop",
-            Effect::Leakage => "leakage",
-            Effect::Read => "read",
-            Effect::Nonlinearity => "nonlinearity",
-            Effect::ColumnGain => "column_gain",
-            Effect::ColumnOffset => "column_offset",
-            Effect::OutputNoise => "output_noise",
-            Effect::Adc => "adc",
-        }
+    /// The effect of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|effect| effect.name() == name)
     }
 }
 
@@ -100,15 +95,23 @@ impl fmt::Display for Effect {
     }
 }
 
+/// What a chip file describes of one effect.
+pub(crate) trait Model {
+    /// The model as it acts on single cells, if it does.
+    fn on_cells(&self) -> Option<&dyn conductance::CellEffect> {
+        None
+    }
+}
+
 /// A set of effects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EffectSet(u16);
+pub struct EffectSet(u32);
 
 impl EffectSet {
     /// No effect, converters included.
     pub const NONE: Self = Self(0);
     /// Every effect that the chip describes.
-    pub const ALL: Self = Self(u16::MAX);
+    pub const ALL: Self = Self(u32::MAX);
 
     /// Whether the set holds `effect`.
     pub fn has(self, effect: Effect) -> bool {
@@ -125,5 +128,47 @@ impl EffectSet {
     #[must_use]
     pub fn without(self, effect: Effect) -> Self {
         Self(self.0 & !(1 << effect as u8))
+    }
+}
+
+/// The whole number nearest to `x`, the even one halfway, for `|x| <= 2^22`.
+///
+/// Adding 1.5 * 2^23 leaves no bits for fractions, so the sum rounds as every IEEE sum does; unlike the
+/// library call this needs two additions on any machine and vectorises.
+#[inline]
+pub(crate) fn round_half_even(x: f32) -> f32 {
+    const NO_FRACTION: f32 = 12_582_912.0;
+    (x + NO_FRACTION) - NO_FRACTION
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Effect, EffectSet, round_half_even};
+
+    #[test]
+    fn names_find_their_effects() {
+        for effect in Effect::ALL {
+            assert_eq!(Effect::find(effect.name()), Some(effect));
+        }
+        assert_eq!(Effect::find("gravity"), None);
+    }
+
+    #[test]
+    fn sets_hold_what_they_are_given() {
+        let set = EffectSet::NONE.with(Effect::Read).with(Effect::Adc).without(Effect::Read);
+        let held: Vec<_> = Effect::ALL.into_iter().filter(|&effect| set.has(effect)).collect();
+        assert_eq!(held, [Effect::Adc]);
+        assert!(Effect::ALL.iter().all(|&effect| EffectSet::ALL.has(effect)));
+    }
+
+    #[test]
+    fn rounding_agrees_with_the_library_up_to_its_bound() {
+        for quarter in -400_000..=400_000 {
+            let x = quarter as f32 / 4.0;
+            assert_eq!(round_half_even(x), x.round_ties_even(), "{x}");
+        }
+        for x in [4_194_303.5f32, 4_194_304.0, -4_194_303.5, -4_194_304.0] {
+            assert_eq!(round_half_even(x), x.round_ties_even(), "{x}");
+        }
     }
 }

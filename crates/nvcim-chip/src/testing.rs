@@ -1,0 +1,34 @@
+//! Small chips for this crate's tests.
+
+use nvcim_ir::tiled::AdcRange;
+
+use crate::describe::{
+    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
+    Subtract, Topology,
+};
+
+/// Two small arrays of continuous cells without effects.
+pub(crate) fn plain_chip() -> Chip {
+    Chip {
+        name: "plain".into(),
+        description: String::new(),
+        arrays: Arrays {
+            count: Some(2),
+            n_rows: 6,
+            n_cols: 8,
+            spare_rows: 0,
+            spare_cols: 0,
+            reserved_rows: 0,
+            reserved_cols: 0,
+            topology: Topology::Passive,
+            pairs: PairAxis::Columns,
+            subtract: Subtract::Analog,
+        },
+        cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
+        dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
+        adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
+        holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
+        effects: Effects::default(),
+        sources: Vec::new(),
+    }
+}
