@@ -1,0 +1,108 @@
+//! Column affine: gain and offset of every conversion by least squares against the intended product.
+//!
+//! For one output column with readouts `y_1 .. y_k` (one per conversion) and the clean partial product
+//! `t`, minimise `sum (t - sum_r s_r y_r - b)^2 + lambda |s - s0|^2` over scales `s` and shift `b`, with
+//! `s0` the nominal scales. `lambda` is small against the variance of `y`: it only decides columns that
+//! answer nothing, which keep their nominal scale. Gain and offset are always fitted together.
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+
+/// `lambda` as a share of the mean variance of the readouts.
+const RIDGE: f64 = 1e-6;
+
+/// The fit of one output column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fit {
+    /// One scale per readout.
+    pub(crate) scales: Vec<f64>,
+    /// The shift of the whole column.
+    pub(crate) shift: f64,
+}
+
+/// Fits scales and shift; `y` is `[vectors, readouts]`, `t` is `[vectors]`.
+pub(crate) fn fit_column(y: ArrayView2<'_, f32>, t: ArrayView1<'_, f32>, nominal: &[f64]) -> Fit {
+    let n = y.nrows() as f64;
+    let mean_y: Vec<f64> = y.columns().into_iter().map(|column| sum(column.iter()) / n).collect();
+    let mean_t = sum(t.iter()) / n;
+    let k = nominal.len();
+    let mut covariance = Array2::<f64>::zeros((k, k));
+    let mut residual = Array1::<f64>::zeros(k);
+    for (row, &t) in y.rows().into_iter().zip(&t) {
+        let y: Vec<f64> = row.iter().zip(&mean_y).map(|(&y, mean)| f64::from(y) - mean).collect();
+        let predicted: f64 = y.iter().zip(nominal).map(|(y, s)| y * s).sum();
+        let missing = f64::from(t) - mean_t - predicted;
+        for a in 0..k {
+            residual[a] += y[a] * missing;
+            for b in 0..k {
+                covariance[(a, b)] += y[a] * y[b];
+            }
+        }
+    }
+    let trace: f64 = covariance.diag().sum();
+    // A column that never moved has no covariance; any positive ridge then leaves the nominal scale.
+    let ridge = (RIDGE * trace / k as f64).max(f64::MIN_POSITIVE.sqrt());
+    covariance.diag_mut().mapv_inplace(|variance| variance + ridge);
+    let change = solve_positive(covariance, residual);
+    let scales: Vec<f64> = nominal.iter().zip(&change).map(|(s, d)| s + d).collect();
+    let shift = mean_t - scales.iter().zip(&mean_y).map(|(s, y)| s * y).sum::<f64>();
+    Fit { scales, shift }
+}
+
+fn sum<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
+    values.fold(0.0, |sum, &value| sum + f64::from(value))
+}
+
+/// Solves `a x = b` for a symmetric positive definite `a` by Cholesky factorisation.
+fn solve_positive(mut a: Array2<f64>, mut b: Array1<f64>) -> Array1<f64> {
+    let n = b.len();
+    for j in 0..n {
+        for k in 0..j {
+            let factor = a[(j, k)];
+            for i in j..n {
+                a[(i, j)] -= a[(i, k)] * factor;
+            }
+        }
+        let pivot = a[(j, j)].sqrt();
+        for i in j..n {
+            a[(i, j)] /= pivot;
+        }
+    }
+    for i in 0..n {
+        for k in 0..i {
+            b[i] -= a[(i, k)] * b[k];
+        }
+        b[i] /= a[(i, i)];
+    }
+    for i in (0..n).rev() {
+        for k in i + 1..n {
+            b[i] -= a[(k, i)] * b[k];
+        }
+        b[i] /= a[(i, i)];
+    }
+    b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit_column;
+    use ndarray::{Array1, Array2, Axis};
+
+    #[test]
+    fn recovers_gain_and_offset_of_each_readout() {
+        let y = Array2::from_shape_fn((40, 2), |(v, r)| ((v * (3 + r)) % 7) as f32 - 2.0);
+        let t: Array1<f32> = y.map_axis(Axis(1), |y| 0.5 * y[0] - 1.25 * y[1] + 3.0);
+        let fit = fit_column(y.view(), t.view(), &[1.0, -1.0]);
+        assert!((fit.scales[0] - 0.5).abs() < 1e-4, "{fit:?}");
+        assert!((fit.scales[1] + 1.25).abs() < 1e-4, "{fit:?}");
+        assert!((fit.shift - 3.0).abs() < 1e-3, "{fit:?}");
+    }
+
+    #[test]
+    fn a_dead_column_keeps_its_nominal_scale_and_answers_the_mean() {
+        let y = Array2::from_elem((10, 1), 0.25);
+        let t = Array1::from_iter((0..10).map(|v| v as f32));
+        let fit = fit_column(y.view(), t.view(), &[2.0]);
+        assert_eq!(fit.scales, [2.0]);
+        assert!((fit.shift - 4.0).abs() < 1e-9);
+    }
+}
