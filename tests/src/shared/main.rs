@@ -1,0 +1,40 @@
+//! Tests on third-party networks and data sets that are not part of the repository.
+//!
+//! They are looked for in `$NVCIM_SHARED`, or else in a folder `shared` beside the repository. Where
+//! there is none, every test counts as ignored, and a line on stderr says so.
+
+mod networks;
+
+use std::env;
+use std::path::PathBuf;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// The folder with third-party networks and data, where it is there.
+fn find_shared() -> Result<PathBuf, PathBuf> {
+    let beside = || nvcim_tests::repository().join("../shared");
+    let folder = env::var_os("NVCIM_SHARED").map_or_else(beside, PathBuf::from);
+    if folder.join("MANIFEST.toml").is_file() { Ok(folder) } else { Err(folder) }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen, and this is the test's main")]
+fn main() {
+    let arguments = Arguments::from_args();
+    let (folder, there) = match find_shared() {
+        Ok(folder) => (folder, true),
+        Err(folder) => (folder, false),
+    };
+    let trials: Vec<Trial> =
+        networks::trials(&folder).into_iter().map(|it| it.with_ignored_flag(!there)).collect();
+    if !there {
+        eprintln!(
+            "\nSKIPPED: all {} tests on shared data are skipped: no `MANIFEST.toml` in",
+            trials.len()
+        );
+        eprintln!(
+            "  `{}`\n  hint: set `NVCIM_SHARED` to the folder that holds it\n",
+            folder.display()
+        );
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,150 @@
+//! What each stage of the suite does with a case's input, and how its result reads as text.
+
+use std::fmt::Write as _;
+
+use libtest_mimic::Failed;
+use nvcim_chip::describe::Chip;
+use nvcim_chip::{die_file, file, presets};
+use nvcim_correct::before::correct_before;
+use nvcim_correct::plan::Plan;
+use nvcim_image::codec;
+use nvcim_image::layout::{Image, Provenance};
+use nvcim_ir::diag::{Result as Checked, Warned};
+use nvcim_ir::graph::{Graph, verify_graph};
+use nvcim_map::map_graph::{Mapped, Place, map_graph};
+
+use crate::case::Case;
+use crate::network::{parse_network, pseudo_random};
+
+/// Runs the stage that a case's folder names.
+///
+/// The outer error is a mistake in the case; the inner result is what the code under test says.
+pub(crate) fn run_stage(name: &str, case: &mut Case) -> Result<Checked<Warned<String>>, Failed> {
+    match name {
+        "chip" => Ok(show_chip(&case.input)),
+        "die" => Ok(show_die(&case.input)),
+        "graph" => {
+            let graph = parse_network(&case.input)?;
+            Ok(verify_graph(&graph).map(|()| Warned::clean(graph.to_string())))
+        }
+        "tile" => {
+            let set = SetUp::take(case)?;
+            Ok(set.map().map(|mapped| show_mapped(&set, mapped)))
+        }
+        "image" => {
+            let set = SetUp::take(case)?;
+            let damage = Damage::take(case)?;
+            Ok(show_image(&set, &damage))
+        }
+        _ => Err(format!("there is no stage `{name}`").into()),
+    }
+}
+
+/// A chip file's text becomes its canonical text.
+fn show_chip(text: &str) -> Checked<Warned<String>> {
+    let Warned { output, warnings } = file::parse_chip(text, "chip.toml")?;
+    Ok(Warned { output: file::write_chip(&output), warnings })
+}
+
+/// A die file's text becomes its canonical text.
+fn show_die(text: &str) -> Checked<Warned<String>> {
+    Ok(Warned::clean(die_file::write_die(&die_file::parse_die(text, "die.toml")?)))
+}
+
+/// A network on a chip: settings `chip` (a preset), `rows` and `columns` (of its arrays, where not the
+/// preset's) and `calibrate` (images, made up).
+struct SetUp {
+    graph: Graph,
+    chip: Chip,
+    n_calibration: Option<usize>,
+}
+
+impl SetUp {
+    fn take(case: &mut Case) -> Result<Self, Failed> {
+        let graph = parse_network(&case.input)?;
+        verify_graph(&graph).map_err(|problems| format!("the case's network: {problems:?}"))?;
+        let preset = case.take("chip").ok_or("needs the setting `chip`")?;
+        let mut chip = presets::find_preset(&preset).map_err(|problems| format!("{problems:?}"))?;
+        chip.arrays.n_rows = case.take_number("rows")?.unwrap_or(chip.arrays.n_rows);
+        chip.arrays.n_cols = case.take_number("columns")?.unwrap_or(chip.arrays.n_cols);
+        Ok(Self { graph, chip, n_calibration: case.take_number("calibrate")? })
+    }
+
+    fn map(&self) -> Checked<Warned<Mapped>> {
+        let input = &self.graph.node(self.graph.input()).shape;
+        let images =
+            self.n_calibration.map(|n| pseudo_random("images", &[&[n], &input[..]].concat()));
+        map_graph(&self.graph, &self.chip, images.as_ref())
+    }
+}
+
+/// Where every node went, the program, the layers and the tiles.
+fn show_mapped(set: &SetUp, mapped: Warned<Mapped>) -> Warned<String> {
+    let Warned {
+        output: Mapped { net, places, arrays_needed, arrays_bound, cells_used },
+        warnings,
+    } = mapped;
+    let mut text = String::new();
+    let mut line =
+        |line: String| writeln!(text, "{line}").expect("strings take all that fits memory");
+    for place in &places {
+        let said = match &place.place {
+            Place::Analog { layer, reason } => format!("analog {layer}: {reason}"),
+            Place::Digital { reason } => format!("digital: {reason}"),
+            Place::Folded { into } => format!("folded into `{into}`"),
+        };
+        line(format!("`{}` {said}", place.name));
+    }
+    line(format!("arrays: {arrays_needed} needed, {arrays_bound} bound"));
+    line(format!("cells: {cells_used} of `{}`\n\n{net}", set.chip.name));
+    Warned { output: text, warnings }
+}
+
+/// What happens to an image's bytes on the way: settings `cut` (bytes kept) and `flip` (bit number).
+struct Damage {
+    cut: Option<usize>,
+    flip: Option<usize>,
+}
+
+impl Damage {
+    fn take(case: &mut Case) -> Result<Self, Failed> {
+        Ok(Self { cut: case.take_number("cut")?, flip: case.take_number("flip")? })
+    }
+
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        if let Some(len) = self.cut {
+            bytes.truncate(len);
+        }
+        if let Some(bit) = self.flip {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+/// The sections of the naive image, and the hash that moves when any byte does.
+fn show_image(set: &SetUp, damage: &Damage) -> Checked<Warned<String>> {
+    let Warned { output: Mapped { net, .. }, warnings } = set.map()?;
+    let net = correct_before(&net, &set.chip, None, Plan::NONE)?.net;
+    let provenance = Provenance {
+        tool_version: "0.0.0".into(),
+        model_hash: [7; 32],
+        calibration_hash: None,
+        die: None,
+        corrections: Vec::new(),
+        effects: Vec::new(),
+        at_s: 0.0,
+    };
+    let image = Image { chip: set.chip.clone(), net, provenance };
+    let mut bytes = codec::encode_image(&image)?;
+    damage.apply(&mut bytes);
+    let again = codec::decode_image(&bytes)?;
+    assert_eq!(again, image, "an image reads back as it was written");
+    let mut text = String::new();
+    for section in codec::list_sections(&bytes)? {
+        writeln!(text, "{section:?}").expect("strings take all that fits memory");
+    }
+    let hash: String = codec::hash_image(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    writeln!(text, "{} bytes, hash {hash}", bytes.len())
+        .expect("strings take all that fits memory");
+    Ok(Warned { output: text, warnings })
+}
