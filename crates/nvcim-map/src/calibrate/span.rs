@@ -1,0 +1,91 @@
+//! The least and the largest of many values.
+
+use ndarray::ArrayView2;
+use nvcim_ir::tiled::InputCoding;
+
+/// Values side by side in one comparison; a multiple of every vector unit's width.
+const LANES: usize = 16;
+
+/// The least and the largest value seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Span {
+    /// The least value.
+    pub(super) lo: f32,
+    /// The largest value.
+    pub(super) hi: f32,
+}
+
+impl Span {
+    /// No value seen.
+    pub(super) const EMPTY: Self = Self { lo: f32::INFINITY, hi: f32::NEG_INFINITY };
+    /// Zero seen.
+    pub(super) const ZERO: Self = Self { lo: 0.0, hi: 0.0 };
+
+    /// The span of both.
+    pub(super) fn join(self, other: Self) -> Self {
+        Self { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
+    }
+
+    /// The largest magnitude.
+    pub(super) fn magnitude(self) -> f32 {
+        self.lo.abs().max(self.hi.abs())
+    }
+
+    /// The span of some numbers.
+    pub(super) fn of(values: &[f32]) -> Self {
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        let (mut lo, mut hi) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        for chunk in chunks {
+            for ((lo, hi), &value) in lo.iter_mut().zip(&mut hi).zip(chunk) {
+                *lo = if value < *lo { value } else { *lo };
+                *hi = if value > *hi { value } else { *hi };
+            }
+        }
+        let lanes = lo.into_iter().zip(hi).map(|(lo, hi)| Self { lo, hi });
+        let rest = rest.iter().map(|&value| Self { lo: value, hi: value });
+        lanes.chain(rest).fold(Self::EMPTY, Self::join)
+    }
+
+    /// The span of a matrix.
+    pub(super) fn of_view(values: &ArrayView2<'_, f32>) -> Self {
+        match values.as_slice_memory_order() {
+            Some(values) => Self::of(values),
+            None => values
+                .iter()
+                .fold(Self::EMPTY, |span, &value| span.join(Self { lo: value, hi: value })),
+        }
+    }
+}
+
+/// The coding of drives within `span` whose full scale is `largest`; 1 where nothing is ever driven.
+pub(super) fn code_input(span: Span, largest: f32) -> InputCoding {
+    let full_scale = if largest > 0.0 { largest } else { 1.0 };
+    InputCoding { full_scale, signed: span.lo < 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, s};
+
+    use super::Span;
+
+    #[test]
+    fn lanes_and_rest_are_both_seen() {
+        let mut values = vec![1.0f32; 37];
+        assert_eq!(Span::of(&values), Span { lo: 1.0, hi: 1.0 });
+        values[20] = -3.0;
+        values[36] = 7.0;
+        assert_eq!(Span::of(&values), Span { lo: -3.0, hi: 7.0 });
+        assert_eq!(Span::of(&values).magnitude(), 7.0);
+        assert_eq!(Span::of(&[]), Span::EMPTY);
+    }
+
+    #[test]
+    fn views_of_any_layout_give_the_same() {
+        let values = Array2::from_shape_fn((3, 4), |(row, col)| row as f32 - 2.0 * col as f32);
+        let all = Span { lo: -6.0, hi: 2.0 };
+        assert_eq!(Span::of_view(&values.view()), all);
+        assert_eq!(Span::of_view(&values.t()), all);
+        assert_eq!(Span::of_view(&values.slice(s![.., ..;3])), all);
+    }
+}

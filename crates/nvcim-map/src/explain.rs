@@ -1,0 +1,102 @@
+//! Where each node of the imported graph ends up, and why, in words for `check`.
+
+use nvcim_ir::graph::Graph;
+use nvcim_ir::ids::{LayerId, NodeId};
+use nvcim_ir::op::{Op, Unary};
+use nvcim_ir::tiled::MatrixLayer;
+
+use crate::cut::Cut;
+use crate::fold::Folded;
+use crate::lower::Lowered;
+
+/// Where a node of the imported graph ends up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlace {
+    /// The node, as the imported graph numbers it.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On arrays.
+    Analog {
+        /// The layer.
+        layer: LayerId,
+        /// What it takes.
+        reason: String,
+    },
+    /// In the digital program.
+    Digital {
+        /// Why.
+        reason: String,
+    },
+    /// Nowhere: its work is done by another node's weights.
+    Folded {
+        /// The name of the other node.
+        into: String,
+    },
+}
+
+/// The place of every node of `graph`, in the order of their ids.
+pub fn explain_places(
+    graph: &Graph,
+    folded: &Folded,
+    lowered: &Lowered,
+    cuts: &[Cut],
+) -> Vec<NodePlace> {
+    let explain = |node| {
+        let place = if let Some(into) = folded.into.get(&node) {
+            Place::Folded { into: graph.node(*into).name.clone() }
+        } else if let Some(&layer) = lowered.layer_of.get(&node) {
+            let tiles = cuts.iter().filter(|cut| cut.layer == layer).count();
+            Place::Analog { layer, reason: explain_matrix(&lowered.layers[layer], tiles) }
+        } else if lowered.live.contains(&node) {
+            Place::Digital { reason: explain_digital(&graph.node(node).op).into() }
+        } else {
+            Place::Digital { reason: "no output depends on it, so it is left out".into() }
+        };
+        NodePlace { node, name: graph.node(node).name.clone(), place }
+    };
+    graph.ids().map(explain).collect()
+}
+
+fn explain_matrix(layer: &MatrixLayer, tiles: usize) -> String {
+    let (groups, rows, cols) = layer.blocks.dim();
+    let what = if groups == 1 {
+        format!("{rows}x{cols} matrix")
+    } else {
+        format!("{groups} blocks of {rows}x{cols}")
+    };
+    format!("{what} on {tiles} tile{}", if tiles == 1 { "" } else { "s" })
+}
+
+fn explain_digital(op: &Op) -> &'static str {
+    match op {
+        Op::Input => "the network's input",
+        Op::Const(_) => "a constant operand",
+        Op::Conv { .. } | Op::Dense { .. } => "a matrix",
+        Op::BatchNorm { .. } => "no matrix beside it can take its scale and shift in",
+        Op::Unary(Unary::Relu | Unary::Clip { .. } | Unary::LeakyRelu { .. }) => {
+            "element-wise, on converted outputs"
+        }
+        Op::Unary(Unary::Sigmoid | Unary::Tanh | Unary::HardSwish) => {
+            "element-wise and not linear, on converted outputs"
+        }
+        Op::Binary(_) => "element-wise on two tensors, or on a constant that no matrix can take in",
+        Op::Softmax { .. } | Op::LogSoftmax { .. } => "exponentials and a sum over an axis",
+        Op::MaxPool { .. } => "the largest of a window is not linear",
+        Op::AveragePool { .. } | Op::GlobalAveragePool | Op::ReduceMean { .. } => {
+            "a mean without weights, cheaper to add up digitally"
+        }
+        Op::Reshape
+        | Op::Transpose { .. }
+        | Op::Concat { .. }
+        | Op::Slice { .. }
+        | Op::Pad { .. } => "moves values, computes nothing",
+    }
+}

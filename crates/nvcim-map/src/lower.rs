@@ -1,0 +1,163 @@
+//! Graph to digital program: every Conv and Dense becomes a matrix layer, the rest stays an operator.
+//!
+//! A layer's rows are the im2col rows of its window (channel, then kernel row, then kernel column), its
+//! columns the output channels. A grouped convolution keeps its groups as blocks on the diagonal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ndarray::{Array3, ArrayView2};
+use nvcim_ir::graph::{Constant, Graph};
+use nvcim_ir::ids::{ConstId, IdVec, LayerId, NodeId, StepId};
+use nvcim_ir::op::Op;
+use nvcim_ir::program::{Lowering, Program, Step, StepOp};
+use nvcim_ir::tiled::{InputCoding, MatrixLayer};
+
+/// A graph as a program and its matrices.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// The steps.
+    pub program: Program,
+    /// The matrices. Their input coding is a placeholder, full scale 1 and unsigned, until calibration.
+    pub layers: IdVec<LayerId, MatrixLayer>,
+    /// The layer of each matrix node.
+    pub layer_of: BTreeMap<NodeId, LayerId>,
+    /// The nodes that became a step; no output depends on the others.
+    pub live: BTreeSet<NodeId>,
+}
+
+/// Lowers a verified graph. Nodes and constants that no output depends on are left out, the input stays.
+pub fn lower_graph(graph: &Graph) -> Lowered {
+    let live = find_live(graph);
+    let input = graph.input();
+    let order = graph.topological_order().expect("a verified graph has no cycle");
+    let rest = order.into_iter().filter(|&id| id != input && live.contains(&id));
+    let mut lowering = State::new(graph);
+    for id in std::iter::once(input).chain(rest) {
+        lowering.lower_node(id);
+    }
+    let State { mut program, layers, layer_of, step_of, .. } = lowering;
+    program.outputs = graph.outputs.iter().map(|id| step_of[id]).collect();
+    Lowered { program, layers, layer_of, live }
+}
+
+/// The input, and every node that an output depends on.
+fn find_live(graph: &Graph) -> BTreeSet<NodeId> {
+    let mut live = BTreeSet::from([graph.input()]);
+    let mut waiting = graph.outputs.clone();
+    while let Some(id) = waiting.pop() {
+        if live.insert(id) {
+            waiting.extend(graph.operands(id));
+        }
+    }
+    live
+}
+
+struct State<'a> {
+    graph: &'a Graph,
+    program: Program,
+    layers: IdVec<LayerId, MatrixLayer>,
+    layer_of: BTreeMap<NodeId, LayerId>,
+    step_of: BTreeMap<NodeId, StepId>,
+    const_of: BTreeMap<ConstId, ConstId>,
+}
+
+impl<'a> State<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        Self {
+            graph,
+            program: Program::default(),
+            layers: IdVec::new(),
+            layer_of: BTreeMap::new(),
+            step_of: BTreeMap::new(),
+            const_of: BTreeMap::new(),
+        }
+    }
+
+    fn lower_node(&mut self, id: NodeId) {
+        let node = self.graph.node(id);
+        let op = match &node.op {
+            Op::Conv { weight, bias, window, groups } => {
+                let blocks = conv_blocks(&self.graph.consts[*weight], *groups);
+                let layer = self.add_layer(id, blocks, *bias);
+                StepOp::Matrix { layer, lowering: Lowering::Conv(window.clone()) }
+            }
+            Op::Dense { weight, bias, transposed } => {
+                let blocks = dense_block(&self.graph.consts[*weight], *transposed);
+                let layer = self.add_layer(id, blocks, *bias);
+                StepOp::Matrix { layer, lowering: Lowering::Dense }
+            }
+            op => StepOp::Digital(self.move_consts(op.clone())),
+        };
+        let operands = self.graph.operands(id).iter().map(|id| self.step_of[id]).collect();
+        let step = self.program.steps.push(Step {
+            name: node.name.clone(),
+            tensor: node.tensor.clone(),
+            op,
+            operands,
+            shape: node.shape.clone(),
+        });
+        self.step_of.insert(id, step);
+    }
+
+    fn add_layer(&mut self, id: NodeId, blocks: Array3<f32>, bias: Option<ConstId>) -> LayerId {
+        let (groups, _, block_cols) = blocks.dim();
+        let bias = bias.map_or_else(
+            || vec![0.0; groups * block_cols],
+            |bias| self.graph.consts[bias].value.iter().copied().collect(),
+        );
+        let largest = blocks.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+        let layer = self.layers.push(MatrixLayer {
+            name: self.graph.node(id).name.clone(),
+            blocks,
+            bias,
+            input: InputCoding { full_scale: 1.0, signed: false },
+            w_max: if largest > 0.0 { largest } else { 1.0 },
+        });
+        self.layer_of.insert(id, layer);
+        layer
+    }
+
+    /// The operator with its constants taken over into the program.
+    fn move_consts(&mut self, mut op: Op) -> Op {
+        match &mut op {
+            Op::Const(value) => self.move_const(value),
+            Op::BatchNorm { scale, bias, mean, var, epsilon: _ } => {
+                for id in [scale, bias, mean, var] {
+                    self.move_const(id);
+                }
+            }
+            other => debug_assert!(other.consts().is_empty(), "`{}` owns constants", other.name()),
+        }
+        op
+    }
+
+    fn move_const(&mut self, id: &mut ConstId) {
+        let (consts, graph) = (&mut self.program.consts, self.graph);
+        *id = *self
+            .const_of
+            .entry(*id)
+            .or_insert_with_key(|id| consts.push(graph.consts[*id].clone()));
+    }
+}
+
+/// `[m, c / groups, kh, kw]` as `[groups, c / groups kh kw, m / groups]`.
+fn conv_blocks(weight: &Constant, groups: usize) -> Array3<f32> {
+    let dims = weight.value.shape();
+    let (block_rows, block_cols) = (dims[1] * dims[2] * dims[3], dims[0] / groups);
+    let by_output = weight
+        .value
+        .to_shape((groups, block_cols, block_rows))
+        .expect("groups divide the filters of a verified convolution");
+    by_output.permuted_axes([0, 2, 1]).as_standard_layout().into_owned()
+}
+
+/// `[k, m]`, or `[m, k]` where `transposed`, as one block `[1, k, m]`.
+fn dense_block(weight: &Constant, transposed: bool) -> Array3<f32> {
+    let stored: ArrayView2<'_, f32> = weight
+        .value
+        .view()
+        .into_dimensionality()
+        .expect("the weight of a verified dense operator has two axes");
+    let by_row = if transposed { stored.reversed_axes() } else { stored };
+    by_row.insert_axis(ndarray::Axis(0)).as_standard_layout().into_owned()
+}
