@@ -6,7 +6,7 @@ use std::fs;
 use nvcim_chip::describe::Effects;
 use nvcim_chip::effects::Effect;
 
-use crate::manifests::FLOORS;
+use crate::manifests::{FLOORS, outer_crates};
 use crate::tree::{Findings, Text, read_texts};
 
 /// What the top folder shows; helper files wear a dot.
@@ -151,6 +151,24 @@ fn the_architecture_page_shows_the_floors_as_they_are() {
                 )
             });
         }
+    }
+    findings.fail_if_any();
+}
+
+#[test]
+fn every_outer_crate_has_its_reason() {
+    let text = read("docs/decisions/dependencies.md");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| crate |"));
+    let names = rows.filter_map(|row| row.split('|').nth(1));
+    let listed: BTreeSet<_> =
+        names.flat_map(|cell| cell.split(',').map(|name| name.trim().to_owned())).collect();
+    let named = outer_crates();
+    let mut findings = Findings::default();
+    for name in named.symmetric_difference(&listed) {
+        findings.add(match named.contains(name) {
+            true => format!("docs/decisions/dependencies.md does not say why `{name}` is here"),
+            false => format!("docs/decisions/dependencies.md lists `{name}`, which nothing names"),
+        });
     }
     findings.fail_if_any();
 }

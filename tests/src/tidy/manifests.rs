@@ -96,6 +96,17 @@ fn read_manifests() -> BTreeMap<String, Table> {
         .collect()
 }
 
+/// Every outer crate that any manifest names, in any kind of dependency table.
+pub(crate) fn outer_crates() -> BTreeSet<String> {
+    let tests = fs::read_to_string(nvcim_tests::repository().join("tests/Cargo.toml"));
+    let tests = tests.expect("this package has a manifest").parse().expect("cargo has read it");
+    let manifests: Vec<Table> = read_manifests().into_values().chain([tests]).collect();
+    let kinds = ["dependencies", "build-dependencies", "dev-dependencies"];
+    let named =
+        manifests.iter().flat_map(|manifest| kinds.map(|kind| dependencies(manifest, kind)));
+    named.flatten().filter(|name| !name.starts_with("nvcim")).collect()
+}
+
 /// The packages named by one kind of dependency table, platform-specific ones included.
 fn dependencies(manifest: &Table, kind: &str) -> BTreeSet<String> {
     let targets = manifest.get("target").and_then(Value::as_table);
