@@ -1,0 +1,47 @@
+//! Means over whole axes.
+
+use crate::tensor::{Operand, Tensor, batched, count_samples, elements, elements_mut, sum, zeros};
+
+/// The mean over the spatial axes: `[c, h, w]` to `shape` `[c, 1, 1]`.
+pub fn global_average_pool(x: &Operand<'_>, shape: &[usize]) -> Tensor {
+    let plane: usize = x.shape()[2..].iter().product();
+    let mut res = zeros(count_samples(x), shape);
+    for (out, values) in elements_mut(&mut res).iter_mut().zip(elements(x).chunks_exact(plane)) {
+        *out = sum(values) / plane as f32;
+    }
+    res
+}
+
+/// The mean over `axes` of a sample, to `shape`, which says whether they stay with length 1.
+///
+/// Axes are summed one at a time, last first.
+pub fn reduce_mean(x: Operand<'_>, axes: &[usize], shape: &[usize]) -> Tensor {
+    let samples = count_samples(&x);
+    let mut lens = x.shape().to_vec();
+    let mut values = x.into_owned().into_raw_vec_and_offset().0;
+    let mut count = 1;
+    for &axis in axes.iter().rev() {
+        let len = std::mem::replace(&mut lens[axis + 1], 1);
+        values = sum_axis(&values, len, lens[axis + 2..].iter().product());
+        count *= len;
+    }
+    values.iter_mut().for_each(|value| *value /= count as f32);
+    Tensor::from_shape_vec(batched(samples, shape), values).expect("the axes left make the shape")
+}
+
+/// Sums the middle axis of `[.., len, inner]`.
+fn sum_axis(values: &[f32], len: usize, inner: usize) -> Vec<f32> {
+    if inner == 1 {
+        return values.chunks_exact(len).map(sum).collect();
+    }
+    let mut res = Vec::with_capacity(values.len() / len);
+    for block in values.chunks_exact(len * inner) {
+        let start = res.len();
+        let (first, rest) = block.split_at(inner);
+        res.extend_from_slice(first);
+        for line in rest.chunks_exact(inner) {
+            res[start..].iter_mut().zip(line).for_each(|(sum, value)| *sum += value);
+        }
+    }
+    res
+}
