@@ -5,6 +5,7 @@
 use nvcim_ir::tiled::{AdcRange, ArraySize};
 
 use crate::effects::{Effect, Model, effect_list};
+use crate::reader::Section;
 
 /// A chip design: everything that all its dies share.
 #[derive(Debug, Clone, PartialEq)]
@@ -181,6 +182,11 @@ macro_rules! define_effects {
         }
 
         impl Effects {
+            /// Reads the table of each effect that the file gives.
+            pub(crate) fn read(section: &mut Section<'_>) -> Self {
+                Self { $($($file: section.optional_section($name, Model::read),)?)* }
+            }
+
             /// The effects present, in the order in which the signal meets them.
             pub(crate) fn models(&self) -> Vec<(Effect, &dyn Model)> {
                 let mut models: Vec<(Effect, &dyn Model)> = Vec::new();

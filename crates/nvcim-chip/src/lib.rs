@@ -1,11 +1,16 @@
 //! A chip as validated data, the effects its description calls for, and the trait every die implements.
 
 pub mod cell;
+pub mod checks;
 pub mod describe;
 pub mod die;
 pub mod effects;
+pub mod file;
+pub mod presets;
 pub mod random;
+mod reader;
 pub mod record;
+mod writer;
 
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,8 @@
 //! Column gain: every sense stage and converter multiplies by its own factor.
 
 use crate::effects::Model;
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Gaussian gain error round 1, one draw per bit line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,7 +11,16 @@ pub struct ColumnGain {
     pub sd: f64,
 }
 
-impl Model for ColumnGain {}
+impl Model for ColumnGain {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { sd: section.number("sd", 0.0..=1.0) }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { sd } = self;
+        out.value("sd", sd);
+    }
+}
 
 impl ColumnGain {
     /// The factor that a standard normal draw `z` stands for.

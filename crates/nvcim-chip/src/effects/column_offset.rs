@@ -1,6 +1,8 @@
 //! Column offset: every sense stage and converter adds its own constant.
 
 use crate::effects::Model;
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Gaussian offset, one draw per bit line.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,7 +11,16 @@ pub struct ColumnOffset {
     pub sd_lsb: f64,
 }
 
-impl Model for ColumnOffset {}
+impl Model for ColumnOffset {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { sd_lsb: section.number("sd_lsb", 0.0..=65_536.0) }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { sd_lsb } = self;
+        out.value("sd_lsb", sd_lsb);
+    }
+}
 
 impl ColumnOffset {
     /// The offset in LSB of the nominal range that a standard normal draw `z` stands for.

@@ -2,6 +2,8 @@
 
 use crate::effects::Model;
 use crate::effects::conductance::{CellEffect, CellState};
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Power-law drift `g(t0 + tau) = g ((t0 + tau) / t0)^-nu`, `nu = |N(mean, sd)|` once per cell.
 ///
@@ -30,6 +32,21 @@ impl Drift {
 }
 
 impl Model for Drift {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            nu_mean: section.number("nu_mean", 0.0..=1.0),
+            nu_sd: section.number("nu_sd", 0.0..=1.0),
+            t0_s: section.number("t0_seconds", 1e-9..=1e9),
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { nu_mean, nu_sd, t0_s } = self;
+        out.value("nu_mean", nu_mean);
+        out.value("nu_sd", nu_sd);
+        out.value("t0_seconds", t0_s);
+    }
+
     fn on_cells(&self) -> Option<&dyn CellEffect> {
         Some(self)
     }

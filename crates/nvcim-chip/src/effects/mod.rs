@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::reader::Section;
+use crate::writer::Writer;
+
 pub mod adc;
 pub mod column_gain;
 pub mod column_offset;
@@ -95,8 +98,16 @@ impl fmt::Display for Effect {
     }
 }
 
-/// What a chip file describes of one effect.
+/// What a chip file describes of one effect: the keys of its table.
 pub(crate) trait Model {
+    /// Reads the effect's table, each key with its limits.
+    fn read(section: &mut Section<'_>) -> Self
+    where
+        Self: Sized;
+
+    /// Writes every key of the table.
+    fn write(&self, out: &mut Writer);
+
     /// The model as it acts on single cells, if it does.
     fn on_cells(&self) -> Option<&dyn conductance::CellEffect> {
         None

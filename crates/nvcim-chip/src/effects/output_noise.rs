@@ -2,6 +2,8 @@
 
 use crate::describe::Adc;
 use crate::effects::Model;
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Gaussian noise added before the converter.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,7 +12,16 @@ pub struct OutputNoise {
     pub sd_lsb: f64,
 }
 
-impl Model for OutputNoise {}
+impl Model for OutputNoise {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { sd_lsb: section.number("sd_lsb", 0.0..=65_536.0) }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { sd_lsb } = self;
+        out.value("sd_lsb", sd_lsb);
+    }
+}
 
 impl OutputNoise {
     /// The standard deviation in normalised current.

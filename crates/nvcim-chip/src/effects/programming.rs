@@ -2,6 +2,8 @@
 
 use crate::effects::Model;
 use crate::effects::conductance::{CellEffect, CellState};
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Gaussian error of each cell, independent of its state.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,6 +13,15 @@ pub struct Programming {
 }
 
 impl Model for Programming {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { sd_of_range: section.number("sd_of_range", 0.0..=1.0) }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { sd_of_range } = self;
+        out.value("sd_of_range", sd_of_range);
+    }
+
     fn on_cells(&self) -> Option<&dyn CellEffect> {
         Some(self)
     }

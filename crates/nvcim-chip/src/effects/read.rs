@@ -1,6 +1,8 @@
 //! Read noise: what differs from one pass to the next.
 
 use crate::effects::Model;
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Gaussian noise of each cell's conductance, new on every pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,7 +11,16 @@ pub struct ReadNoise {
     pub sd_of_g: f64,
 }
 
-impl Model for ReadNoise {}
+impl Model for ReadNoise {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self { sd_of_g: section.number("sd_of_g", 0.0..=1.0) }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { sd_of_g } = self;
+        out.value("sd_of_g", sd_of_g);
+    }
+}
 
 impl ReadNoise {
     /// The standard deviation of a cell that stands at `g`, in the unit of `g`.

@@ -2,6 +2,8 @@
 
 use crate::describe::Cell;
 use crate::effects::Model;
+use crate::reader::Section;
+use crate::writer::Writer;
 
 /// Shares of cells stuck at either end of the range.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,7 +14,20 @@ pub struct Stuck {
     pub stuck_gmax: f64,
 }
 
-impl Model for Stuck {}
+impl Model for Stuck {
+    fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            stuck_gmin: section.number("stuck_gmin", 0.0..=1.0),
+            stuck_gmax: section.number("stuck_gmax", 0.0..=1.0),
+        }
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let Self { stuck_gmin, stuck_gmax } = self;
+        out.value("stuck_gmin", stuck_gmin);
+        out.value("stuck_gmax", stuck_gmax);
+    }
+}
 
 impl Stuck {
     /// The conductance that a cell is stuck at, in siemens, decided by one uniform draw from (0, 1);

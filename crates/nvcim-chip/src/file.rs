@@ -1,0 +1,438 @@
+//! Chip files: TOML read into a [`Chip`] with every problem found, and written in one canonical form.
+//!
+//! `docs/chip-format.md` specifies the file key by key.
+
+use std::collections::BTreeSet;
+
+use nvcim_ir::diag::{Result, Warned};
+use nvcim_ir::tiled::AdcRange;
+
+use crate::checks;
+use crate::describe::{
+    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
+    Subtract, Topology,
+};
+use crate::reader::{Section, read_file};
+use crate::writer::Writer;
+
+const TOPOLOGIES: &[(&str, Topology)] =
+    &[("passive", Topology::Passive), ("gated", Topology::Gated)];
+const PAIR_AXES: &[(&str, PairAxis)] = &[("columns", PairAxis::Columns), ("rows", PairAxis::Rows)];
+const SUBTRACTS: &[(&str, Subtract)] =
+    &[("analog", Subtract::Analog), ("digital", Subtract::Digital)];
+const DRIVES: &[(&str, InputDrive)] =
+    &[("amplitude", InputDrive::Amplitude), ("pulse-width", InputDrive::PulseWidth)];
+const NEGATIVES: &[(&str, NegativeInputs)] =
+    &[("two-pass", NegativeInputs::TwoPass), ("sign-magnitude", NegativeInputs::SignMagnitude)];
+const RANGES_PER: &[(&str, RangePer)] =
+    &[("column", RangePer::Column), ("tile", RangePer::Tile), ("layer", RangePer::Layer)];
+
+/// `arrays.count` where a chip has as many arrays as a network needs.
+const AS_NEEDED: &str = "as-needed";
+/// `cell.levels` where a cell has no levels.
+const CONTINUOUS: &str = "continuous";
+
+/// Word or bit lines of one array.
+const MAX_LINES: i64 = 65_536;
+const MAX_ARRAYS: i64 = 65_536;
+/// Siemens; far above any memory cell, so that a wrong unit is noticed.
+const MAX_SIEMENS: f64 = 1.0;
+
+/// Reads a chip file; `place` is its name in messages.
+///
+/// # Errors
+/// Every problem of the file: invalid TOML, a newer `schema`, unknown keys with a suggestion, values of
+/// the wrong type or beyond their limits, and whatever breaks one of [`checks::CHECKS`].
+pub fn parse_chip(text: &str, place: &str) -> Result<Warned<Chip>> {
+    read_file(text, place, "chip", |root| {
+        let chip = read_chip(root);
+        for check in checks::CHECKS {
+            check.run(&chip, root);
+        }
+        let keys = list_keys(&chip);
+        for (key, _) in &chip.sources {
+            if !keys.contains(key) {
+                let message = format!("has a source for `{key}`, which is no key of this file");
+                root.warn("sources", message);
+            }
+        }
+        chip
+    })
+}
+
+/// Writes a chip in the canonical form: every key, defaults included, in one order.
+///
+/// [`parse_chip`] gives the same chip back, and two chips with the same text are the same.
+pub fn write_chip(chip: &Chip) -> String {
+    let Chip { name, description, arrays, cell, dac, adc, holds, effects, sources } = chip;
+    let mut out = Writer::new("chip");
+    out.text("name", name);
+    out.text("description", description);
+    write_arrays(&mut out, arrays);
+    write_cell(&mut out, cell);
+    write_converters(&mut out, dac, adc);
+    write_holds(&mut out, holds);
+    for (effect, model) in effects.models() {
+        out.section(&format!("effects.{effect}"));
+        model.write(&mut out);
+    }
+    if !sources.is_empty() {
+        out.section("sources");
+        for (key, source) in sources {
+            out.quoted(key, source);
+        }
+    }
+    out.finish()
+}
+
+/// BLAKE3 of the canonical form: what makes a chip the same chip.
+pub fn hash_chip(chip: &Chip) -> [u8; 32] {
+    blake3::hash(write_chip(chip).as_bytes()).into()
+}
+
+/// The dotted keys of a chip's tables and of what stands in them.
+fn list_keys(chip: &Chip) -> BTreeSet<String> {
+    let described = Chip { sources: Vec::new(), ..chip.clone() };
+    let mut keys = BTreeSet::new();
+    let mut table = String::new();
+    for line in write_chip(&described).lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            keys.insert(header.trim_end_matches(']').to_owned());
+            table = header.replace(']', ".");
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            keys.insert(format!("{table}{key}"));
+        }
+    }
+    keys
+}
+
+fn read_chip(root: &mut Section<'_>) -> Chip {
+    Chip {
+        name: root.required_text("name"),
+        description: root.text("description"),
+        arrays: root.section("arrays", read_arrays),
+        cell: root.section("cell", read_cell),
+        dac: root.section("dac", read_dac),
+        adc: root.section("adc", read_adc),
+        holds: root.optional_section("holds", read_holds).unwrap_or(Holds::NOTHING),
+        effects: root.optional_section("effects", Effects::read).unwrap_or_default(),
+        sources: root.optional_section("sources", read_sources).unwrap_or_default(),
+    }
+}
+
+fn read_arrays(section: &mut Section<'_>) -> Arrays {
+    Arrays {
+        count: section
+            .integer_or_word("count", 1..=MAX_ARRAYS, AS_NEEDED)
+            .map(|count| count as usize),
+        n_rows: section.integer("rows", 1..=MAX_LINES) as usize,
+        n_cols: section.integer("columns", 1..=MAX_LINES) as usize,
+        spare_rows: section.integer_or("spare_rows", 0..=MAX_LINES, 0) as usize,
+        spare_cols: section.integer_or("spare_columns", 0..=MAX_LINES, 0) as usize,
+        reserved_rows: section.integer_or("reserved_rows", 0..=MAX_LINES, 0) as usize,
+        reserved_cols: section.integer_or("reserved_columns", 0..=MAX_LINES, 0) as usize,
+        topology: section.choice("topology", None, TOPOLOGIES),
+        pairs: section.choice("pairs", Some(PairAxis::Columns), PAIR_AXES),
+        subtract: section.choice("subtract", Some(Subtract::Analog), SUBTRACTS),
+    }
+}
+
+fn write_arrays(out: &mut Writer, arrays: &Arrays) {
+    let Arrays {
+        count,
+        n_rows,
+        n_cols,
+        spare_rows,
+        spare_cols,
+        reserved_rows,
+        reserved_cols,
+        topology,
+        pairs,
+        subtract,
+    } = arrays;
+    out.section("arrays");
+    match count {
+        Some(count) => out.value("count", count),
+        None => out.text("count", AS_NEEDED),
+    }
+    out.value("rows", n_rows);
+    out.value("columns", n_cols);
+    out.value("spare_rows", spare_rows);
+    out.value("spare_columns", spare_cols);
+    out.value("reserved_rows", reserved_rows);
+    out.value("reserved_columns", reserved_cols);
+    out.text("topology", name_of(TOPOLOGIES, topology));
+    out.text("pairs", name_of(PAIR_AXES, pairs));
+    out.text("subtract", name_of(SUBTRACTS, subtract));
+}
+
+fn read_cell(section: &mut Section<'_>) -> Cell {
+    Cell {
+        g_min: section.number("g_min_siemens", 0.0..=MAX_SIEMENS),
+        g_max: section.number("g_max_siemens", 0.0..=MAX_SIEMENS),
+        n_levels: section
+            .integer_or_word("levels", 2..=65_536, CONTINUOUS)
+            .map(|levels| levels as u32),
+    }
+}
+
+fn write_cell(out: &mut Writer, cell: &Cell) {
+    let Cell { g_min, g_max, n_levels } = cell;
+    out.section("cell");
+    out.value("g_min_siemens", g_min);
+    out.value("g_max_siemens", g_max);
+    match n_levels {
+        Some(levels) => out.value("levels", levels),
+        None => out.text("levels", CONTINUOUS),
+    }
+}
+
+fn read_dac(section: &mut Section<'_>) -> Dac {
+    Dac {
+        bits: section.integer("bits", 1..=16) as u32,
+        coding: section.choice("drive", None, DRIVES),
+        negative: section.choice("negative", Some(NegativeInputs::TwoPass), NEGATIVES),
+    }
+}
+
+fn read_adc(section: &mut Section<'_>) -> Adc {
+    // In currents of one cell at `g_max`; no array has more word lines than this.
+    let limits = -65_536.0..=65_536.0;
+    Adc {
+        bits: section.integer("bits", 1..=16) as u32,
+        nominal: AdcRange {
+            lo: section.number("lo_cells", limits.clone()) as f32,
+            hi: section.number("hi_cells", limits) as f32,
+        },
+        range_per: section.choice("range_per", Some(RangePer::Tile), RANGES_PER),
+    }
+}
+
+fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc) {
+    let Dac { bits, coding, negative } = dac;
+    out.section("dac");
+    out.value("bits", bits);
+    out.text("drive", name_of(DRIVES, coding));
+    out.text("negative", name_of(NEGATIVES, negative));
+    let Adc { bits, nominal: AdcRange { lo, hi }, range_per } = adc;
+    out.section("adc");
+    out.value("bits", bits);
+    out.value("lo_cells", lo);
+    out.value("hi_cells", hi);
+    out.text("range_per", name_of(RANGES_PER, range_per));
+}
+
+impl Holds {
+    /// Room for no correction beyond cell targets.
+    const NOTHING: Self =
+        Self { column_affine: false, ranges: false, rows: false, column_signs: false };
+}
+
+fn read_holds(section: &mut Section<'_>) -> Holds {
+    Holds {
+        column_affine: section.flag_or("column_affine", false),
+        ranges: section.flag_or("ranges", false),
+        rows: section.flag_or("rows", false),
+        column_signs: section.flag_or("column_signs", false),
+    }
+}
+
+fn write_holds(out: &mut Writer, holds: &Holds) {
+    let Holds { column_affine, ranges, rows, column_signs } = holds;
+    out.section("holds");
+    out.value("column_affine", column_affine);
+    out.value("ranges", ranges);
+    out.value("rows", rows);
+    out.value("column_signs", column_signs);
+}
+
+fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
+    let keys = section.keys();
+    keys.into_iter().map(|key| (key.clone(), section.required_text(&key))).collect()
+}
+
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+    let named = names.iter().find(|(_, named)| named == value);
+    named.expect("every variant stands in its table").0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{hash_chip, parse_chip, write_chip};
+    use crate::describe::Topology;
+    use crate::presets::find_preset;
+    use crate::testing::plain_chip;
+
+    const SMALL: &str = r#"
+schema = 1
+kind = "chip"
+name = "small"
+[arrays]
+rows = 4
+columns = 8
+topology = "passive"
+[cell]
+g_min_siemens = 0
+g_max_siemens = 1e-4
+[dac]
+bits = 8
+drive = "amplitude"
+[adc]
+bits = 8
+lo_cells = -1
+hi_cells = 1
+"#;
+
+    /// What `text` gets wrong, as `place: message [hint]`.
+    fn problems(text: &str) -> Vec<String> {
+        let problems = parse_chip(text, "chip.toml").expect_err(text);
+        let show = |it: &nvcim_ir::diag::Diagnostic| {
+            format!("{}: {} [{}]", it.at, it.message, it.hints.join("; "))
+        };
+        problems.iter().map(show).collect()
+    }
+
+    #[test]
+    fn defaults_become_explicit() {
+        let parsed = parse_chip(SMALL, "chip.toml").unwrap();
+        assert!(parsed.warnings.is_empty());
+        let text = write_chip(&parsed.output);
+        for line in [
+            "count = \"as-needed\"",
+            "levels = \"continuous\"",
+            "pairs = \"columns\"",
+            "negative = \"two-pass\"",
+            "range_per = \"tile\"",
+            "column_affine = false",
+            "spare_rows = 0",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(parse_chip(&text, "").unwrap().output, parsed.output);
+    }
+
+    #[test]
+    fn an_unknown_key_is_placed_and_explained() {
+        let text = SMALL.replace("rows = 4", "rows = 4\nspare_row = 1");
+        assert_eq!(
+            problems(&text),
+            ["chip.toml:7: `arrays.spare_row`: is not a known key [did you mean `spare_rows`?]"]
+        );
+        let text = SMALL.replace("lo_cells", "colour");
+        assert_eq!(
+            problems(&text),
+            [
+                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, lo_cells, \
+                 hi_cells, range_per]",
+                "chip.toml:15: `adc.lo_cells`: is missing []"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_misspelled_key_is_reported_once() {
+        let text = SMALL.replace("g_max_siemens", "g_max");
+        assert_eq!(
+            problems(&text),
+            ["chip.toml:11: `cell.g_max`: is not a known key [did you mean `g_max_siemens`?]"]
+        );
+    }
+
+    #[test]
+    fn every_problem_is_collected() {
+        let text = SMALL
+            .replace("rows = 4", "rows = 0")
+            .replace("columns = 8", "columns = \"many\"")
+            .replace("\"passive\"", "\"gated\"")
+            .replace("bits = 8", "bits = 17")
+            .replace("hi_cells = 1", "hi_cells = nan");
+        let found = problems(&text).join("\n");
+        for expected in [
+            "`arrays.rows`: is 0, must be 1 to 65536",
+            "`arrays.columns`: is a text, must be a whole number",
+            "`dac.bits`: is 17, must be 1 to 16",
+            "`adc.bits`: is 17, must be 1 to 16",
+            "`adc.hi_cells`: is not a number, must be a number",
+            "`dac.drive`: is `amplitude` on a `gated` array (check `gated-drive`) [drive gates with",
+        ] {
+            assert!(found.contains(expected), "{expected} is not in\n{found}");
+        }
+        assert_eq!(found.lines().count(), 6, "{found}");
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_before_anything_else() {
+        let found = problems("schema = 2\nnew_table = {}");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("chip.toml:1: `schema`: is 2, this version reads up to 1 ["));
+        let missing = problems("kind = \"chip\"").join("\n");
+        assert!(missing.contains("chip.toml: `schema`: is missing"), "{missing}");
+        assert!(problems("schema = 1\nkind = \"die\"")[0].contains("is `die`, must be `chip`"));
+    }
+
+    #[test]
+    fn broken_toml_names_its_line() {
+        let found = problems("schema = 1\nname = \n");
+        assert!(found[0].starts_with("chip.toml:2: is not valid TOML"), "{found:?}");
+    }
+
+    #[test]
+    fn tables_of_the_wrong_kind_are_refused() {
+        let found = problems("schema = 1\nkind = \"chip\"\nname = \"x\"\narrays = 3");
+        assert!(found[0].contains("`arrays`: is a whole number, must be a table"), "{found:?}");
+    }
+
+    #[test]
+    fn a_source_for_nothing_is_a_warning() {
+        let text =
+            format!("{SMALL}[sources]\n\"cell.g_max_siemens\" = \"x\"\n\"cell.g\" = \"y\"\n");
+        let parsed = parse_chip(&text, "chip.toml").unwrap();
+        assert_eq!(parsed.warnings.len(), 1);
+        assert!(parsed.warnings[0].message.contains("`cell.g`"));
+    }
+
+    #[test]
+    fn hashes_follow_the_meaning_not_the_layout() {
+        let chip = parse_chip(SMALL, "").unwrap().output;
+        let spaced = SMALL.replace(" = ", "=").replace("1e-4", "0.0001 # siemens");
+        assert_eq!(hash_chip(&parse_chip(&spaced, "").unwrap().output), hash_chip(&chip));
+        let other = SMALL.replace("1e-4", "2e-4");
+        assert_ne!(hash_chip(&parse_chip(&other, "").unwrap().output), hash_chip(&chip));
+    }
+
+    #[test]
+    fn any_text_survives_quoting() {
+        let mut chip = find_preset("nor-flash-lenet").unwrap();
+        chip.description = "\"quotes\", \\ back\u{7f}slash\tand\nlines \u{1} é".into();
+        chip.sources = vec![("cell.\"odd\" \n key".into(), "x".into())];
+        assert_eq!(parse_chip(&write_chip(&chip), "").unwrap().output, chip);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_survive_the_canonical_form(
+            g_max in 1e-9..1.0f64,
+            hi in 1e-6f32..6e4,
+            sd in 0.0..1.0f64,
+            count in proptest::option::of(1usize..100),
+        ) {
+            let mut chip = plain_chip();
+            chip.cell.g_min = g_max / 3.0;
+            chip.cell.g_max = g_max;
+            chip.adc.nominal.hi = hi;
+            chip.arrays.count = count;
+            chip.arrays.topology = Topology::Passive;
+            chip.effects.programming =
+                Some(crate::effects::programming::Programming { sd_of_range: sd });
+            prop_assert_eq!(&parse_chip(&write_chip(&chip), "").unwrap().output, &chip);
+        }
+
+        #[test]
+        fn no_text_makes_reading_panic(text in "(schema|kind|arrays|rows|[a-z_.=\\[\\]\"{}0-9 \n-]){0,40}") {
+            let _ = parse_chip(&text, "chip.toml");
+            let _ = parse_chip(&format!("schema = 1\nkind = \"chip\"\n{text}"), "chip.toml");
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! Reads TOML key by key and collects every problem with its place: unknown keys, wrong types, limits.
+//!
+//! Stands where derived deserialisation would: that stops at the first problem and forgets the line.
+//! A value that cannot be read is stood in for, so that reading goes on; the caller uses nothing that
+//! was read once there is a problem.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+
+use nvcim_ir::diag::{Diagnostic, Result, Warned, fail_if_any};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The only schema version that exists so far, of chip files and die files alike.
+const SCHEMA: i64 = 1;
+
+/// The text being read, and what was found wrong with it.
+struct Source<'a> {
+    text: &'a str,
+    place: &'a str,
+    problems: RefCell<Vec<Diagnostic>>,
+    warnings: RefCell<Vec<Diagnostic>>,
+    /// Dotted keys with a problem, so that checks across keys can leave them out.
+    broken: RefCell<BTreeSet<String>>,
+}
+
+/// One table of the file, while its keys are asked for one after the other.
+pub(crate) struct Section<'a> {
+    source: &'a Source<'a>,
+    /// Dotted key of the table; empty for the whole file.
+    path: String,
+    /// Where the table starts.
+    span: Range<usize>,
+    /// Absent where the file has no such table but must have.
+    table: Option<&'a DeTable<'a>>,
+    known: Vec<String>,
+    missing: Vec<String>,
+}
+
+/// Reads a file of one `kind`: checks `schema` and `kind`, hands the rest to `read`, and answers with
+/// what it read if there was no problem.
+pub(crate) fn read_file<T>(
+    text: &str,
+    place: &str,
+    kind: &str,
+    read: impl FnOnce(&mut Section<'_>) -> T,
+) -> Result<Warned<T>> {
+    let source = Source {
+        text,
+        place,
+        problems: RefCell::default(),
+        warnings: RefCell::default(),
+        broken: RefCell::default(),
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        source.report(error.span(), "", format!("is not valid TOML: {}", error.message()));
+    }
+    fail_if_any(source.problems.take())?;
+    let mut root = Section {
+        source: &source,
+        path: String::new(),
+        span: 0..0,
+        table: Some(table.get_ref()),
+        known: Vec::new(),
+        missing: Vec::new(),
+    };
+    root.check_header(kind)?;
+    let output = read(&mut root);
+    root.finish();
+    fail_if_any(source.problems.take())?;
+    Ok(Warned { output, warnings: source.warnings.take() })
+}
+
+impl Source<'_> {
+    fn at(&self, span: Option<Range<usize>>, key: &str) -> String {
+        let line = match span {
+            Some(span) if span.end > 0 => {
+                let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+                format!(":{}", 1 + before.iter().filter(|&&byte| byte == b'\n').count())
+            }
+            _ => String::new(),
+        };
+        let key = if key.is_empty() { String::new() } else { format!(": `{key}`") };
+        format!("{}{line}{key}", self.place)
+    }
+
+    fn report(&self, span: Option<Range<usize>>, key: &str, message: impl Into<String>) {
+        self.report_with(span, key, |at| Diagnostic::bad_input(at, message));
+    }
+
+    fn report_with(
+        &self,
+        span: Option<Range<usize>>,
+        key: &str,
+        problem: impl FnOnce(String) -> Diagnostic,
+    ) {
+        self.problems.borrow_mut().push(problem(self.at(span, key)));
+        self.broken.borrow_mut().insert(key.to_owned());
+    }
+}
+
+impl<'a> Section<'a> {
+    fn check_header(&mut self, kind: &str) -> Result<()> {
+        let schema = self.integer("schema", 1..=i64::MAX);
+        if schema > SCHEMA {
+            let at = self.source.at(self.span_of("schema"), "schema");
+            let message = format!("is {schema}, this version reads up to {SCHEMA}");
+            let newer = Diagnostic::bad_input(at, message);
+            return Err(newer.hint("use a newer version of nvcim to read this file").into());
+        }
+        self.choice("kind", Some(()), &[(kind, ())]);
+        fail_if_any(self.source.problems.take())
+    }
+
+    fn key_path(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        Some(self.table?.get_key_value(key)?.0.span())
+    }
+
+    /// Says that `key` of this table is wrong: what it is, what it must be.
+    pub(crate) fn report(&self, key: &str, message: impl Into<String>) {
+        self.source.report(self.span_of(key), &self.key_path(key), message);
+    }
+
+    /// Adds a problem of several keys, given by their dotted paths, unless one of them is broken itself.
+    /// It is said to sit at the last of them.
+    pub(crate) fn report_across(&self, keys: &[&str], problem: impl FnOnce(String) -> Diagnostic) {
+        let broken = self.source.broken.borrow();
+        let (false, Some(last)) = (keys.iter().any(|key| broken.contains(*key)), keys.last())
+        else {
+            return;
+        };
+        drop(broken);
+        let span = self.find(last).or_else(|| self.find(last.rsplit_once('.')?.0));
+        self.source.report_with(span, last, problem);
+    }
+
+    /// Adds a warning at a dotted path.
+    pub(crate) fn warn(&self, key: &str, message: impl Into<String>) {
+        let at = self.source.at(self.span_of(key), &self.key_path(key));
+        self.source.warnings.borrow_mut().push(Diagnostic::bad_input(at, message));
+    }
+
+    /// Where a dotted path below this table starts.
+    fn find(&self, path: &str) -> Option<Range<usize>> {
+        let (mut table, mut span) = (self.table, None);
+        for key in path.split('.') {
+            let (key, value) = table?.get_key_value(key)?;
+            span = Some(key.span());
+            table = value.get_ref().as_table();
+        }
+        span
+    }
+
+    /// Whether the file gives this key.
+    pub(crate) fn has(&mut self, key: &str) -> bool {
+        self.known.push(key.to_owned());
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// The keys of this table that the file gives, in alphabetical order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let table = self.table.into_iter().flat_map(|table| table.keys());
+        table.map(|key| key.get_ref().to_string()).collect()
+    }
+
+    fn get(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.known.push(key.to_owned());
+        self.table?.get(key)
+    }
+
+    fn require(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        let value = self.get(key);
+        if value.is_none() && self.table.is_some() {
+            self.missing.push(key.to_owned());
+        }
+        value
+    }
+
+    /// A table that must be there.
+    pub(crate) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let value = self.require(key);
+        self.enter(key, value, read)
+    }
+
+    /// A table that may be left out.
+    pub(crate) fn optional_section<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> Option<T> {
+        let value = self.get(key)?;
+        Some(self.enter(key, Some(value), read))
+    }
+
+    fn enter<T>(
+        &self,
+        key: &str,
+        value: Option<&'a Spanned<DeValue<'a>>>,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
+        let table = value.and_then(|value| value.get_ref().as_table());
+        if let (Some(value), None) = (value, table) {
+            self.report(key, format!("is {}, must be a table", name_type(value.get_ref())));
+        }
+        let mut section = Section {
+            source: self.source,
+            path: self.key_path(key),
+            span: self.span_of(key).unwrap_or(0..0),
+            table,
+            known: Vec::new(),
+            missing: Vec::new(),
+        };
+        let output = read(&mut section);
+        section.finish();
+        output
+    }
+
+    /// A whole number inside `limits`.
+    pub(crate) fn integer(&mut self, key: &str, limits: RangeInclusive<i64>) -> i64 {
+        let value = self.require(key);
+        self.to_integer(key, value, limits)
+    }
+
+    /// A whole number inside `limits`, or `default` where the key is left out.
+    pub(crate) fn integer_or(
+        &mut self,
+        key: &str,
+        limits: RangeInclusive<i64>,
+        default: i64,
+    ) -> i64 {
+        match self.get(key) {
+            None => default,
+            value => self.to_integer(key, value, limits),
+        }
+    }
+
+    /// A whole number inside `limits`, or nothing where the key is left out or says `word`.
+    pub(crate) fn integer_or_word(
+        &mut self,
+        key: &str,
+        limits: RangeInclusive<i64>,
+        word: &str,
+    ) -> Option<i64> {
+        let value = self.get(key)?;
+        match value.get_ref().as_str() {
+            Some(text) if text == word => None,
+            Some(text) => {
+                self.report(key, format!("is `{text}`, must be `{word}` or a whole number"));
+                None
+            }
+            None => Some(self.to_integer(key, Some(value), limits)),
+        }
+    }
+
+    fn to_integer(
+        &self,
+        key: &str,
+        value: Option<&Spanned<DeValue<'_>>>,
+        limits: RangeInclusive<i64>,
+    ) -> i64 {
+        let Some(value) = value else { return *limits.start() };
+        let DeValue::Integer(digits) = value.get_ref() else {
+            let found = name_type(value.get_ref());
+            self.report(key, format!("is {found}, must be a whole number"));
+            return *limits.start();
+        };
+        match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) if limits.contains(&number) => number,
+            _ => {
+                let (least, most) = limits.into_inner();
+                let limit = Limits(least, most, most == i64::MAX);
+                self.report(key, format!("is {}, must be {limit}", digits.as_str()));
+                least
+            }
+        }
+    }
+
+    /// A finite number inside `limits`.
+    pub(crate) fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
+        let Some(value) = self.require(key) else { return *limits.start() };
+        let Some(number) = to_number(value.get_ref()) else {
+            self.report(key, format!("is {}, must be a number", name_type(value.get_ref())));
+            return *limits.start();
+        };
+        if !limits.contains(&number) {
+            let (least, most) = limits.into_inner();
+            let limit = Limits(least, most, most == f64::MAX);
+            self.report(key, format!("is {number:?}, must be {limit}"));
+            return least;
+        }
+        number
+    }
+
+    /// Yes or no; `default` where the key is left out.
+    pub(crate) fn flag_or(&mut self, key: &str, default: bool) -> bool {
+        let Some(value) = self.get(key) else { return default };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let found = name_type(value.get_ref());
+            self.report(key, format!("is {found}, must be `true` or `false`"));
+            default
+        })
+    }
+
+    /// A text; empty where it is left out.
+    pub(crate) fn text(&mut self, key: &str) -> String {
+        let Some(value) = self.get(key) else { return String::new() };
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.report(key, format!("is {}, must be a text", name_type(value.get_ref())));
+        }
+        text.unwrap_or_default().to_owned()
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required_text(&mut self, key: &str) -> String {
+        self.require(key);
+        let text = self.text(key);
+        if text.is_empty() && self.span_of(key).is_some() {
+            self.report(key, "is empty");
+        }
+        text
+    }
+
+    /// One of `choices`; `default` where the key is left out, the first choice to go on after a problem.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        default: Option<T>,
+        choices: &[(&str, T)],
+    ) -> T {
+        let stand_in = choices[0].1;
+        let value = if default.is_some() { self.get(key) } else { self.require(key) };
+        let Some(value) = value else { return default.unwrap_or(stand_in) };
+        let text = value.get_ref().as_str();
+        if let Some((_, choice)) = choices.iter().find(|(name, _)| Some(*name) == text) {
+            return *choice;
+        }
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let found = match text {
+            Some(text) => format!("`{text}`"),
+            None => name_type(value.get_ref()).to_owned(),
+        };
+        self.report(key, format!("is {found}, must be {}", names.join(" or ")));
+        stand_in
+    }
+
+    /// A list, its entries turned one by one; empty where it is left out. `wanted` says what each
+    /// entry must be.
+    pub(crate) fn list<T>(
+        &mut self,
+        key: &str,
+        wanted: &str,
+        turn: impl Fn(&DeValue<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Some(entries) = value.get_ref().as_array() else {
+            self.report(key, format!("is {}, must be a list", name_type(value.get_ref())));
+            return Vec::new();
+        };
+        let mut items = Vec::with_capacity(entries.len());
+        for entry in entries.iter() {
+            match turn(entry.get_ref()) {
+                Some(item) => items.push(item),
+                None => {
+                    let span = Some(entry.span());
+                    let at = items.len();
+                    let message = format!("has an entry {at} that is not {wanted}");
+                    self.source.report(span, &self.key_path(key), message);
+                    return Vec::new();
+                }
+            }
+        }
+        items
+    }
+
+    /// Reports what the file should not have and what it lacks. A key that looks like a missing one is
+    /// reported once.
+    fn finish(self) {
+        let mut missing = self.missing;
+        let given = self.table.into_iter().flat_map(|table| table.keys());
+        for key in given.filter(|key| !self.known.iter().any(|known| known == key.get_ref())) {
+            let path = if self.path.is_empty() {
+                key.get_ref().to_string()
+            } else {
+                format!("{}.{}", self.path, key.get_ref())
+            };
+            let similar = find_similar(key.get_ref(), self.known.iter().map(String::as_str));
+            let hint = match similar {
+                Some(similar) => format!("did you mean `{similar}`?"),
+                None => format!("known keys here: {}", self.known.join(", ")),
+            };
+            missing.retain(|missing| Some(missing.as_str()) != similar);
+            let span = Some(key.span());
+            self.source.report_with(span, &path, |at| {
+                Diagnostic::bad_input(at, "is not a known key").hint(hint)
+            });
+            if let Some(similar) = similar {
+                let meant = path[..path.len() - key.get_ref().len()].to_owned() + similar;
+                self.source.broken.borrow_mut().insert(meant);
+            }
+        }
+        for key in missing {
+            let path = if self.path.is_empty() { key } else { format!("{}.{key}", self.path) };
+            self.source.report(Some(self.span.clone()), &path, "is missing");
+        }
+    }
+}
+
+/// A number written as a float or an integer; `None` for anything else, infinite or not a number.
+pub(crate) fn to_number(value: &DeValue<'_>) -> Option<f64> {
+    let number: f64 = match value {
+        DeValue::Float(digits) => digits.as_str().parse().ok()?,
+        DeValue::Integer(digits) => {
+            i64::from_str_radix(digits.as_str(), digits.radix()).ok()? as f64
+        }
+        _ => return None,
+    };
+    number.is_finite().then_some(number)
+}
+
+/// An integer that is an index below `limit`.
+pub(crate) fn to_index(value: &DeValue<'_>, limit: usize) -> Option<u32> {
+    let DeValue::Integer(digits) = value else { return None };
+    let index = u32::from_str_radix(digits.as_str(), digits.radix()).ok()?;
+    ((index as usize) < limit).then_some(index)
+}
+
+/// The candidate that `word` most likely stands for, if any is near.
+pub(crate) fn find_similar<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let near = |candidate: &str| {
+        let unit_left_out = candidate.starts_with(&format!("{word}_")) && word.len() >= 2;
+        let distance = strsim::damerau_levenshtein(word, candidate);
+        (unit_left_out || distance <= 1 + candidate.len() / 4).then_some(distance)
+    };
+    candidates.filter_map(|name| Some((near(name)?, name))).min().map(|(_, name)| name)
+}
+
+fn name_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(digits) if matches!(digits.as_str(), "inf" | "+inf" | "-inf") => "infinite",
+        DeValue::Float(digits) if digits.as_str().ends_with("nan") => "not a number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "`true` or `false`",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Prints limits; the flag says that there is no upper one.
+struct Limits<T>(T, T, bool);
+
+impl<T: fmt::Debug> fmt::Display for Limits<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limits(least, most, open) = self;
+        if *open { write!(f, "{least:?} or more") } else { write!(f, "{least:?} to {most:?}") }
+    }
+}
