@@ -33,10 +33,10 @@ const AS_NEEDED: &str = "as-needed";
 const CONTINUOUS: &str = "continuous";
 
 /// Word or bit lines of one array.
-const MAX_LINES: i64 = 65_536;
-const MAX_ARRAYS: i64 = 65_536;
+const MAX_LINES: u64 = 65_536;
+pub(crate) const MAX_ARRAYS: u64 = 65_536;
 /// Siemens; far above any memory cell, so that a wrong unit is noticed.
-const MAX_SIEMENS: f64 = 1.0;
+pub(crate) const MAX_SIEMENS: f64 = 1.0;
 
 /// Reads a chip file; `place` is its name in messages.
 ///
@@ -56,7 +56,7 @@ pub fn parse_chip(text: &str, place: &str) -> Result<Warned<Chip>> {
                 root.warn("sources", message);
             }
         }
-        chip
+        Ok(chip)
     })
 }
 
@@ -127,14 +127,19 @@ fn read_arrays(section: &mut Section<'_>) -> Arrays {
             .map(|count| count as usize),
         n_rows: section.integer("rows", 1..=MAX_LINES) as usize,
         n_cols: section.integer("columns", 1..=MAX_LINES) as usize,
-        spare_rows: section.integer_or("spare_rows", 0..=MAX_LINES, 0) as usize,
-        spare_cols: section.integer_or("spare_columns", 0..=MAX_LINES, 0) as usize,
-        reserved_rows: section.integer_or("reserved_rows", 0..=MAX_LINES, 0) as usize,
-        reserved_cols: section.integer_or("reserved_columns", 0..=MAX_LINES, 0) as usize,
+        spare_rows: read_spared(section, "spare_rows"),
+        spare_cols: read_spared(section, "spare_columns"),
+        reserved_rows: read_spared(section, "reserved_rows"),
+        reserved_cols: read_spared(section, "reserved_columns"),
         topology: section.choice("topology", None, TOPOLOGIES),
         pairs: section.choice("pairs", Some(PairAxis::Columns), PAIR_AXES),
         subtract: section.choice("subtract", Some(Subtract::Analog), SUBTRACTS),
     }
+}
+
+/// Lines kept from weights; none unless the file says so.
+fn read_spared(section: &mut Section<'_>, key: &str) -> usize {
+    section.optional_integer(key, 0..=MAX_LINES).unwrap_or(0) as usize
 }
 
 fn write_arrays(out: &mut Writer, arrays: &Arrays) {
@@ -247,8 +252,7 @@ fn write_holds(out: &mut Writer, holds: &Holds) {
 }
 
 fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
-    let keys = section.keys();
-    keys.into_iter().map(|key| (key.clone(), section.required_text(&key))).collect()
+    section.keys().map(|key| (key.to_owned(), section.required_text(key))).collect()
 }
 
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
@@ -324,8 +328,8 @@ hi_cells = 1
         assert_eq!(
             problems(&text),
             [
-                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, lo_cells, \
-                 hi_cells, range_per]",
+                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, hi_cells, \
+                 lo_cells, range_per]",
                 "chip.toml:15: `adc.lo_cells`: is missing []"
             ]
         );

@@ -4,6 +4,7 @@ pub mod cell;
 pub mod checks;
 pub mod describe;
 pub mod die;
+pub mod die_file;
 pub mod effects;
 pub mod file;
 pub mod presets;

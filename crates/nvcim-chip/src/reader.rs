@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The only schema version that exists so far, of chip files and die files alike.
-const SCHEMA: i64 = 1;
+const SCHEMA: u64 = 1;
 
 /// The text being read, and what was found wrong with it.
 struct Source<'a> {
@@ -35,17 +35,17 @@ pub(crate) struct Section<'a> {
     span: Range<usize>,
     /// Absent where the file has no such table but must have.
     table: Option<&'a DeTable<'a>>,
-    known: Vec<String>,
+    known: BTreeSet<String>,
     missing: Vec<String>,
 }
 
 /// Reads a file of one `kind`: checks `schema` and `kind`, hands the rest to `read`, and answers with
-/// what it read if there was no problem.
+/// what it read if there was no problem. Where `read` fails, the file is read no further.
 pub(crate) fn read_file<T>(
     text: &str,
     place: &str,
     kind: &str,
-    read: impl FnOnce(&mut Section<'_>) -> T,
+    read: impl FnOnce(&mut Section<'_>) -> Result<T>,
 ) -> Result<Warned<T>> {
     let source = Source {
         text,
@@ -64,11 +64,11 @@ pub(crate) fn read_file<T>(
         path: String::new(),
         span: 0..0,
         table: Some(table.get_ref()),
-        known: Vec::new(),
+        known: BTreeSet::new(),
         missing: Vec::new(),
     };
     root.check_header(kind)?;
-    let output = read(&mut root);
+    let output = read(&mut root)?;
     root.finish();
     fail_if_any(source.problems.take())?;
     Ok(Warned { output, warnings: source.warnings.take() })
@@ -104,11 +104,10 @@ impl Source<'_> {
 
 impl<'a> Section<'a> {
     fn check_header(&mut self, kind: &str) -> Result<()> {
-        let schema = self.integer("schema", 1..=i64::MAX);
+        let schema = self.integer("schema", 1..=u64::MAX);
         if schema > SCHEMA {
-            let at = self.source.at(self.span_of("schema"), "schema");
             let message = format!("is {schema}, this version reads up to {SCHEMA}");
-            let newer = Diagnostic::bad_input(at, message);
+            let newer = Diagnostic::bad_input(self.at("schema"), message);
             return Err(newer.hint("use a newer version of nvcim to read this file").into());
         }
         self.choice("kind", Some(()), &[(kind, ())]);
@@ -128,6 +127,17 @@ impl<'a> Section<'a> {
         self.source.report(self.span_of(key), &self.key_path(key), message);
     }
 
+    /// Says that `key` should not be in this table at all.
+    pub(crate) fn refuse(&mut self, key: &str, message: impl Into<String>) {
+        self.known.insert(key.to_owned());
+        self.report(key, message);
+    }
+
+    /// How messages call the place of `key` of this table.
+    pub(crate) fn at(&self, key: &str) -> String {
+        self.source.at(self.span_of(key), &self.key_path(key))
+    }
+
     /// Adds a problem of several keys, given by their dotted paths, unless one of them is broken itself.
     /// It is said to sit at the last of them.
     pub(crate) fn report_across(&self, keys: &[&str], problem: impl FnOnce(String) -> Diagnostic) {
@@ -143,8 +153,7 @@ impl<'a> Section<'a> {
 
     /// Adds a warning at a dotted path.
     pub(crate) fn warn(&self, key: &str, message: impl Into<String>) {
-        let at = self.source.at(self.span_of(key), &self.key_path(key));
-        self.source.warnings.borrow_mut().push(Diagnostic::bad_input(at, message));
+        self.source.warnings.borrow_mut().push(Diagnostic::bad_input(self.at(key), message));
     }
 
     /// Where a dotted path below this table starts.
@@ -158,20 +167,29 @@ impl<'a> Section<'a> {
         span
     }
 
-    /// Whether the file gives this key.
-    pub(crate) fn has(&mut self, key: &str) -> bool {
-        self.known.push(key.to_owned());
-        self.table.is_some_and(|table| table.contains_key(key))
+    /// Visits every key of this table that was not asked for yet, in alphabetical order, and reports
+    /// what the visit finds wrong.
+    pub(crate) fn for_each_other(
+        &mut self,
+        mut visit: impl FnMut(&str, &DeValue<'_>) -> std::result::Result<(), String>,
+    ) {
+        for (key, value) in self.table.into_iter().flatten() {
+            let key = key.get_ref().as_ref();
+            if self.known.insert(key.to_owned())
+                && let Err(message) = visit(key, value.get_ref())
+            {
+                self.report(key, message);
+            }
+        }
     }
 
     /// The keys of this table that the file gives, in alphabetical order.
-    pub(crate) fn keys(&self) -> Vec<String> {
-        let table = self.table.into_iter().flat_map(|table| table.keys());
-        table.map(|key| key.get_ref().to_string()).collect()
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.table.into_iter().flat_map(|table| table.keys()).map(|key| key.get_ref().as_ref())
     }
 
     fn get(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.known.push(key.to_owned());
+        self.known.insert(key.to_owned());
         self.table?.get(key)
     }
 
@@ -214,7 +232,7 @@ impl<'a> Section<'a> {
             path: self.key_path(key),
             span: self.span_of(key).unwrap_or(0..0),
             table,
-            known: Vec::new(),
+            known: BTreeSet::new(),
             missing: Vec::new(),
         };
         let output = read(&mut section);
@@ -223,31 +241,28 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number inside `limits`.
-    pub(crate) fn integer(&mut self, key: &str, limits: RangeInclusive<i64>) -> i64 {
+    pub(crate) fn integer(&mut self, key: &str, limits: RangeInclusive<u64>) -> u64 {
         let value = self.require(key);
         self.to_integer(key, value, limits)
     }
 
-    /// A whole number inside `limits`, or `default` where the key is left out.
-    pub(crate) fn integer_or(
+    /// A whole number inside `limits`; nothing where the key is left out.
+    pub(crate) fn optional_integer(
         &mut self,
         key: &str,
-        limits: RangeInclusive<i64>,
-        default: i64,
-    ) -> i64 {
-        match self.get(key) {
-            None => default,
-            value => self.to_integer(key, value, limits),
-        }
+        limits: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let value = self.get(key)?;
+        Some(self.to_integer(key, Some(value), limits))
     }
 
     /// A whole number inside `limits`, or nothing where the key is left out or says `word`.
     pub(crate) fn integer_or_word(
         &mut self,
         key: &str,
-        limits: RangeInclusive<i64>,
+        limits: RangeInclusive<u64>,
         word: &str,
-    ) -> Option<i64> {
+    ) -> Option<u64> {
         let value = self.get(key)?;
         match value.get_ref().as_str() {
             Some(text) if text == word => None,
@@ -263,19 +278,19 @@ impl<'a> Section<'a> {
         &self,
         key: &str,
         value: Option<&Spanned<DeValue<'_>>>,
-        limits: RangeInclusive<i64>,
-    ) -> i64 {
+        limits: RangeInclusive<u64>,
+    ) -> u64 {
         let Some(value) = value else { return *limits.start() };
         let DeValue::Integer(digits) = value.get_ref() else {
             let found = name_type(value.get_ref());
             self.report(key, format!("is {found}, must be a whole number"));
             return *limits.start();
         };
-        match i64::from_str_radix(digits.as_str(), digits.radix()) {
+        match u64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) if limits.contains(&number) => number,
             _ => {
                 let (least, most) = limits.into_inner();
-                let limit = Limits(least, most, most == i64::MAX);
+                let limit = Limits(least, most, most == u64::MAX);
                 self.report(key, format!("is {}, must be {limit}", digits.as_str()));
                 least
             }
@@ -385,7 +400,7 @@ impl<'a> Section<'a> {
     fn finish(self) {
         let mut missing = self.missing;
         let given = self.table.into_iter().flat_map(|table| table.keys());
-        for key in given.filter(|key| !self.known.iter().any(|known| known == key.get_ref())) {
+        for key in given.filter(|key| !self.known.contains(key.get_ref().as_ref())) {
             let path = if self.path.is_empty() {
                 key.get_ref().to_string()
             } else {
@@ -394,7 +409,7 @@ impl<'a> Section<'a> {
             let similar = find_similar(key.get_ref(), self.known.iter().map(String::as_str));
             let hint = match similar {
                 Some(similar) => format!("did you mean `{similar}`?"),
-                None => format!("known keys here: {}", self.known.join(", ")),
+                None => format!("known keys here: {}", list_names(&self.known)),
             };
             missing.retain(|missing| Some(missing.as_str()) != similar);
             let span = Some(key.span());
@@ -426,10 +441,14 @@ pub(crate) fn to_number(value: &DeValue<'_>) -> Option<f64> {
 }
 
 /// An integer that is an index below `limit`.
-pub(crate) fn to_index(value: &DeValue<'_>, limit: usize) -> Option<u32> {
+pub(crate) fn to_index(value: &DeValue<'_>, limit: usize) -> Option<usize> {
     let DeValue::Integer(digits) = value else { return None };
-    let index = u32::from_str_radix(digits.as_str(), digits.radix()).ok()?;
-    ((index as usize) < limit).then_some(index)
+    let index = usize::from_str_radix(digits.as_str(), digits.radix()).ok()?;
+    (index < limit).then_some(index)
+}
+
+fn list_names(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The candidate that `word` most likely stands for, if any is near.

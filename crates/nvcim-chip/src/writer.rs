@@ -32,6 +32,13 @@ impl Writer {
         self.line(format_args!("{key} = {}", quote(text)));
     }
 
+    /// A list with one entry a line.
+    pub(crate) fn list(&mut self, key: &str, entries: impl Iterator<Item = String>) {
+        self.line(format_args!("{key} = ["));
+        entries.for_each(|entry| self.line(format_args!("  {entry},")));
+        self.line(format_args!("]"));
+    }
+
     /// A text under a key that may hold any character.
     pub(crate) fn quoted(&mut self, key: &str, text: &str) {
         self.line(format_args!("{} = {}", quote(key), quote(text)));
@@ -42,6 +49,7 @@ impl Writer {
         self.text
     }
 
+    /// One line, as it stands.
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         writeln!(self.text, "{line}").expect("a String takes any text");
     }

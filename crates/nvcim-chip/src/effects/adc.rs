@@ -41,10 +41,15 @@ impl Transfer {
         self.scale * y + self.shift
     }
 
+    /// The code that a converter settles on for an exact code: a whole number from 0 to the highest code.
+    pub fn settle(&self, exact_code: f32) -> f32 {
+        // Clipping first gives the same codes, since both ends are whole, and bounds what is rounded.
+        round_half_even(exact_code.clamp(0.0, self.max_code))
+    }
+
     /// The code of the current `y`: a whole number from 0 to the highest code.
     pub fn code(&self, y: f32) -> f32 {
-        // Clipping first gives the same codes, since both ends are whole, and bounds what is rounded.
-        round_half_even(self.exact_code(y).clamp(0.0, self.max_code))
+        self.settle(self.exact_code(y))
     }
 
     /// Whether the current `y` lies outside the range, so that its code is clipped.
