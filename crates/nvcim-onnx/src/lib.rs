@@ -1,1 +1,22 @@
-//! ONNX bytes to Graph and back, and the float reference
+//! ONNX bytes to [`Graph`](nvcim_ir::graph::Graph) and back, and the float reference.
+//!
+//! [`import::import_model`] reads the protobuf itself and keeps ONNX-level operators with their names;
+//! tract only tells shapes and folds constants. [`reference::FloatReference`] runs the file through
+//! tract, independently of everything else here. [`write::replace_initializers`] puts trained weights
+//! back and keeps every other byte.
+
+mod analyse;
+mod attributes;
+mod builder;
+mod decode;
+pub mod import;
+mod network_input;
+mod ops;
+mod proto;
+pub mod reference;
+mod refusal;
+mod site;
+pub mod survey;
+pub mod tensor_data;
+mod validate;
+pub mod write;

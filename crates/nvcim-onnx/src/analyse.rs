@@ -1,0 +1,269 @@
+//! Shape, type and constant value of what one node makes, found by tract.
+//!
+//! Each node is handed to tract alone, its operands as facts: a failure names its node, weights are
+//! shared and never copied, and nothing is computed before the size of the result is known.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use nvcim_ir::shape::count_elements;
+use prost::Message;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::{DimLike, TDim};
+use tract_onnx::{Onnx, pb};
+
+use crate::proto::NodeProto;
+use crate::refusal::Refusal;
+
+/// The most elements that a tensor computed from constants may have.
+const MAX_FOLDED: usize = 1 << 24;
+/// The most multiplications spent on one product of constants.
+const MAX_WORK: usize = 1 << 32;
+
+/// What is known of a tensor.
+#[derive(Debug, Clone)]
+pub(crate) enum Fact {
+    /// The value, the same for every input.
+    Constant(Arc<Tensor>),
+    /// A tensor that depends on the network's input.
+    Varying {
+        /// The whole shape, batch axis included.
+        shape: Vec<usize>,
+        /// The type of its elements.
+        datum: DatumType,
+    },
+}
+
+/// tract's operators for one version of the standard operator set.
+pub(crate) struct Analyser {
+    onnx: Onnx,
+    opset: i64,
+}
+
+/// Operators that may be folded, or whose output shape is known, though they do not run here.
+const KNOWN: &[&str] = &[
+    "Abs",
+    "Ceil",
+    "ConstantOfShape",
+    "DequantizeLinear",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "Floor",
+    "Gather",
+    "Greater",
+    "Less",
+    "Log",
+    "Max",
+    "Min",
+    "Mod",
+    "Neg",
+    "Not",
+    "Pow",
+    "QuantizeLinear",
+    "Range",
+    "Reciprocal",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "Round",
+    "Sign",
+    "Sqrt",
+    "Sum",
+    "Tile",
+    "Where",
+];
+
+/// Whether tract may be asked about an operator that cannot run here.
+pub(crate) fn is_known(op_type: &str) -> bool {
+    KNOWN.binary_search(&op_type).is_ok()
+}
+
+impl Analyser {
+    /// The operators of version `opset`.
+    pub(crate) fn new(opset: i64) -> Self {
+        Self { onnx: tract_onnx::onnx(), opset }
+    }
+
+    /// What the first output of `node` is; `operands` in slot order, `None` where one is left out.
+    ///
+    /// An error where tract finds that shapes or types do not fit, or cannot tell the shape.
+    pub(crate) fn infer(
+        &self,
+        node: &NodeProto,
+        operands: &[Option<Fact>],
+    ) -> Result<Fact, Refusal> {
+        check_generator(node, operands)?;
+        // tract panics on some contradictions that no check of ours foresees.
+        catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands)))
+            .unwrap_or_else(|_| Err(Refusal::broken("has operands or attributes that do not fit")))
+    }
+
+    fn infer_guarded(&self, node: &NodeProto, operands: &[Option<Fact>]) -> Result<Fact, Refusal> {
+        let constants: Option<TVec<Arc<Tensor>>> = (operands.iter().flatten())
+            .map(|operand| match operand {
+                Fact::Constant(value) => Some(value.clone()),
+                Fact::Varying { .. } => None,
+            })
+            .collect();
+        // With its first operand unknown, tract tells the shape without computing anything.
+        let generates = matches!(node.op_type.as_str(), "ConstantOfShape" | "Range");
+        let (model, outlet) = self.build(node, operands, !generates)?;
+        let fact = model.outlet_fact(outlet).map_err(|error| refuse(&error))?;
+        if let (true, Some(value)) = (generates, fact.value.concretize()) {
+            return Ok(Fact::Constant(plain(&value)?));
+        }
+        let (shape, datum) = concrete(fact)?;
+        let Some(constants) = constants.filter(|all| !all.is_empty()) else {
+            return Ok(Fact::Varying { shape, datum });
+        };
+        check_cost(node, &constants, &shape)?;
+        let inputs = constants.into_iter().map(IntoTValue::into_tvalue).collect();
+        let op = &model.nodes()[outlet.node].op;
+        let outputs = op.eval_out_of_plan(inputs).map_err(|error| refuse(&error))?;
+        match outputs.and_then(|mut outputs| outputs.drain(..).nth(outlet.slot)) {
+            Some(value) => Ok(Fact::Constant(plain(&value.into_arc_tensor())?)),
+            None => Ok(Fact::Varying { shape, datum }),
+        }
+    }
+
+    /// A model of the node alone, analysed, and the outlet of its first output.
+    fn build(
+        &self,
+        node: &NodeProto,
+        operands: &[Option<Fact>],
+        hide_first: bool,
+    ) -> Result<(InferenceModel, OutletId), Refusal> {
+        let rename = |prefix: &str, names: &[String]| -> Vec<String> {
+            let name = |(slot, name): (usize, &String)| match name.as_str() {
+                "" => String::new(),
+                _ => format!("{prefix}{slot}"),
+            };
+            names.iter().enumerate().map(name).collect()
+        };
+        let (input, output) = (rename("in", &node.input), rename("out", &node.output));
+        let alone = NodeProto { input, output, name: "node".into(), ..node.clone() };
+        let alone = pb::NodeProto::decode(alone.encode_to_vec().as_slice())
+            .map_err(|error| Refusal::broken(error.to_string()))?;
+        let proto = pb::ModelProto {
+            opset_import: vec![pb::OperatorSetIdProto {
+                domain: String::new(),
+                version: self.opset,
+            }],
+            graph: Some(pb::GraphProto { node: vec![alone], ..Default::default() }),
+            ..Default::default()
+        };
+        let parsed = self.onnx.parse(&proto, None).map_err(|error| refuse(&error))?;
+        let (mut model, outlets) = (parsed.model, parsed.outlets_by_name);
+        for (slot, operand) in operands.iter().enumerate() {
+            let Some(operand) = operand else { continue };
+            let fact = match operand {
+                Fact::Constant(value) if slot == 0 && hide_first => {
+                    InferenceFact::dt_shape_from_tensor(value)
+                }
+                Fact::Constant(value) => {
+                    InferenceFact::try_from(value).map_err(|error| refuse(&error))?
+                }
+                Fact::Varying { shape, datum } => InferenceFact::dt_shape(*datum, shape),
+            };
+            if let Some(&outlet) = outlets.get(&format!("in{slot}")) {
+                model.set_outlet_fact(outlet, fact).map_err(|error| refuse(&error))?;
+            }
+        }
+        let outlet = *outlets.get("out0").ok_or_else(|| Refusal::broken("has no output"))?;
+        model.analyse(false).map_err(|error| refuse(&error))?;
+        Ok((model, outlet))
+    }
+}
+
+/// Refuses a constant whose size is written in its operands' values, if it is too large.
+fn check_generator(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Refusal> {
+    let values = |slot: usize| match operands.get(slot) {
+        Some(Some(Fact::Constant(value))) => to_ints(value),
+        _ => None,
+    };
+    let count = match node.op_type.as_str() {
+        "ConstantOfShape" => values(0).and_then(|shape| {
+            let lengths: Option<Vec<_>> =
+                shape.iter().map(|&length| usize::try_from(length).ok()).collect();
+            count_elements(&lengths?)
+        }),
+        "Range" => (|| {
+            let [start, limit, delta] = [0, 1, 2].map(|slot| values(slot)?.first().copied());
+            usize::try_from(limit?.checked_sub(start?)?.checked_div(delta?)?.max(0)).ok()
+        })(),
+        _ => return Ok(()),
+    };
+    match count {
+        Some(count) if count <= MAX_FOLDED => Ok(()),
+        _ => Err(too_large()),
+    }
+}
+
+fn check_cost(node: &NodeProto, inputs: &[Arc<Tensor>], output: &[usize]) -> Result<(), Refusal> {
+    if count_elements(output).is_none_or(|count| count > MAX_FOLDED) {
+        return Err(too_large());
+    }
+    let multiplies =
+        matches!(node.op_type.as_str(), "Conv" | "Gemm" | "MatMul" | "MaxPool" | "AveragePool");
+    let work = inputs.iter().try_fold(1usize, |work, input| work.checked_mul(input.len()));
+    if multiplies && work.is_none_or(|work| work > MAX_WORK) {
+        return Err(too_large());
+    }
+    Ok(())
+}
+
+fn too_large() -> Refusal {
+    Refusal::unsupported(
+        format!("computes a constant of more than {MAX_FOLDED} elements, or with too much work"),
+        "export the constant itself",
+    )
+}
+
+/// Shape and element type of a fact that is certain.
+fn concrete(fact: &InferenceFact) -> Result<(Vec<usize>, DatumType), Refusal> {
+    let lengths = fact.shape.concretize();
+    let shape: Option<Vec<usize>> =
+        lengths.and_then(|shape| shape.iter().map(|length| length.to_usize().ok()).collect());
+    let (Some(shape), Some(datum)) = (shape, fact.datum_type.concretize()) else {
+        return Err(Refusal::unsupported(
+            "makes a tensor whose shape cannot be told from the file",
+            "export with fixed shapes; only the batch may stay open",
+        ));
+    };
+    // Shapes are tract's own type of integers; nothing below knows it.
+    let datum = if datum == TDim::datum_type() { i64::datum_type() } else { datum };
+    match count_elements(&shape) {
+        Some(_) => Ok((shape, datum)),
+        None => Err(Refusal::broken(format!("makes a tensor of shape {shape:?}, too large"))),
+    }
+}
+
+/// The value with tract's symbolic integers turned into plain ones.
+fn plain(value: &Arc<Tensor>) -> Result<Arc<Tensor>, Refusal> {
+    if value.datum_type() != TDim::datum_type() {
+        return Ok(value.clone());
+    }
+    let ints = value.cast_to::<i64>().map_err(|error| refuse(&error))?;
+    Ok(Arc::new(ints.into_owned()))
+}
+
+/// The values of a constant of integers, in row-major order.
+pub(crate) fn to_ints(value: &Tensor) -> Option<Vec<i64>> {
+    let datum = value.datum_type();
+    if !datum.is_integer() {
+        return None;
+    }
+    let ints = value.cast_to::<i64>().ok()?;
+    Some(ints.to_plain_array_view::<i64>().ok()?.iter().copied().collect())
+}
+
+/// tract's deepest cause, on one line.
+fn refuse(error: &TractError) -> Refusal {
+    let cause = error.root_cause().to_string();
+    let line: String = cause.lines().next().unwrap_or_default().chars().take(200).collect();
+    Refusal::broken(format!("has operands or attributes that do not fit: {line}"))
+}

@@ -1,0 +1,63 @@
+//! Bytes to messages: what a file must be before anything inside it is looked at.
+
+use nvcim_ir::diag::{Diagnostic, Result};
+use prost::Message;
+
+use crate::proto::{GraphProto, ModelProto};
+
+/// The oldest operator set whose broadcasting follows today's rules.
+const OLDEST_OPSET: i64 = 7;
+
+/// A file that decoded, with its default domain's operator set.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    /// The graph.
+    pub(crate) graph: GraphProto,
+    /// The version of the default domain's operators.
+    pub(crate) opset: i64,
+}
+
+/// Reads a file's messages.
+///
+/// An error for bytes that are no ONNX file or end early, and for a file without a graph or without a
+/// version of the standard operators.
+pub(crate) fn decode_model(bytes: &[u8]) -> Result<Model> {
+    if bytes.is_empty() {
+        return Err(bad("is empty").into());
+    }
+    let model = ModelProto::decode(bytes).map_err(|error| {
+        bad(format!("is no ONNX file, or a damaged or truncated one: {error}"))
+            .hint("fetch or export the file again")
+    })?;
+    let opset = model.opset_import.iter().find(|opset| is_standard(&opset.domain));
+    let graph = model.graph.ok_or_else(|| {
+        bad("holds no graph: it is no ONNX model, or a truncated one")
+            .hint("fetch or export the file again")
+    })?;
+    let Some(opset) = opset.map(|opset| opset.version) else {
+        return Err(bad("does not say which version of the standard operators it uses")
+            .hint("export it again, with an `opset_import` of the default domain")
+            .into());
+    };
+    if opset < 1 {
+        return Err(bad(format!("uses operator set {opset}, which does not exist")).into());
+    }
+    if opset < OLDEST_OPSET {
+        return Err(Diagnostic::unsupported(
+            "model",
+            format!("uses operator set {opset}, older than {OLDEST_OPSET}"),
+        )
+        .hint("convert it with `onnx.version_converter`")
+        .into());
+    }
+    Ok(Model { graph, opset })
+}
+
+/// Whether a domain is that of the standard operators.
+pub(crate) fn is_standard(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
+}
+
+fn bad(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::bad_input("model", message)
+}

@@ -1,0 +1,174 @@
+//! The one input of a network and the batch with which shapes are found.
+
+use std::collections::BTreeSet;
+
+use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::shape::{MAX_ELEMENTS, count_elements};
+use tract_onnx::prelude::{Datum, DatumType};
+
+use crate::decode::Model;
+use crate::proto::{DimensionValue, ValueInfoProto};
+use crate::tensor_data;
+
+/// A network's input.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkInput {
+    /// Its name.
+    pub(crate) name: String,
+    /// The whole shape, batch axis included; empty where it is unknown.
+    pub(crate) shape: Vec<usize>,
+    /// The type of its elements.
+    pub(crate) datum: DatumType,
+    /// Why it cannot be fed, if so.
+    pub(crate) problem: Option<Diagnostic>,
+}
+
+/// The batches to find shapes with, the best first.
+///
+/// A file that fixes the batch is taken at its word. Otherwise a prime that occurs nowhere else in the
+/// file tells the batch axis from all others; and 1 serves files that are open in name only.
+pub(crate) fn candidate_batches(model: &Model) -> Vec<usize> {
+    let fixed = find_input(model).and_then(|input| match dimensions(input)?.first()? {
+        Dimension::Fixed(batch) => usize::try_from(*batch).ok(),
+        Dimension::Open => None,
+    });
+    match fixed {
+        Some(batch) => vec![batch],
+        None => vec![distinctive_batch(model), 1],
+    }
+}
+
+/// Reads the input's declaration, with `batch` for an open batch axis.
+///
+/// An error where the declaration is broken or there is not exactly one input; what is merely
+/// unsupported stands in [`NetworkInput::problem`].
+pub(crate) fn read_input(model: &Model, batch: usize) -> Result<NetworkInput> {
+    let Some(input) = find_input(model) else {
+        let count = inputs(model).count();
+        return Err(Diagnostic::unsupported(
+            "graph",
+            format!("has {count} inputs that are not initialisers, must have 1"),
+        )
+        .hint("export the network with one input; make the others constants")
+        .into());
+    };
+    let at = format!("input `{}`", input.name);
+    let kind = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
+    let kind = kind.ok_or_else(|| Diagnostic::bad_input(&at, "is no tensor"))?;
+    let mut read = NetworkInput {
+        name: input.name.clone(),
+        shape: Vec::new(),
+        datum: f32::datum_type(),
+        problem: None,
+    };
+    let refuse =
+        |message: String, hint: &str| Some(Diagnostic::unsupported(&at, message).hint(hint));
+    match datum_of(kind.elem_type) {
+        Some(datum) if datum == f32::datum_type() => {}
+        other => {
+            let name = tensor_data::type_name(kind.elem_type);
+            let hint = "export the network with a 32-bit float input";
+            read.problem = refuse(format!("has element type {name}"), hint);
+            let Some(datum) = other else { return Ok(read) };
+            read.datum = datum;
+        }
+    }
+    let Some(dimensions) = dimensions(input) else {
+        read.problem = refuse("has no shape".into(), "export the network with its input's shape");
+        return Ok(read);
+    };
+    if dimensions.len() < 2 {
+        let message = format!("has {} axes, which leaves no batch axis", dimensions.len());
+        read.problem = refuse(message, "export the network with a batch as axis 0 of its input");
+        return Ok(read);
+    }
+    for (axis, dimension) in dimensions.iter().enumerate() {
+        match (*dimension, axis) {
+            (Dimension::Fixed(length), _) => match usize::try_from(length) {
+                Ok(length) if length > 0 => read.shape.push(length),
+                _ => {
+                    return Err(
+                        Diagnostic::bad_input(&at, format!("has an axis of {length}")).into()
+                    );
+                }
+            },
+            (Dimension::Open, 0) => read.shape.push(batch),
+            (Dimension::Open, _) => {
+                read.shape.clear();
+                let message = format!("leaves the length of axis {axis} open");
+                let hint = "export with fixed lengths; only the batch, axis 0, may stay open";
+                read.problem = refuse(message, hint);
+                return Ok(read);
+            }
+        }
+    }
+    if count_elements(&read.shape).is_none() {
+        let message = format!("has shape {:?}, above {MAX_ELEMENTS} elements", read.shape);
+        return Err(Diagnostic::bad_input(&at, message).into());
+    }
+    Ok(read)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Dimension {
+    Fixed(i64),
+    Open,
+}
+
+/// The inputs that need data; old files list initialisers too.
+fn inputs(model: &Model) -> impl Iterator<Item = &ValueInfoProto> {
+    let initializers: BTreeSet<&str> =
+        model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    model.graph.input.iter().filter(move |input| !initializers.contains(input.name.as_str()))
+}
+
+pub(crate) fn find_input(model: &Model) -> Option<&ValueInfoProto> {
+    let mut inputs = inputs(model);
+    inputs.next().filter(|_| inputs.next().is_none())
+}
+
+fn dimensions(input: &ValueInfoProto) -> Option<Vec<Dimension>> {
+    let shape = input.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
+    let read = |value: &Option<DimensionValue>| match value {
+        Some(DimensionValue::DimValue(length)) => Dimension::Fixed(*length),
+        Some(DimensionValue::DimParam(_)) | None => Dimension::Open,
+    };
+    Some(shape.dim.iter().map(|dim| read(&dim.value)).collect())
+}
+
+fn datum_of(data_type: i32) -> Option<DatumType> {
+    Some(match data_type {
+        1 => DatumType::F32,
+        2 => DatumType::U8,
+        3 => DatumType::I8,
+        4 => DatumType::U16,
+        5 => DatumType::I16,
+        6 => DatumType::I32,
+        7 => DatumType::I64,
+        9 => DatumType::Bool,
+        10 => DatumType::F16,
+        11 => DatumType::F64,
+        _ => return None,
+    })
+}
+
+/// The smallest prime above 5 that is no length and no small integer constant of the file.
+fn distinctive_batch(model: &Model) -> usize {
+    const PRIMES: [usize; 12] = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47];
+    let graph = &model.graph;
+    let input = find_input(model).and_then(dimensions).unwrap_or_default();
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let tensors = attributes().filter_map(|attribute| attribute.t.as_ref());
+    let mut taken: BTreeSet<i64> = attributes().flat_map(|a| a.ints.clone()).collect();
+    for tensor in graph.initializer.iter().chain(tensors) {
+        taken.extend(&tensor.dims);
+        taken.extend(tensor.int64_data.iter().take(64));
+        let (words, _) = tensor.raw_data.as_chunks::<8>();
+        taken.extend(words.iter().take(64).map(|&word| i64::from_le_bytes(word)));
+    }
+    taken.extend(input.iter().filter_map(|dimension| match dimension {
+        Dimension::Fixed(length) => Some(*length),
+        Dimension::Open => None,
+    }));
+    PRIMES.into_iter().find(|&prime| !taken.contains(&(prime as i64))).unwrap_or(53)
+}

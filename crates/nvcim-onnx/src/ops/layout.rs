@@ -1,0 +1,82 @@
+//! Operators that move or rename elements without computing.
+
+use nvcim_ir::op::Op;
+use tract_onnx::prelude::DatumType;
+
+use crate::attributes;
+use crate::refusal::Refusal;
+use crate::site::{Converted, Site, Value};
+
+/// `Identity`, and `Dropout`, which does nothing in inference.
+pub(crate) fn convert_identity(site: Site<'_>) -> Result<Converted, Refusal> {
+    let training = site.node.op_type == "Dropout" && site.scalar_flag(2)?;
+    if training {
+        return Err(Refusal::unsupported(
+            "drops elements at random",
+            "export the network in inference form",
+        ));
+    }
+    site.activation(0).map(Converted::Alias)
+}
+
+/// `Cast` of floats to floats.
+pub(crate) fn convert_cast(site: Site<'_>) -> Result<Converted, Refusal> {
+    const FLOAT: i64 = crate::proto::FLOAT as i64;
+    match (attributes::int(site.node, "to", 0)?, site.activation(0)?) {
+        (FLOAT, x) if x.datum == DatumType::F32 => Ok(Converted::Alias(x)),
+        (to, _) => Err(Refusal::unsupported(
+            format!("casts to {}", crate::tensor_data::type_name(to as i32)),
+            "export the network in 32-bit floats",
+        )),
+    }
+}
+
+/// `Reshape`, `Flatten`, `Squeeze`, `Unsqueeze`: the same elements under the output's shape.
+///
+/// Row-major order keeps samples apart exactly when axis 0 stays the batch.
+pub(crate) fn convert_reshape(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let output = site.sample_output()?;
+    Ok(site.keep(Op::Reshape, &[x.id], &output))
+}
+
+/// `Transpose` that leaves the batch in place.
+pub(crate) fn convert_transpose(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let rank = x.shape.len() + 1;
+    let perm = match attributes::ints(site.node, "perm")? {
+        Some(perm) => perm.to_vec(),
+        None => (0..rank as i64).rev().collect(),
+    };
+    let Some((0, rest)) = perm.split_first() else {
+        return Err(Refusal::mixes_samples(format!("moves the batch axis: perm {perm:?}")));
+    };
+    let perm = rest.iter().map(|&axis| site.sample_axis(axis, rank)).collect::<Result<_, _>>()?;
+    let output = site.sample_output()?;
+    Ok(site.keep(Op::Transpose { perm }, &[x.id], &output))
+}
+
+/// `Concat` along any axis but the batch; constants may take part.
+pub(crate) fn convert_concat(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let rank = site.output.len();
+    let axis = attributes::int(site.node, "axis", 1)?;
+    let axis = site.sample_axis(axis, rank)?;
+    let slots = 0..site.operands.len();
+    let operands = slots.map(|slot| site.tensor(slot, rank)).collect::<Result<Vec<_>, _>>()?;
+    let output = site.sample_output()?;
+    Ok(site.keep(Op::Concat { axis }, &operands, &output))
+}
+
+impl Site<'_> {
+    /// Whether the constant in `slot` is there and true.
+    fn scalar_flag(&self, slot: usize) -> Result<bool, Refusal> {
+        match self.operand(slot) {
+            Some(Value::Constant(flag)) => {
+                let flag = flag.value.cast_to::<bool>().ok();
+                let flag = flag.as_ref().and_then(|flag| flag.to_plain_array_view::<bool>().ok());
+                Ok(flag.is_some_and(|flag| flag.iter().any(|&set| set)))
+            }
+            _ => Ok(false),
+        }
+    }
+}

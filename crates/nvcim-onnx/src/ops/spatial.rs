@@ -1,0 +1,143 @@
+//! Windows of convolutions and pools: kernel, strides, dilations and every way to state the padding.
+
+use nvcim_ir::ids::NodeId;
+use nvcim_ir::op::{Op, Window};
+
+use crate::attributes;
+use crate::proto::NodeProto;
+use crate::refusal::Refusal;
+use crate::site::{Converted, Site};
+
+/// A window with the input seen as `[channels, height, width]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Spatial {
+    /// How the kernel walks.
+    pub(crate) window: Window,
+    /// The input's shape; a 1-D operator has height 1.
+    pub(crate) input: [usize; 3],
+    /// Whether the operator is 1-D, so that tensors gain an axis before it and lose it after.
+    pub(crate) lifted: bool,
+}
+
+/// Reads the window of a node over operand 0 of sample shape `input`.
+///
+/// `kernel` is the kernel's shape where the weight tells it.
+pub(crate) fn read_spatial(
+    node: &NodeProto,
+    input: &[usize],
+    kernel: Option<&[usize]>,
+) -> Result<Spatial, Refusal> {
+    let (image, lifted) = match *input {
+        [channels, width] => ([channels, 1, width], true),
+        [channels, height, width] => ([channels, height, width], false),
+        _ => {
+            return Err(Refusal::unsupported(
+                format!("works on samples of shape {input:?}"),
+                "only 1-D and 2-D convolutions and pools run here",
+            ));
+        }
+    };
+    let rank = if lifted { 1 } else { 2 };
+    let stated = lengths(node, "kernel_shape", rank)?;
+    let kernel = match (stated, kernel) {
+        (Some(stated), Some(actual)) if stated != actual => {
+            return Err(Refusal::broken(format!(
+                "has `kernel_shape` {stated:?}, but a weight of kernel {actual:?}"
+            )));
+        }
+        (_, Some(actual)) if actual.len() == rank => actual.to_vec(),
+        (Some(stated), None) => stated,
+        _ => return Err(Refusal::broken("has no `kernel_shape` that suits its input")),
+    };
+    let ones = || vec![1; rank];
+    let strides = lengths(node, "strides", rank)?.unwrap_or_else(ones);
+    let dilations = lengths(node, "dilations", rank)?.unwrap_or_else(ones);
+    let pads = lengths(node, "pads", 2 * rank)?.unwrap_or_else(|| vec![0; 2 * rank]);
+    let (begin, end) = pads.split_at(rank);
+    let mut window = Window {
+        kernel: two(&kernel, 1),
+        strides: two(&strides, 1),
+        dilations: two(&dilations, 1),
+        pads_begin: two(begin, 0),
+        pads_end: two(end, 0),
+    };
+    pad_automatically(node, &mut window, [image[1], image[2]])?;
+    Ok(Spatial { window, input: image, lifted })
+}
+
+/// The last two axes, a missing height being `fill`.
+fn two(values: &[usize], fill: usize) -> [usize; 2] {
+    match *values {
+        [height, width] => [height, width],
+        [width] => [fill, width],
+        _ => unreachable!("attribute lists have been checked to hold one or two lengths"),
+    }
+}
+
+fn lengths(node: &NodeProto, name: &str, count: usize) -> Result<Option<Vec<usize>>, Refusal> {
+    let Some(ints) = attributes::ints(node, name)? else { return Ok(None) };
+    let lengths: Option<Vec<_>> = ints.iter().map(|&int| usize::try_from(int).ok()).collect();
+    match lengths.filter(|lengths| lengths.len() == count) {
+        Some(lengths) => Ok(Some(lengths)),
+        None => Err(Refusal::broken(format!("has `{name}` {ints:?}, must be {count} lengths"))),
+    }
+}
+
+/// Sets the padding that `auto_pad` asks for.
+///
+/// `SAME_*` gives `ceil(length / stride)` positions; an odd cell goes to the end (`UPPER`) or the
+/// beginning (`LOWER`).
+fn pad_automatically(
+    node: &NodeProto,
+    window: &mut Window,
+    lengths: [usize; 2],
+) -> Result<(), Refusal> {
+    let mode = attributes::string(node, "auto_pad", "NOTSET")?;
+    let upper = match mode.as_str() {
+        "NOTSET" | "" => return Ok(()),
+        "VALID" => {
+            (window.pads_begin, window.pads_end) = ([0; 2], [0; 2]);
+            return Ok(());
+        }
+        "SAME_UPPER" => true,
+        "SAME_LOWER" => false,
+        other => return Err(Refusal::broken(format!("has unknown `auto_pad` `{other}`"))),
+    };
+    for (axis, length) in lengths.into_iter().enumerate() {
+        let total = (|| {
+            let positions = length.div_ceil(window.strides[axis]);
+            let reach = positions.checked_sub(1)?.checked_mul(window.strides[axis])?;
+            Some(reach.checked_add(window.extent(axis)?)?.saturating_sub(length))
+        })();
+        let total = total.ok_or_else(|| Refusal::broken("has a window of enormous extent"))?;
+        let (less, more) = (total / 2, total - total / 2);
+        let (begin, end) = if upper { (less, more) } else { (more, less) };
+        (window.pads_begin[axis], window.pads_end[axis]) = (begin, end);
+    }
+    Ok(())
+}
+
+impl Spatial {
+    /// The node of operand 0 as an image; a 1-D tensor gains its height.
+    pub(crate) fn lift(&self, site: &mut Site<'_>, id: NodeId) -> NodeId {
+        if self.lifted { site.help(Op::Reshape, &[id], &self.input) } else { id }
+    }
+
+    /// Puts `op` over the lifted operand; the result has sample shape `output`, without the height that
+    /// a 1-D operator gained.
+    pub(crate) fn finish(
+        &self,
+        site: &mut Site<'_>,
+        op: Op,
+        image: NodeId,
+        output: &[usize],
+    ) -> Converted {
+        match *output {
+            [channels, width] if self.lifted => {
+                let made = site.help(op, &[image], &[channels, 1, width]);
+                site.keep(Op::Reshape, &[made], output)
+            }
+            _ => site.keep(op, &[image], output),
+        }
+    }
+}

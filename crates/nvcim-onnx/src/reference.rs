@@ -1,0 +1,171 @@
+//! The float reference: the file as tract runs it, independent of the import.
+//!
+//! tract is fastest on one sample at a time, so that is what it gets wherever the file allows; a file
+//! whose inner shapes fix another batch is run in blocks of that batch, the last one filled with zeros.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ndarray::{ArrayD, Axis, IxDyn};
+use nvcim_ir::diag::{Diagnostic, Result};
+use prost::Message;
+use tract_onnx::pb;
+use tract_onnx::prelude::*;
+
+use crate::decode::{self, Model};
+use crate::import;
+use crate::network_input;
+use crate::proto::{
+    DimensionProto, DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use crate::tensor_data::{self, ExternalData};
+
+/// A network that tract has optimised; [`FloatReference::run`] may be called from many threads.
+pub struct FloatReference {
+    plan: Arc<TypedRunnableModel>,
+    /// Samples that one call of the plan takes.
+    block: usize,
+    /// The shape of one sample.
+    sample: Vec<usize>,
+    /// The shapes of one sample of each output.
+    outputs: Vec<Vec<usize>>,
+}
+
+impl FloatReference {
+    /// Prepares the network of an ONNX file.
+    ///
+    /// # Errors
+    /// What [`import::import_model`] says of the file, and what tract cannot run.
+    pub fn new(bytes: &[u8], external: &dyn ExternalData) -> Result<Self> {
+        // The import has checked everything on which tract is known to stumble.
+        import::import_model(bytes, external)?;
+        let model = decode::decode_model(bytes)?;
+        let mut last = Vec::new();
+        for batch in [1].into_iter().chain(network_input::candidate_batches(&model)) {
+            let shape = network_input::read_input(&model, batch)?.shape;
+            let sample = shape.get(1..).unwrap_or_default().to_vec();
+            let whole: Vec<usize> = std::iter::once(batch).chain(sample.clone()).collect();
+            let clean = clean_model(&model, &whole, external)?;
+            match prepare(clean).and_then(|plan| Self::wrap(plan, batch, &sample)) {
+                Ok(reference) => return Ok(reference),
+                Err(why) => last.push(format!("batch {batch}: {why}")),
+            }
+        }
+        let message = format!("cannot be run by the float reference ({})", last.join("; "));
+        Err(Diagnostic::unsupported("model", message).into())
+    }
+
+    fn wrap(
+        plan: Arc<TypedRunnableModel>,
+        block: usize,
+        sample: &[usize],
+    ) -> std::result::Result<Self, String> {
+        let outlets = plan.model().output_outlets().map_err(|error| error.to_string())?.to_vec();
+        let shape = |outlet| {
+            let fact = plan.model().outlet_fact(outlet).map_err(|error| error.to_string())?;
+            let shape = fact.shape.as_concrete().ok_or("has an output of open shape")?;
+            match shape.split_first() {
+                Some((&batch, rest)) if batch == block => Ok(rest.to_vec()),
+                _ => Err(format!("has an output of shape {shape:?}")),
+            }
+        };
+        let outputs = outlets.into_iter().map(shape).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { plan, block, sample: sample.to_vec(), outputs })
+    }
+
+    /// Runs samples `[n, sample...]`; one `[n, ...]` per output, in the file's order.
+    ///
+    /// # Errors
+    /// [`nvcim_ir::diag::Kind::BadInput`] where the samples do not have the network's shape.
+    pub fn run(&self, input: &ArrayD<f32>) -> Result<Vec<ArrayD<f32>>> {
+        if input.ndim() == 0 || input.shape()[1..] != self.sample {
+            let message = format!("has shape {:?}, must be [n] + {:?}", input.shape(), self.sample);
+            return Err(Diagnostic::bad_input("input", message).into());
+        }
+        let samples = input.len_of(Axis(0));
+        let mut outputs: Vec<ArrayD<f32>> = (self.outputs.iter())
+            .map(|shape| {
+                let whole: Vec<usize> = std::iter::once(samples).chain(shape.clone()).collect();
+                ArrayD::zeros(IxDyn(&whole))
+            })
+            .collect();
+        for start in (0..samples).step_by(self.block) {
+            let end = samples.min(start + self.block);
+            let made = self.run_block(input, start, end).map_err(|error| {
+                Diagnostic::internal("float reference", error.root_cause().to_string())
+            })?;
+            for (output, block) in outputs.iter_mut().zip(&made) {
+                let used = block.slice_axis(Axis(0), (0..end - start).into());
+                output.slice_axis_mut(Axis(0), (start..end).into()).assign(&used);
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn run_block(
+        &self,
+        input: &ArrayD<f32>,
+        start: usize,
+        end: usize,
+    ) -> TractResult<Vec<ArrayD<f32>>> {
+        let whole: Vec<usize> = std::iter::once(self.block).chain(self.sample.clone()).collect();
+        let mut block = ArrayD::<f32>::zeros(IxDyn(&whole));
+        block
+            .slice_axis_mut(Axis(0), (0..end - start).into())
+            .assign(&input.slice_axis(Axis(0), (start..end).into()));
+        let outputs = self.plan.run(tvec![Tensor::from(block).into_tvalue()])?;
+        outputs.iter().map(|output| Ok(output.to_plain_array_view::<f32>()?.to_owned())).collect()
+    }
+}
+
+/// The model with its input's shape fixed, all data inside, and nothing that could contradict them.
+fn clean_model(model: &Model, input: &[usize], external: &dyn ExternalData) -> Result<ModelProto> {
+    let GraphProto { node, name, initializer, input: inputs, output, sparse_initializer: _ } =
+        &model.graph;
+    let initializer = initializer
+        .iter()
+        .map(|proto| tensor_data::inline_tensor(proto, external))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let network_input = network_input::find_input(model).map(|input| input.name.as_str());
+    let inputs = inputs
+        .iter()
+        .filter(|declared| Some(declared.name.as_str()) == network_input)
+        .map(|declared| declare_floats(&declared.name, input))
+        .collect();
+    let output = output
+        .iter()
+        .map(|output| ValueInfoProto { name: output.name.clone(), r#type: None })
+        .collect();
+    let graph = GraphProto {
+        node: node.clone(),
+        name: name.clone(),
+        initializer,
+        input: inputs,
+        output,
+        sparse_initializer: Vec::new(),
+    };
+    let opset = OperatorSetIdProto { domain: String::new(), version: model.opset };
+    Ok(ModelProto { ir_version: 8, graph: Some(graph), opset_import: vec![opset] })
+}
+
+fn declare_floats(name: &str, shape: &[usize]) -> ValueInfoProto {
+    let dim =
+        |&length: &usize| DimensionProto { value: Some(DimensionValue::DimValue(length as i64)) };
+    let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
+    let tensor_type = Some(TensorTypeProto { elem_type: crate::proto::FLOAT, shape: Some(shape) });
+    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
+}
+
+fn prepare(model: ModelProto) -> std::result::Result<Arc<TypedRunnableModel>, String> {
+    let guarded = AssertUnwindSafe(|| -> TractResult<_> {
+        let proto = pb::ModelProto::decode(model.encode_to_vec().as_slice())?;
+        let parsed = tract_onnx::onnx().parse(&proto, None)?;
+        parsed.model.into_optimized()?.into_runnable()
+    });
+    match catch_unwind(guarded) {
+        Ok(Ok(plan)) => Ok(plan),
+        Ok(Err(error)) => Err(error.root_cause().to_string()),
+        Err(_) => Err("tract gave up".into()),
+    }
+}

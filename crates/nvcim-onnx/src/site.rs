@@ -1,0 +1,244 @@
+//! One ONNX node with everything its conversion may ask: operands, attributes, output shape, builder.
+
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+use nvcim_ir::ids::{ConstId, NodeId};
+use nvcim_ir::op::Op;
+use tract_onnx::prelude::{Datum, DatumType, Tensor, tract_ndarray};
+
+use crate::analyse;
+use crate::builder::Builder;
+use crate::proto::NodeProto;
+use crate::refusal::Refusal;
+
+/// What a tensor's name stands for while the graph is built.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    /// The same for every input.
+    Constant(Constant),
+    /// A tensor of the graph.
+    Activation(Activation),
+    /// Nothing is known, for this reason.
+    Unknown(String),
+}
+
+/// A constant with the name that it shall have in the graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Constant {
+    /// The initialiser that holds these very elements in this order, else the tensor's own name.
+    pub(crate) name: String,
+    /// The value as in the file, with a batch axis if the file gives it one.
+    pub(crate) value: Arc<Tensor>,
+}
+
+/// A tensor that depends on the network's input.
+#[derive(Debug, Clone)]
+pub(crate) struct Activation {
+    /// The node that makes it.
+    pub(crate) id: NodeId,
+    /// The shape of one sample.
+    pub(crate) shape: Vec<usize>,
+    /// The type of its elements.
+    pub(crate) datum: DatumType,
+}
+
+/// How a node was imported.
+#[derive(Debug, Clone)]
+pub(crate) enum Converted {
+    /// It became this node of the graph.
+    Kept(NodeId),
+    /// It does nothing: its output is this operand.
+    Alias(Activation),
+}
+
+/// One node to convert.
+pub(crate) struct Site<'a> {
+    /// The node as in the file.
+    pub(crate) node: &'a NodeProto,
+    /// What the graph and messages call it.
+    pub(crate) label: &'a str,
+    /// The version of the standard operators.
+    pub(crate) opset: i64,
+    /// The batch that shapes were found with.
+    pub(crate) batch: usize,
+    /// The operands, `None` where one is left out.
+    pub(crate) operands: &'a [Option<Value>],
+    /// The whole shape of the output, batch axis included.
+    pub(crate) output: &'a [usize],
+    /// Where the result goes.
+    pub(crate) builder: &'a mut Builder,
+}
+
+type Result<T> = std::result::Result<T, Refusal>;
+
+impl Site<'_> {
+    /// The operand in `slot`, if it is there.
+    pub(crate) fn operand(&self, slot: usize) -> Option<&Value> {
+        self.operands.get(slot)?.as_ref()
+    }
+
+    /// The operand in `slot`, which must be float data computed from the network's input.
+    pub(crate) fn activation(&self, slot: usize) -> Result<Activation> {
+        match self.operand(slot) {
+            Some(Value::Activation(activation)) => {
+                if activation.datum == f32::datum_type() {
+                    return Ok(activation.clone());
+                }
+                Err(Refusal::unsupported(
+                    format!("reads `{}` of type {:?}", self.node.input[slot], activation.datum),
+                    "export the network in 32-bit floats",
+                ))
+            }
+            Some(_) => Err(Refusal::unsupported(
+                format!("takes constant `{}` as its data", self.node.input[slot]),
+                "give the constant as the operator's second operand, or fold it",
+            )),
+            None => Err(Refusal::broken(format!("lacks operand {slot}"))),
+        }
+    }
+
+    /// The operand in `slot` if it is there; it must be a constant.
+    pub(crate) fn optional_constant(&self, slot: usize) -> Result<Option<&Constant>> {
+        match self.operand(slot) {
+            None => Ok(None),
+            Some(Value::Constant(constant)) => Ok(Some(constant)),
+            Some(_) => Err(Refusal::unsupported(
+                format!("has operand `{}` computed from the input", self.node.input[slot]),
+                "make it a constant: only constants can be programmed",
+            )),
+        }
+    }
+
+    /// The operand in `slot`, which must be a constant.
+    pub(crate) fn constant(&self, slot: usize) -> Result<&Constant> {
+        self.optional_constant(slot)?
+            .ok_or_else(|| Refusal::broken(format!("lacks operand {slot}")))
+    }
+
+    /// The integers in `slot`, if the operand is there.
+    pub(crate) fn ints(&self, slot: usize) -> Result<Option<Vec<i64>>> {
+        let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
+        analyse::to_ints(&constant.value).map(Some).ok_or_else(|| {
+            Refusal::broken(format!("has operand `{}`, which holds no integers", constant.name))
+        })
+    }
+
+    /// The single number in `slot`, if the operand is there.
+    pub(crate) fn scalar(&self, slot: usize) -> Result<Option<f32>> {
+        let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
+        let values = to_floats(constant)?;
+        match (values.len(), values.first()) {
+            (1, Some(&value)) => Ok(Some(value)),
+            (count, _) => Err(Refusal::broken(format!(
+                "has {count} numbers in `{}`, must have 1",
+                constant.name
+            ))),
+        }
+    }
+
+    /// Per-channel numbers in `slot`, put into the graph as `[channels]`.
+    pub(crate) fn vector(&mut self, slot: usize) -> Result<ConstId> {
+        let constant = self.constant(slot)?.clone();
+        let value = to_floats(&constant)?;
+        let flat = reshape(value, &[constant.value.len()])?;
+        Ok(self.builder.constant(&constant.name, flat))
+    }
+
+    /// The operand in `slot` as a tensor of the graph; a constant becomes one, without its batch axis.
+    ///
+    /// `rank` is the whole rank of the tensors that it meets, batch axis included.
+    pub(crate) fn tensor(&mut self, slot: usize, rank: usize) -> Result<NodeId> {
+        let constant = match self.operand(slot) {
+            Some(Value::Constant(constant)) => constant.clone(),
+            _ => return Ok(self.activation(slot)?.id),
+        };
+        let value = strip_batch(&constant, rank, self.batch)?;
+        let shape = value.shape().to_vec();
+        let id = self.builder.constant(&constant.name, value);
+        let names = (self.label, constant.name.as_str());
+        Ok(self.builder.add_helper(names, Op::Const(id), &[], &shape))
+    }
+
+    /// The shape of one sample of the output; an error if axis 0 is not the batch.
+    pub(crate) fn sample_output(&self) -> Result<Vec<usize>> {
+        match self.output.split_first() {
+            Some((&batch, sample)) if batch == self.batch => Ok(sample.to_vec()),
+            _ => Err(Refusal::mixes_samples(format!(
+                "turns a batch of {} into a tensor of shape {:?}, whose axis 0 is not the batch",
+                self.batch, self.output
+            ))),
+        }
+    }
+
+    /// `axis` of a tensor of the whole `rank`, without the batch axis; an error for the batch itself.
+    pub(crate) fn sample_axis(&self, axis: i64, rank: usize) -> Result<usize> {
+        match whole_axis(axis, rank)? {
+            0 => Err(Refusal::mixes_samples("works along axis 0, the batch")),
+            axis => Ok(axis - 1),
+        }
+    }
+
+    /// The graph's node for this ONNX node.
+    pub(crate) fn keep(&mut self, op: Op, operands: &[NodeId], shape: &[usize]) -> Converted {
+        let tensor = &self.node.output[0];
+        Converted::Kept(self.builder.add(self.label, tensor, op, operands, shape))
+    }
+
+    /// A further node that this ONNX node needs.
+    pub(crate) fn help(&mut self, op: Op, operands: &[NodeId], shape: &[usize]) -> NodeId {
+        let names = (self.label, self.node.output[0].as_str());
+        self.builder.add_helper(names, op, operands, shape)
+    }
+}
+
+/// `axis`, counted from the end if negative.
+pub(crate) fn whole_axis(axis: i64, rank: usize) -> Result<usize> {
+    let from_start = if axis < 0 { axis.saturating_add_unsigned(rank as u64) } else { axis };
+    usize::try_from(from_start)
+        .ok()
+        .filter(|&axis| axis < rank)
+        .ok_or_else(|| Refusal::broken(format!("names axis {axis} of {rank}")))
+}
+
+/// A constant's values; an error unless they are 32-bit floats.
+pub(crate) fn to_floats(constant: &Constant) -> Result<ArrayD<f32>> {
+    let view: tract_ndarray::ArrayViewD<'_, f32> =
+        constant.value.to_plain_array_view().map_err(|_| {
+            Refusal::unsupported(
+                format!("has `{}` of type {:?}", constant.name, constant.value.datum_type()),
+                "export the network in 32-bit floats",
+            )
+        })?;
+    Ok(view.to_owned())
+}
+
+/// The same elements under another shape.
+pub(crate) fn reshape(value: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
+    let have = value.shape().to_vec();
+    value
+        .to_shape(shape)
+        .map(|view| view.into_owned())
+        .map_err(|_| Refusal::broken(format!("has a constant of shape {have:?}, not {shape:?}")))
+}
+
+/// A constant that meets tensors of the whole `rank`, without the batch axis.
+fn strip_batch(constant: &Constant, rank: usize, batch: usize) -> Result<ArrayD<f32>> {
+    let value = to_floats(constant)?;
+    if value.ndim() < rank {
+        return Ok(value);
+    }
+    let lead = value.shape().first().copied().unwrap_or(0);
+    let first = || value.index_axis(ndarray::Axis(0), 0).into_owned();
+    if value.ndim() == rank && (lead == 1 || lead == batch) && lead > 0 {
+        let sample = first();
+        if value.outer_iter().all(|other| other == sample) {
+            return Ok(sample);
+        }
+    }
+    Err(Refusal::mixes_samples(format!(
+        "gives the samples of a batch different constants: `{}` has shape {:?}",
+        constant.name,
+        value.shape()
+    )))
+}

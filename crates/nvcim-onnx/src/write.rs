@@ -1,0 +1,1 @@
+//! Puts trained weights back into an ONNX file.
