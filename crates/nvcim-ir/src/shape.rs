@@ -204,7 +204,8 @@ fn check_pool(input: &[usize], window: &Window, output: &[usize]) -> Result<(), 
             .positions(axis, len)
             .ok_or_else(|| format!("`{window}` does not fit {input:?}"))?;
         // Rounding up adds one window, which must start inside the input or its leading padding.
-        let starts_inside = down * window.strides[axis] < len + window.pads_begin[axis];
+        let start = down.checked_mul(window.strides[axis]);
+        let starts_inside = start.is_some_and(|start| start < len + window.pads_begin[axis]);
         good &= out == down || (out == down + 1 && starts_inside);
     }
     if good { Ok(()) } else { Err(format!("`{window}` over {input:?} cannot give {output:?}")) }
@@ -276,6 +277,13 @@ mod tests {
     fn a_stride_of_zero_is_an_error_not_a_panic() {
         let op = Op::MaxPool { window: window(2, 0, 0) };
         assert!(check(&op, &[&[3, 5, 5]], &[3, 2, 2]).is_err());
+    }
+
+    #[test]
+    fn paddings_near_the_address_space_are_an_error_not_an_overflow() {
+        let half = 1 << (usize::BITS - 1);
+        let window = Window { strides: [half, 1], pads_begin: [half, 0], ..window(1, 1, 0) };
+        assert!(check(&Op::MaxPool { window }, &[&[1, 5, 5]], &[1, 3, 5]).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! `x^ = x / full_scale`, and currents to one cell at `g_max` under a full-scale drive, so that a column
 //! reads `y = sum x^ (g+ - g-) / g_max`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -267,10 +267,12 @@ pub(crate) fn check_block(
     if read.len() == cols.len() { Ok(()) } else { Err("leaves a column without a readout".into()) }
 }
 
-/// The cells of every array that tiles have claimed so far.
+/// The cells that tiles have claimed so far: the bit lines taken of each word line, ascending.
+///
+/// Takes memory for cells claimed, not for arrays: a file may speak of arrays of any size.
 #[derive(Default)]
 pub(crate) struct CellUse {
-    taken: std::collections::BTreeMap<ArrayId, Array2<bool>>,
+    taken: BTreeMap<(ArrayId, u32), Vec<u32>>,
 }
 
 impl CellUse {
@@ -285,18 +287,18 @@ impl CellUse {
         if size.count.is_some_and(|count| array.index() >= count) {
             return Err(format!("sits on {array}, but the chip has {:?} arrays", size.count));
         }
-        let taken = self
-            .taken
-            .entry(array)
-            .or_insert_with(|| Array2::from_elem((size.n_rows, size.n_cols), false));
         for (rows, cols) in
             [(&wiring.plus_rows, &wiring.plus_cols), (&wiring.minus_rows, &wiring.minus_cols)]
         {
+            let mut cols = cols.clone();
+            cols.sort_unstable();
             for &row in rows {
-                for &col in cols {
-                    if std::mem::replace(&mut taken[(row as usize, col as usize)], true) {
-                        return Err(format!("uses the cell at row {row}, column {col} twice"));
-                    }
+                let taken = self.taken.entry((array, row)).or_default();
+                taken.extend_from_slice(&cols);
+                // Two ascending runs, which this sort merges in linear time.
+                taken.sort();
+                if let Some(pair) = taken.windows(2).find(|pair| pair[0] == pair[1]) {
+                    return Err(format!("uses the cell at row {row}, column {} twice", pair[0]));
                 }
             }
         }
@@ -337,5 +339,38 @@ impl fmt::Display for SpanOf<'_> {
             (Some(first), Some(last)) => write!(f, "{first}..={last}"),
             _ => f.write_str("none"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ArraySize, CellUse, Wiring};
+    use crate::ids::{ArrayId, Id};
+
+    fn wiring(rows: [u32; 2], cols: [u32; 2]) -> Wiring {
+        let minus_cols = cols.iter().map(|col| col + 1).collect();
+        Wiring {
+            plus_rows: rows.into(),
+            minus_rows: rows.into(),
+            plus_cols: cols.into(),
+            minus_cols,
+        }
+    }
+
+    #[test]
+    fn no_cell_is_claimed_twice() {
+        // No memory could hold a flag for every cell of such an array.
+        let size = ArraySize { n_rows: 1 << 40, n_cols: 1 << 40, count: None };
+        let mut cells = CellUse::default();
+        let mut claim =
+            |array, rows, cols| cells.claim(ArrayId::new(array), &wiring(rows, cols), size);
+        claim(0, [0, 1], [4, 0]).unwrap();
+        claim(0, [0, 1], [2, 6]).unwrap();
+        claim(0, [2, 3], [0, 4]).unwrap();
+        claim(1, [0, 1], [0, 4]).unwrap();
+        let message = claim(0, [7, 3], [8, 4]).unwrap_err();
+        assert_eq!(message, "uses the cell at row 3, column 4 twice");
+        assert!(claim(2, [5, 5], [0, 2]).is_err(), "a word line for two matrix rows");
+        assert!(claim(3, [0, 1], [0, 1]).is_err(), "pairs that share a cell");
     }
 }
