@@ -1,0 +1,184 @@
+//! The frame round the sections: magic, version, section table, BLAKE3.
+//!
+//! Layout, integers little-endian: magic, u32 version, u32 section count, then per section u32 id, u64
+//! offset, u64 length, u32 CRC32; the sections without gaps; 32 bytes of BLAKE3 over all before them.
+
+use nvcim_ir::diag::{Diagnostic, Result, fail_if_any};
+
+use crate::section::Kind;
+
+/// First bytes of every image. The first is no text and the last are a line break, so that a transfer
+/// that tampers with either is noticed at once.
+pub(crate) const MAGIC: [u8; 8] = *b"\x89NVCIM\r\n";
+
+/// The version of the format that is written, and the newest that can be read.
+pub(crate) const VERSION: u32 = 1;
+
+/// What helps against every kind of damage.
+pub(crate) const REMEDY: &str = "compile the network again";
+
+/// Magic, version, section count.
+pub(crate) const HEADER: usize = 16;
+
+/// One entry of the section table.
+pub(crate) const ENTRY: usize = 24;
+
+/// BLAKE3 at the end.
+pub(crate) const TRAILER: usize = 32;
+
+/// The first byte of the first section.
+pub(crate) const BODY: usize = HEADER + ENTRY * Kind::ALL.len();
+
+/// A section found in an image, its checksum verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Framed<'a> {
+    /// Which one.
+    pub(crate) kind: Kind,
+    /// First byte, from the start of the image.
+    pub(crate) offset: usize,
+    /// CRC32 of the bytes.
+    pub(crate) crc32: u32,
+    /// The content.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Puts sections, in the order of [`Kind::ALL`], into a frame.
+pub(crate) fn write_frame(sections: &[Vec<u8>; Kind::ALL.len()]) -> Vec<u8> {
+    let total = BODY + sections.iter().map(Vec::len).sum::<usize>() + TRAILER;
+    let mut res = Vec::with_capacity(total);
+    res.extend(MAGIC);
+    res.extend(VERSION.to_le_bytes());
+    res.extend((Kind::ALL.len() as u32).to_le_bytes());
+    let mut offset = BODY;
+    for (kind, section) in Kind::ALL.iter().zip(sections) {
+        res.extend(kind.id().to_le_bytes());
+        res.extend((offset as u64).to_le_bytes());
+        res.extend((section.len() as u64).to_le_bytes());
+        res.extend(crc32fast::hash(section).to_le_bytes());
+        offset += section.len();
+    }
+    for section in sections {
+        res.extend(section);
+    }
+    let hash = *blake3::hash(&res).as_bytes();
+    res.extend(hash);
+    res
+}
+
+/// Finds the sections of an image, in the order of [`Kind::ALL`], and verifies every checksum.
+///
+/// All damaged sections are reported, not the first.
+pub(crate) fn read_frame(bytes: &[u8]) -> Result<[Framed<'_>; Kind::ALL.len()]> {
+    check_header(bytes)?;
+    let Some((content, trailer)) = bytes.split_last_chunk::<TRAILER>() else {
+        return Err(cut_short(bytes.len(), BODY + TRAILER))?;
+    };
+    let Some((mut table, mut body)) =
+        content.split_at_checked(BODY).map(|(head, body)| (&head[HEADER..], body))
+    else {
+        return Err(cut_short(bytes.len(), BODY + TRAILER))?;
+    };
+    let mut problems = Vec::new();
+    let mut sections = [None; Kind::ALL.len()];
+    for (kind, found) in Kind::ALL.into_iter().zip(&mut sections) {
+        let entry = Entry::take(&mut table);
+        let offset = content.len() - body.len();
+        if entry.id != kind.id() || entry.offset != offset as u64 {
+            let message = format!(
+                "lists section {} at byte {}, must list section {} (`{}`) at byte {offset}",
+                entry.id,
+                entry.offset,
+                kind.id(),
+                kind.name()
+            );
+            return Err(damaged("section table", message))?;
+        }
+        let length = usize::try_from(entry.length).unwrap_or(usize::MAX);
+        let Some((section, after)) = body.split_at_checked(length) else {
+            let message = format!("is {} bytes long, but {} are left", entry.length, body.len());
+            return Err(damaged(place(kind, offset), message))?;
+        };
+        let crc32 = crc32fast::hash(section);
+        if crc32 != entry.crc32 {
+            let message = format!("has CRC32 {crc32:08x}, must have {:08x}", entry.crc32);
+            problems.push(damaged(place(kind, offset), message));
+        }
+        *found = Some(Framed { kind, offset, crc32, bytes: section });
+        body = after;
+    }
+    if !body.is_empty() {
+        let message = format!("has {} bytes that belong to no section", body.len());
+        problems.push(damaged("image", message));
+    }
+    fail_if_any(problems)?;
+    if blake3::hash(content) != blake3::Hash::from_bytes(*trailer) {
+        let message = "does not have the BLAKE3 that its last 32 bytes say";
+        return Err(damaged("image", message))?;
+    }
+    Ok(sections.map(|section| section.expect("the loop above filled every place or returned")))
+}
+
+fn check_header(bytes: &[u8]) -> Result<()> {
+    let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(cut_short(bytes.len(), HEADER))?;
+    };
+    let [magic @ .., v0, v1, v2, v3, n0, n1, n2, n3] = header;
+    if *magic != MAGIC {
+        return Err(Diagnostic::bad_input("image", "does not begin with the magic of an image")
+            .hint("pass a file that `nvcim compile` wrote"))?;
+    }
+    let version = u32::from_le_bytes([*v0, *v1, *v2, *v3]);
+    if version > VERSION {
+        let message = format!("has format version {version}, this nvcim reads up to {VERSION}");
+        return Err(Diagnostic::bad_input("image", message).hint("use a newer nvcim"))?;
+    }
+    if version < VERSION {
+        return Err(damaged("image", format!("has format version {version}, which never was")))?;
+    }
+    let count = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
+    if count as usize != Kind::ALL.len() {
+        let message = format!("has {count} sections, must have {}", Kind::ALL.len());
+        return Err(damaged("section table", message))?;
+    }
+    Ok(())
+}
+
+/// One entry of the section table.
+struct Entry {
+    id: u32,
+    offset: u64,
+    length: u64,
+    crc32: u32,
+}
+
+impl Entry {
+    /// Takes the next entry off a table that the caller knows to be long enough.
+    fn take(table: &mut &[u8]) -> Self {
+        fn next<const N: usize>(table: &mut &[u8]) -> [u8; N] {
+            let (field, rest) =
+                table.split_first_chunk().expect("the table has room for its entries");
+            *table = rest;
+            *field
+        }
+        Self {
+            id: u32::from_le_bytes(next(table)),
+            offset: u64::from_le_bytes(next(table)),
+            length: u64::from_le_bytes(next(table)),
+            crc32: u32::from_le_bytes(next(table)),
+        }
+    }
+}
+
+/// A section's place in messages.
+pub(crate) fn place(kind: Kind, offset: usize) -> String {
+    format!("section `{}` at byte {offset}", kind.name())
+}
+
+fn cut_short(len: usize, least: usize) -> Diagnostic {
+    damaged("image", format!("is {len} bytes long, must have at least {least}"))
+}
+
+/// A damaged image, with the one remedy there is.
+pub(crate) fn damaged(place: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::bad_input(place, message).hint(REMEDY)
+}
