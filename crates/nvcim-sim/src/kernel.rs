@@ -1,0 +1,260 @@
+//! One prepared set of conversions: what a bench's `mvm` and the running image share.
+//!
+//! Notation: drives x `[rows, columns]` in the driver's unit, weights W `[conversions, rows]` and, where
+//! reads are noisy, variances V of the same shape.
+//! 1. Current: `y = W x`, and `+ sqrt(V x^2) z` with one standard normal draw z per conversion and column.
+//!    W is `(g+ - g-) / g_max` times the drive unit, computed in f64 from the cells; V is
+//!    `(s+^2 + s-^2) / g_max^2` times its square. One draw per output has the exact distribution of a
+//!    draw per cell, see [`ReadNoise::pair_variance`].
+//! 2. Column gain and offset, then output noise, in codes.
+//! 3. The ADC: round and clip, counting what was clipped.
+//!
+//! Cost: one matrix product, two where reads are noisy, and a few operations per conversion.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
+use nvcim_chip::describe::{Adc, Chip};
+use nvcim_chip::effects::adc::Transfer;
+use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::effects::{Effect, EffectSet};
+use nvcim_chip::random::Stream;
+use nvcim_ir::tiled::AdcRange;
+
+use crate::clips::ClipCount;
+use crate::conditions::Conditions;
+use crate::drive::{Driver, take_like, take_slice};
+use crate::noise::Block;
+
+/// What all conversions of a die have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Periphery {
+    pub(crate) driver: Driver,
+    g_max: f64,
+    adc: Adc,
+    /// Whether codes are whole and clipped.
+    rounds: bool,
+    read: Option<(ReadNoise, Stream)>,
+    /// Standard deviation in normalised current.
+    output: Option<(f64, Stream)>,
+}
+
+impl Periphery {
+    pub(crate) fn new(chip: &Chip, die_seed: u64, conditions: &Conditions) -> Self {
+        let set: EffectSet = conditions.effects;
+        let stream = |effect| Stream::new(conditions.run_seed, die_seed, effect);
+        let read = chip.effects.read.filter(|_| set.has(Effect::Read));
+        let output = chip.effects.output_noise.filter(|_| set.has(Effect::OutputNoise));
+        Self {
+            driver: Driver::new(&chip.dac, set),
+            g_max: chip.cell.g_max,
+            adc: chip.adc,
+            rounds: set.has(Effect::Adc),
+            read: read.map(|noise| (noise, stream(Effect::Read))),
+            output: output.map(|noise| (noise.sd(&chip.adc), stream(Effect::OutputNoise))),
+        }
+    }
+
+    /// A read-back's noise, where reads are noisy.
+    pub(crate) fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
+        self.read
+    }
+}
+
+/// A column's sense stage and converter, set to a range.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sense {
+    /// 1 for a perfect one.
+    pub(crate) gain: f32,
+    /// In LSB of the nominal range.
+    pub(crate) offset_lsb: f32,
+    pub(crate) range: AdcRange,
+}
+
+/// Prepared conversions.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    /// Normalised current per drive unit, `[conversions, rows]`.
+    weights: Array2<f32>,
+    transfers: Vec<Transfer>,
+    /// The highest code, where codes are whole and clipped.
+    max_code: Option<f32>,
+    /// Variance of the current per squared drive unit, `[conversions, rows]`.
+    read: Option<(Array2<f32>, Stream)>,
+    /// Standard deviation in codes of each conversion.
+    output: Option<(Vec<f32>, Stream)>,
+}
+
+/// Room that conversions work in; any one serves any kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    squares: Vec<f32>,
+    variances: Vec<f32>,
+    read_draws: Vec<f32>,
+    output_draws: Vec<f32>,
+}
+
+impl Kernel {
+    /// Prepares one conversion per entry of `senses` over `n_rows` drives. `cells(conversion, row)` is
+    /// the pair of conductances in siemens between them, positive first, 0 where there is none.
+    pub(crate) fn new(
+        periphery: &Periphery,
+        senses: &[Sense],
+        n_rows: usize,
+        cells: impl Fn(usize, usize) -> (f64, f64),
+    ) -> Self {
+        let Periphery { driver, g_max, adc, rounds, read, output } = periphery;
+        let dim = (senses.len(), n_rows);
+        let unit = driver.unit() / g_max;
+        let weights = Array2::from_shape_fn(dim, |(conversion, row)| {
+            let (plus, minus) = cells(conversion, row);
+            ((plus - minus) * unit) as f32
+        });
+        let variances = |noise: &ReadNoise| {
+            Array2::from_shape_fn(dim, |(conversion, row)| {
+                let (plus, minus) = cells(conversion, row);
+                (noise.pair_variance(plus, minus) * unit * unit) as f32
+            })
+        };
+        let max_code = adc.max_code() as f32;
+        let transfer = |it: &Sense| Transfer::new(adc, it.range, it.gain, it.offset_lsb);
+        let codes_per_current =
+            |it: &Sense| f64::from(max_code) / (f64::from(it.range.hi) - f64::from(it.range.lo));
+        let deviations = |sd: &f64| {
+            senses.iter().map(|it| (sd * codes_per_current(it)) as f32).collect::<Vec<_>>()
+        };
+        Self {
+            weights,
+            transfers: senses.iter().map(transfer).collect(),
+            max_code: rounds.then_some(max_code),
+            read: read.as_ref().map(|(noise, stream)| (variances(noise), *stream)),
+            output: output.as_ref().map(|(sd, stream)| (deviations(sd), *stream)),
+        }
+    }
+
+    /// The number of conversions.
+    pub(crate) fn n_conversions(&self) -> usize {
+        self.transfers.len()
+    }
+
+    /// The way between current and code of each conversion.
+    pub(crate) fn transfers(&self) -> &[Transfer] {
+        &self.transfers
+    }
+
+    /// Converts the currents of `drives`, `[rows, columns]`, to `codes`, row-major `[conversions,
+    /// columns]`, with the noise of `block`, whose columns these are.
+    pub(crate) fn convert(
+        &self,
+        drives: ArrayView2<'_, f32>,
+        block: Block,
+        codes: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> ClipCount {
+        let n_columns = drives.ncols();
+        if n_columns == 0 {
+            return ClipCount::default();
+        }
+        multiply(&self.weights, drives, codes);
+        let draws = self.draw(drives, block, codes.len(), scratch);
+        let mut clips = ClipCount::default();
+        for (conversion, codes) in codes.chunks_exact_mut(n_columns).enumerate() {
+            let part = Row { conversion, per_sample: block.columns.per_sample };
+            let transfer = &self.transfers[conversion];
+            if let Some((variances, z)) = draws.read {
+                let variances = &variances[conversion * n_columns..][..n_columns];
+                part.add_read_noise(codes, variances, z, self.n_conversions());
+            }
+            codes.iter_mut().for_each(|y| *y = transfer.exact_code(*y));
+            if let (Some((deviations, _)), Some(z)) = (&self.output, draws.output) {
+                part.add_output_noise(codes, deviations[conversion], z, self.n_conversions());
+            }
+            if let Some(max_code) = self.max_code {
+                clips += settle(transfer, max_code, codes);
+            }
+        }
+        ClipCount { total: codes.len() as u64, ..clips }
+    }
+
+    /// Draws all noise of `len` conversions.
+    fn draw<'a>(
+        &self,
+        drives: ArrayView2<'_, f32>,
+        block: Block,
+        len: usize,
+        scratch: &'a mut Scratch,
+    ) -> Draws<'a> {
+        let Scratch { squares, variances, read_draws, output_draws } = scratch;
+        let read = self.read.as_ref().map(|(per_square, stream)| {
+            let mut squares = take_like(squares, &drives);
+            Zip::from(&mut squares).and(drives).for_each(|square, &x| *square = x * x);
+            let variances = take_slice(variances, len);
+            multiply(per_square, squares.view(), variances);
+            let z = take_slice(read_draws, len);
+            block.fill(stream, self.n_conversions(), z);
+            (&*variances, &*z)
+        });
+        let output = self.output.as_ref().map(|(_, stream)| {
+            let z = take_slice(output_draws, len);
+            block.fill(stream, self.n_conversions(), z);
+            &*z
+        });
+        Draws { read, output }
+    }
+}
+
+/// Overwrites `out`, row-major, with the product of both matrices.
+fn multiply(left: &Array2<f32>, right: ArrayView2<'_, f32>, out: &mut [f32]) {
+    let dim = (left.nrows(), right.ncols());
+    let mut out = ArrayViewMut2::from_shape(dim, out).expect("the room fits the product");
+    general_mat_mul(1.0, left, &right, 0.0, &mut out);
+}
+
+/// Clips and rounds exact codes in place.
+fn settle(transfer: &Transfer, max_code: f32, codes: &mut [f32]) -> ClipCount {
+    let (mut low, mut high) = (0u32, 0u32);
+    for code in codes {
+        low += u32::from(*code < 0.0);
+        high += u32::from(*code > max_code);
+        *code = transfer.settle(*code);
+    }
+    ClipCount { low: low.into(), high: high.into(), total: 0 }
+}
+
+/// Noise for all conversions: standard normal draws, `[samples, conversions, positions]`.
+struct Draws<'a> {
+    /// With the variances of the currents, `[conversions, columns]`.
+    read: Option<(&'a [f32], &'a [f32])>,
+    output: Option<&'a [f32]>,
+}
+
+/// One conversion's columns.
+struct Row {
+    conversion: usize,
+    per_sample: usize,
+}
+
+impl Row {
+    fn add_read_noise(&self, y: &mut [f32], variances: &[f32], z: &[f32], n_conversions: usize) {
+        let samples = y.chunks_exact_mut(self.per_sample);
+        let variances = variances.chunks_exact(self.per_sample);
+        for ((y, variances), z) in samples.zip(variances).zip(self.draws(z, n_conversions)) {
+            for ((y, variance), z) in y.iter_mut().zip(variances).zip(z) {
+                *y += variance.sqrt() * z;
+            }
+        }
+    }
+
+    fn add_output_noise(&self, y: &mut [f32], deviation: f32, z: &[f32], n_conversions: usize) {
+        let samples = y.chunks_exact_mut(self.per_sample);
+        for (y, z) in samples.zip(self.draws(z, n_conversions)) {
+            y.iter_mut().zip(z).for_each(|(y, z)| *y += deviation * z);
+        }
+    }
+
+    /// This conversion's draws, sample by sample.
+    fn draws<'a>(&self, z: &'a [f32], n_conversions: usize) -> impl Iterator<Item = &'a [f32]> {
+        let Self { conversion, per_sample } = *self;
+        z.chunks_exact(n_conversions * per_sample)
+            .map(move |sample| &sample[conversion * per_sample..][..per_sample])
+    }
+}

@@ -1,0 +1,160 @@
+//! A die with an image programmed on it, ready to run.
+//!
+//! Phases: program every cell, prepare the conversions of every tile once, then run samples in chunks of
+//! fixed size on all threads. Noise is keyed by run, die, effect, tile, pass, sample, position and
+//! conversion, and sums have a fixed order: the same bytes come at any number of threads and any split of
+//! a batch.
+
+use ndarray::{Axis, Slice, concatenate};
+use nvcim_chip::die::program_net;
+use nvcim_chip::record::DieRecord;
+use nvcim_image::layout::Image;
+use nvcim_ir::diag::Result;
+use nvcim_ir::ids::{Id, IdVec, LayerId, StepId, TileId};
+use nvcim_ir::program::Program;
+use nvcim_ir::programmed::{ProgrammedTile, verify_programmed};
+use nvcim_ir::tiled::Terminal;
+use nvcim_ops::run_program::run_program;
+use nvcim_ops::tensor::Tensor;
+use rayon::prelude::*;
+
+use crate::check::check_record;
+use crate::clips::Clips;
+use crate::conditions::Conditions;
+use crate::die::SimDie;
+use crate::drive::{Driver, choose_passes};
+use crate::engine::{ChipEngine, PreparedLayer, PreparedTile, Worth};
+use crate::kernel::Kernel;
+
+/// Samples that one thread runs at a time. Bounds memory and sets the grain of parallel work, not results.
+const SAMPLES_AT_ONCE: usize = 16;
+
+/// A die with an image programmed on it.
+#[derive(Debug)]
+pub struct Machine {
+    program: Program,
+    layers: IdVec<LayerId, PreparedLayer>,
+    driver: Driver,
+}
+
+/// What a run gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The network's outputs, `[samples, shape...]` each.
+    pub outputs: Vec<Tensor>,
+    /// What its converters clipped.
+    pub clips: Clips,
+}
+
+impl Machine {
+    /// Programs `image` on the die of `record`, a die of the image's own chip, and prepares to run it.
+    ///
+    /// # Errors
+    /// A record that does not fit the chip or lacks an array, an image that does not verify.
+    pub fn load(image: &Image, record: &DieRecord, conditions: Conditions) -> Result<Self> {
+        let Image { chip, net, provenance: _ } = image;
+        verify_programmed(net, chip.array_size(), chip.cell.n_levels)?;
+        check_record(chip, record)?;
+        let mut die = SimDie::new(chip, record, conditions);
+        program_net(&mut die, net, &chip.cell)?;
+        let bare = net.layers.iter().map(|layer| PreparedLayer {
+            bias: layer.bias.clone(),
+            per_input: 1.0 / layer.input.full_scale,
+            passes: choose_passes(layer.input.signed, chip.dac.negative),
+            tiles: Vec::new(),
+        });
+        let mut layers: IdVec<LayerId, _> = bare.collect();
+        for (id, tile) in net.tiles.iter_enumerated() {
+            layers[tile.layer].tiles.push(prepare_tile(&mut die, id, tile)?);
+        }
+        let driver = die.periphery().driver;
+        Ok(Self { program: net.program.clone(), layers, driver })
+    }
+
+    /// The digital program round the matrices.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The shape of one input sample.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.program.steps[StepId::new(0)].shape
+    }
+
+    /// Something to run single layers or the program with, while looking on.
+    pub fn engine(&self) -> ChipEngine<'_> {
+        ChipEngine::new(&self.layers, self.driver)
+    }
+
+    /// Runs `input`, `[samples, input shape...]`, whose first sample is number `first_sample` of the run.
+    ///
+    /// # Panics
+    /// If `input` does not have the shape of the program's input behind a batch axis.
+    pub fn run(&self, input: &Tensor, first_sample: u64) -> Run {
+        let n_samples = input.len_of(Axis(0));
+        // An empty input makes one empty chunk, which gives outputs of the right shape.
+        let starts: Vec<_> = (0..n_samples.max(1)).step_by(SAMPLES_AT_ONCE).collect();
+        let run_chunk = |&start: &usize| {
+            let end = (start + SAMPLES_AT_ONCE).min(n_samples);
+            let chunk = input.slice_axis(Axis(0), Slice::from(start..end)).to_owned();
+            let mut engine = self.engine();
+            let first_sample = first_sample + start as u64;
+            let outputs =
+                run_program(&self.program, &chunk, first_sample, &mut engine, &mut |_, _| ());
+            Run { outputs, clips: engine.clips() }
+        };
+        join_runs(&starts.par_iter().map(run_chunk).collect::<Vec<_>>())
+    }
+}
+
+/// Prepares the conversions of a tile from the cells that it was programmed to.
+fn prepare_tile(die: &mut SimDie, id: TileId, tile: &ProgrammedTile) -> Result<PreparedTile> {
+    let wiring = &tile.wiring;
+    let readouts = tile.readouts.iter().map(|scaled| scaled.readout);
+    let senses: Vec<_> = readouts
+        .map(|readout| {
+            let col = readout.col as usize;
+            let line = match readout.terminal {
+                Terminal::Pair | Terminal::Plus => wiring.plus_cols[col],
+                Terminal::Minus => wiring.minus_cols[col],
+            };
+            die.sense(tile.array, line, readout.range)
+        })
+        .collect();
+    let periphery = die.periphery().clone();
+    let cells = die.cells(tile.array)?;
+    let kernel = Kernel::new(&periphery, &senses, tile.rows.len(), |conversion, row| {
+        let readout = tile.readouts[conversion].readout;
+        let col = readout.col as usize;
+        let plus = || cells.conductance(wiring.plus_rows[row], wiring.plus_cols[col]);
+        let minus = || cells.conductance(wiring.minus_rows[row], wiring.minus_cols[col]);
+        match readout.terminal {
+            Terminal::Pair => (plus(), minus()),
+            Terminal::Plus => (plus(), 0.0),
+            // Its scale is negative; the current itself is not.
+            Terminal::Minus => (minus(), 0.0),
+        }
+    });
+    let worths = tile
+        .readouts
+        .iter()
+        .map(|scaled| Worth {
+            col: tile.cols.start + scaled.readout.col as usize,
+            scale: scaled.scale,
+            shift: scaled.shift,
+        })
+        .collect();
+    Ok(PreparedTile { id, rows: tile.rows.clone(), kernel, worths })
+}
+
+/// Joins the runs of consecutive samples.
+fn join_runs(runs: &[Run]) -> Run {
+    let join_output = |output: usize| {
+        let parts: Vec<_> = runs.iter().map(|run| run.outputs[output].view()).collect();
+        concatenate(Axis(0), &parts).expect("an output has one shape for all samples")
+    };
+    let (first, rest) = runs.split_first().expect("there is at least one chunk");
+    let mut clips = first.clips.clone();
+    rest.iter().for_each(|run| clips += &run.clips);
+    Run { outputs: (0..first.outputs.len()).map(join_output).collect(), clips }
+}
