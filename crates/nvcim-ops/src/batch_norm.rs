@@ -40,3 +40,33 @@ pub fn batch_norm(x: Operand<'_>, statistics: Statistics<'_>) -> Tensor {
     }
     res
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::IxDyn;
+
+    use super::{Statistics, batch_norm};
+    use crate::tensor::{Operand, Tensor};
+    use crate::testing::{assert_close, constant, tensor, values};
+
+    #[test]
+    fn normalises_each_channel_of_images_and_of_vectors() {
+        let [scale, bias, mean] = [1, 2, 3].map(|seed| values(&[3], seed));
+        let var = tensor(&[3], &[0.25, 1., 4.]);
+        let epsilon = 1e-3;
+        for shape in [&[2, 3, 2, 2][..], &[2, 3]] {
+            let x = values(shape, 4);
+            let want = Tensor::from_shape_fn(IxDyn(shape), |at| {
+                let of = |constant: &Tensor| f64::from(constant[at[1]]);
+                let deviation = (of(&var) + f64::from(epsilon)).sqrt();
+                (of(&scale) * (f64::from(x[&at]) - of(&mean)) / deviation + of(&bias)) as f32
+            });
+            let [scale, bias, mean, var] =
+                [&scale, &bias, &mean, &var].map(|x| constant(x.clone()));
+            let statistics =
+                Statistics { scale: &scale, bias: &bias, mean: &mean, var: &var, epsilon };
+            assert_close(&batch_norm(Operand::from(&x), statistics), &want);
+            assert_close(&batch_norm(Operand::from(x), statistics), &want);
+        }
+    }
+}

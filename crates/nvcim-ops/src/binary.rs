@@ -47,3 +47,76 @@ fn align<'a>(x: &'a Operand<'_>, shape: &[usize]) -> ArrayViewD<'a, f32> {
     }
     view
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Dimension, IxDyn};
+    use nvcim_ir::op::Binary;
+    use nvcim_ir::shape::broadcast;
+    use proptest::prelude::{any, proptest};
+    use proptest::sample::subsequence;
+
+    use super::binary;
+    use crate::tensor::{Operand, Tensor};
+    use crate::testing::{tensor, values};
+
+    #[test]
+    fn operands_keep_their_sides() {
+        let a = tensor(&[1, 2], &[8., 2.]);
+        let b = tensor(&[1, 2], &[2., 4.]);
+        for (function, want) in [
+            (Binary::Add, [10., 6.]),
+            (Binary::Sub, [6., -2.]),
+            (Binary::Mul, [16., 8.]),
+            (Binary::Div, [4., 0.5]),
+        ] {
+            let want = tensor(&[1, 2], &want);
+            let lend = |x: &Tensor| Operand::from(x.clone());
+            assert_eq!(binary(function, Operand::from(&a), Operand::from(&b), &[2]), want);
+            assert_eq!(binary(function, lend(&a), Operand::from(&b), &[2]), want);
+            assert_eq!(binary(function, Operand::from(&a), lend(&b), &[2]), want);
+        }
+    }
+
+    #[test]
+    fn samples_do_not_mix() {
+        let a = tensor(&[2, 2, 1], &[1., 2., 3., 4.]);
+        let b = tensor(&[2, 1], &[10., 100.]);
+        let got = binary(Binary::Mul, Operand::from(&b), Operand::from(&a), &[2, 1]);
+        assert_eq!(got, tensor(&[2, 2, 1], &[10., 20., 300., 400.]));
+    }
+
+    /// The element of an operand under an element of the result; both index arrays start with the sample.
+    fn under(x: &Tensor, at: &[usize]) -> f32 {
+        let skipped = at.len() - x.ndim();
+        let own = x.shape()[1..].iter().zip(&at[1 + skipped..]);
+        let own = own.map(|(&len, &at)| if len == 1 { 0 } else { at });
+        x[IxDyn(&std::iter::once(at[0]).chain(own).collect::<Vec<_>>())]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_broadcasting_rule(
+            shape in [1..4usize, 1..4, 1..4],
+            ones in [subsequence(vec![0usize, 1, 2], 0..=3), subsequence(vec![0, 1, 2], 0..=3)],
+            skip in [0..4usize, 0..4],
+            owned in any::<[bool; 2]>(),
+        ) {
+            let make = |side: usize| {
+                let mut own = shape;
+                ones[side].iter().for_each(|&axis| own[axis] = 1);
+                let own = &own[skip[side]..];
+                (values(&[&[2], own].concat(), side as u32), own.to_vec())
+            };
+            let ((a, a_shape), (b, b_shape)) = (make(0), make(1));
+            let shape = broadcast(&a_shape, &b_shape).unwrap();
+            let lend = |x, owned| if owned { Operand::from(Tensor::clone(x)) } else { Operand::from(x) };
+            let got = binary(Binary::Sub, lend(&a, owned[0]), lend(&b, owned[1]), &shape);
+            let want = Tensor::from_shape_fn(IxDyn(&[&[2], &shape[..]].concat()), |at| {
+                under(&a, at.slice()) - under(&b, at.slice())
+            });
+            assert_eq!(&got, &want);
+            assert!(got.is_standard_layout());
+        }
+    }
+}

@@ -38,3 +38,34 @@ pub(crate) fn rows_mut(x: &mut Tensor) -> ArrayViewMut2<'_, f32> {
     ArrayViewMut2::from_shape((count / len, len), elements_mut(x))
         .expect("the rows cover the tensor")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::dense;
+    use crate::tensor::Operand;
+    use crate::testing::{constant, tensor, values};
+
+    #[test]
+    fn multiplies_a_vector_by_either_layout() {
+        let x = tensor(&[1, 2], &[1., 10.]);
+        let bias = constant(tensor(&[3], &[0.5, 0., -0.5]));
+        let want = tensor(&[1, 3], &[41.5, 52., 62.5]);
+        let weight = tensor(&[2, 3], &[1., 2., 3., 4., 5., 6.]);
+        let turned = tensor(&[3, 2], &[1., 4., 2., 5., 3., 6.]);
+        for (weight, transposed) in [(weight, false), (turned, true)] {
+            let weight = constant(weight);
+            assert_eq!(dense(&Operand::from(&x), &weight, Some(&bias), transposed, &[3]), want);
+        }
+    }
+
+    #[test]
+    fn all_axes_but_the_last_are_rows() {
+        let x = values(&[2, 3, 4, 5], 1);
+        let weight = constant(values(&[5, 6], 2));
+        let got = dense(&Operand::from(&x), &weight, None, false, &[3, 4, 6]);
+        let flat = x.to_shape(vec![24, 5]).unwrap().into_owned();
+        let want = dense(&Operand::from(&flat), &weight, None, false, &[6]);
+        assert_eq!(got.shape(), [2, 3, 4, 6]);
+        assert!(got.iter().eq(&want));
+    }
+}

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use nvcim_ir::op::Window;
 
 use crate::tensor::{Operand, Tensor, count_samples, elements, elements_mut, zeros};
-use crate::walk::{Reach, find_reaches};
+use crate::walk::{Reach, find_reaches, lines_under};
 
 /// Lowers samples of one shape under one window.
 #[derive(Debug, Clone)]
@@ -69,12 +69,12 @@ impl Im2col {
         out[row.positions.end * out_width..].fill(0.0);
         let inside = &mut out[row.positions.start * out_width..row.positions.end * out_width];
         let lines = inside.chunks_exact_mut(out_width);
-        let sources = plane[row.first * width..].chunks(width * stride_h);
+        let sources = lines_under(plane, width, row, stride_h);
         for (line, source) in lines.zip(sources) {
             line[..col.positions.start].fill(0.0);
             line[col.positions.end..].fill(0.0);
             let line = &mut line[col.positions.clone()];
-            let source = &source[col.first..width];
+            let source = &source[col.first..];
             if stride_w == 1 {
                 line.copy_from_slice(&source[..line.len()]);
             } else {
@@ -119,4 +119,83 @@ pub fn convolve_samples(
         product(at, columns.expect(proof), output.expect(proof));
     }
     res
+}
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::op::Window;
+    use proptest::prelude::proptest;
+
+    use super::{Im2col, convolve_samples};
+    use crate::tensor::Operand;
+    use crate::testing::{element_under, tensor, values, window, windows};
+
+    #[test]
+    fn rows_go_by_channel_then_kernel_row_then_kernel_column() {
+        let window = window(2, 1, 0);
+        let plan = Im2col::new(&window, [2, 2, 3], [1, 2]);
+        let mut columns = vec![f32::NAN; plan.n_rows() * plan.n_positions()];
+        plan.fill(&[1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12.], &mut columns);
+        #[rustfmt::skip]
+        let want = [
+            1., 2.,  2., 3.,  4., 5.,  5., 6.,
+            7., 8.,  8., 9.,  10., 11.,  11., 12.,
+        ];
+        assert_eq!(columns, want);
+    }
+
+    #[test]
+    fn padding_is_zero_even_in_a_used_buffer() {
+        let window = Window { pads_begin: [1, 0], pads_end: [0, 2], ..window(1, 2, 0) };
+        let plan = Im2col::new(&window, [1, 2, 2], [2, 2]);
+        let mut columns = vec![f32::NAN; 4];
+        plan.fill(&[1., 2., 3., 4.], &mut columns);
+        assert_eq!(columns, [0., 0., 3., 0.]);
+    }
+
+    #[test]
+    fn a_pointwise_window_reads_the_sample_itself() {
+        let x = values(&[2, 3, 2, 2], 1);
+        let mut seen = Vec::new();
+        convolve_samples(
+            &Operand::from(&x),
+            &window(1, 1, 0),
+            &[5, 2, 2],
+            |sample, columns, out| {
+                assert_eq!((columns.dim(), out.dim()), ((3, 4), (5, 4)));
+                seen.push(sample);
+                assert!(columns.iter().eq(x.index_axis(ndarray::Axis(0), sample)));
+            },
+        );
+        assert_eq!(seen, [0, 1]);
+        let strided =
+            convolve_samples(&Operand::from(&x), &window(1, 2, 0), &[1, 1, 1], |_, x, mut out| {
+                out.assign(&x.slice(ndarray::s![..1, ..]));
+            });
+        assert_eq!(strided, tensor(&[2, 1, 1, 1], &[x[[0, 0, 0, 0]], x[[1, 0, 0, 0]]]));
+    }
+
+    proptest! {
+        #[test]
+        fn every_element_is_the_one_under_its_tap((window, [height, width], out) in windows()) {
+            let sample = values(&[2, height, width], 3);
+            let plan = Im2col::new(&window, [2, height, width], out);
+            let mut columns = vec![f32::NAN; plan.n_rows() * plan.n_positions()];
+            plan.fill(sample.as_slice().unwrap(), &mut columns);
+            let mut got = columns.into_iter();
+            let [kernel_h, kernel_w] = window.kernel;
+            for (channel, tap_h, tap_w) in ndarray::indices((2, kernel_h, kernel_w)) {
+                for (y, x) in ndarray::indices(out) {
+                    let y = element_under(&window, 0, height, y, tap_h);
+                    let x = element_under(&window, 1, width, x, tap_w);
+                    let want = match (y, x) {
+                        (Ok(y), Ok(x)) => sample[[channel, y, x]],
+                        _ => 0.0,
+                    };
+                    assert_eq!(got.next(), Some(want));
+                }
+            }
+            assert_eq!(got.next(), None);
+        }
+    }
 }

@@ -60,3 +60,99 @@ pub fn pad(x: &Operand<'_>, before: &[usize], value: f32, shape: &[usize]) -> Te
     inside.assign(x);
     res
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::IxDyn;
+    use nvcim_ir::op::SliceAxis;
+    use proptest::prelude::{Just, Strategy, any, proptest};
+
+    use super::{concat, pad, reshape, slice, transpose};
+    use crate::tensor::{Operand, Tensor};
+    use crate::testing::{tensor, values};
+
+    #[test]
+    fn reshaping_keeps_the_row_major_order_and_moves_what_it_owns() {
+        let x = values(&[2, 2, 3], 1);
+        let lent = reshape(Operand::from(&x), &[6]);
+        assert_eq!(lent.shape(), [2, 6]);
+        assert!(lent.iter().eq(&x));
+        let place = x.as_ptr();
+        assert_eq!(reshape(Operand::from(x), &[3, 2]).as_ptr(), place);
+    }
+
+    #[test]
+    fn concat_joins_along_the_middle_axis() {
+        let a = tensor(&[2, 2, 1, 2], &[1., 2., 3., 4., 5., 6., 7., 8.]);
+        let b = tensor(&[2, 2, 2, 2], &[0.; 16]);
+        let got = concat(&[Operand::from(&a), Operand::from(&b)], 1, &[2, 3, 2]);
+        let want = Tensor::from_shape_fn(IxDyn(&[2, 2, 3, 2]), |at| {
+            if at[2] == 0 { a[[at[0], at[1], 0, at[3]]] } else { 0.0 }
+        });
+        assert_eq!(got, want);
+        assert_eq!(concat(&[Operand::from(&a)], 2, &[2, 1, 2]), a);
+    }
+
+    #[test]
+    fn a_negative_step_runs_backwards() {
+        let x = tensor(&[1, 5], &[0., 1., 2., 3., 4.]);
+        let take = |start, step, len| {
+            let axes = [SliceAxis { start, step, len }];
+            slice(&Operand::from(&x), &axes).into_raw_vec_and_offset().0
+        };
+        assert_eq!(take(4, -1, 5), [4., 3., 2., 1., 0.]);
+        assert_eq!(take(3, -2, 2), [3., 1.]);
+        assert_eq!(take(0, -3, 1), [0.]);
+        assert_eq!(take(1, 3, 2), [1., 4.]);
+        assert_eq!(take(2, isize::MIN, 1), [2.]);
+    }
+
+    #[test]
+    fn padding_surrounds_every_sample() {
+        let x = tensor(&[2, 1, 2], &[1., 2., 3., 4.]);
+        let got = pad(&Operand::from(&x), &[1, 0], 9.0, &[2, 3]);
+        let want = [9., 9., 9., 1., 2., 9., 9., 9., 9., 3., 4., 9.];
+        assert_eq!(got, tensor(&[2, 2, 3], &want));
+    }
+
+    /// A slice that stays inside an axis of `len`.
+    fn slice_axis(len: usize) -> impl Strategy<Value = SliceAxis> {
+        (0..len, 1..4isize, any::<bool>())
+            .prop_map(move |(start, step, down)| {
+                let room = if down { start } else { len - 1 - start };
+                let most = room / step as usize + 1;
+                (start, if down { -step } else { step }, most)
+            })
+            .prop_flat_map(|(start, step, most)| (Just(start), Just(step), 1..=most))
+            .prop_map(|(start, step, len)| SliceAxis { start, step, len })
+    }
+
+    proptest! {
+        #[test]
+        fn slices_take_the_elements_they_name(axes in [slice_axis(4), slice_axis(5), slice_axis(6)]) {
+            let x = values(&[2, 4, 5, 6], 1);
+            let got = slice(&Operand::from(&x), &axes);
+            let full = [2, axes[0].len, axes[1].len, axes[2].len];
+            let from = |axis: usize, at: usize| {
+                axes[axis].start.strict_add_signed(axes[axis].step * at as isize)
+            };
+            let want = Tensor::from_shape_fn(IxDyn(&full), |at| {
+                x[[at[0], from(0, at[1]), from(1, at[2]), from(2, at[3])]]
+            });
+            assert_eq!(&got, &want);
+            assert!(got.is_standard_layout());
+        }
+
+        #[test]
+        fn transposing_moves_axis_to_axis(perm in Just(vec![0usize, 1, 2]).prop_shuffle()) {
+            let x = values(&[2, 3, 4, 5], 1);
+            let got = transpose(&Operand::from(&x), &perm);
+            assert!(got.is_standard_layout());
+            for (at, value) in got.indexed_iter() {
+                let mut from = [at[0]; 4];
+                perm.iter().enumerate().for_each(|(to, &axis)| from[axis + 1] = at[to + 1]);
+                assert_eq!(*value, x[from]);
+            }
+        }
+    }
+}

@@ -22,4 +22,6 @@ pub mod unary;
 
 mod apply;
 mod store;
+#[cfg(test)]
+mod testing;
 mod walk;

@@ -23,9 +23,8 @@ pub fn max_pool(x: &Operand<'_>, window: &Window, shape: &[usize]) -> Tensor {
 /// The mean of each window of `[c, h, w]`, to `shape` `[c, oh, ow]`, with padding counted as zeros where
 /// `count_pad`. A window that counts nothing gives 0.
 pub fn average_pool(x: &Operand<'_>, window: &Window, count_pad: bool, shape: &[usize]) -> Tensor {
-    let mean = |sum: f32, inside: usize, padded: usize| {
-        sum / if count_pad { padded } else { inside }.max(1) as f32
-    };
+    let mean =
+        |sum: f32, inside: f32, padded: f32| sum / if count_pad { padded } else { inside }.max(1.0);
     pool(x, window, shape, &Fold { start: 0.0, join: |sum, value| sum + value, finish: mean })
 }
 
@@ -40,7 +39,7 @@ struct Fold<J, F> {
 fn pool<J, F>(x: &Operand<'_>, window: &Window, shape: &[usize], fold: &Fold<J, F>) -> Tensor
 where
     J: Fn(f32, f32) -> f32,
-    F: Fn(f32, usize, usize) -> f32,
+    F: Fn(f32, f32, f32) -> f32,
 {
     let (&[_, _, height, width], &[_, out_height, out_width]) = (x.shape(), shape) else {
         unreachable!("the verifier has seen [c, h, w] on both sides of a pool")
@@ -78,7 +77,7 @@ fn pool_pairs<J, F>(
     fold: &Fold<J, F>,
 ) where
     J: Fn(f32, f32) -> f32,
-    F: Fn(f32, usize, usize) -> f32,
+    F: Fn(f32, f32, f32) -> f32,
 {
     let join = |best, value| (fold.join)(best, value);
     for (lines, out) in plane.chunks_exact(2 * width).zip(out.chunks_exact_mut(out_width)) {
@@ -86,7 +85,7 @@ fn pool_pairs<J, F>(
         let (top, bottom) = (top.as_chunks::<2>().0, bottom.as_chunks::<2>().0);
         for (out, ([a, b], [c, d])) in out.iter_mut().zip(top.iter().zip(bottom)) {
             let joined = join(join(join(join(fold.start, *a), *b), *c), *d);
-            *out = (fold.finish)(joined, 4, 4);
+            *out = (fold.finish)(joined, 4.0, 4.0);
         }
     }
 }
@@ -101,7 +100,7 @@ fn pool_window<J, F>(
 ) -> f32
 where
     J: Fn(f32, f32) -> f32,
-    F: Fn(f32, usize, usize) -> f32,
+    F: Fn(f32, f32, f32) -> f32,
 {
     let mut joined = fold.start;
     for tap in 0..row.inside {
@@ -109,5 +108,107 @@ where
         let taps = line[col.first..].iter().step_by(dilation_w).take(col.inside);
         joined = taps.fold(joined, |joined, &value| (fold.join)(joined, value));
     }
-    (fold.finish)(joined, row.inside * col.inside, row.padded * col.padded)
+    // Products of counts as floats: padding may be so wide that integers overflow.
+    let count = |row: usize, col: usize| row as f32 * col as f32;
+    (fold.finish)(joined, count(row.inside, col.inside), count(row.padded, col.padded))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::IxDyn;
+    use nvcim_ir::op::Window;
+    use proptest::prelude::{any, proptest};
+
+    use super::{average_pool, max_pool};
+    use crate::tensor::{Operand, Tensor};
+    use crate::testing::{assert_close, element_under, pool_windows, tensor, values, window};
+
+    #[test]
+    fn pairs_drop_what_rounding_down_leaves() {
+        #[rustfmt::skip]
+        let x = tensor(&[1, 1, 3, 5], &[
+            1., 2.,   3., 4.,   100.,
+            5., 6.,   8., 7.,   100.,
+            100., 100., 100., 100., 100.,
+        ]);
+        let x = Operand::from(&x);
+        let shape = [1, 1, 2];
+        assert_eq!(max_pool(&x, &window(2, 2, 0), &shape), tensor(&[1, 1, 1, 2], &[6., 8.]));
+        let mean = average_pool(&x, &window(2, 2, 0), false, &shape);
+        assert_eq!(mean, tensor(&[1, 1, 1, 2], &[3.5, 5.5]));
+    }
+
+    #[test]
+    fn padding_never_wins_and_counts_only_where_asked() {
+        let x = tensor(&[1, 1, 2, 2], &[-1., -2., -3., -4.]);
+        let x = Operand::from(&x);
+        let shape = [1, 2, 2];
+        let window = window(2, 2, 1);
+        let all = tensor(&[1, 1, 2, 2], &[-1., -2., -3., -4.]);
+        assert_eq!(max_pool(&x, &window, &shape), all);
+        assert_eq!(average_pool(&x, &window, false, &shape), all);
+        assert_eq!(average_pool(&x, &window, true, &shape), all / 4.0);
+    }
+
+    #[test]
+    fn cells_beyond_the_padding_never_count() {
+        // Rounded up, the second window hangs one cell over the right edge of the padding.
+        let x = tensor(&[1, 1, 1, 4], &[1., 2., 3., 4.]);
+        let window = Window {
+            kernel: [1, 3],
+            strides: [1, 2],
+            dilations: [1, 1],
+            pads_begin: [0, 0],
+            pads_end: [0, 0],
+        };
+        let got = average_pool(&Operand::from(&x), &window, true, &[1, 1, 2]);
+        assert_eq!(got, tensor(&[1, 1, 1, 2], &[2., 3.5]));
+    }
+
+    #[test]
+    fn a_huge_kernel_costs_no_more_than_its_input() {
+        let far = 1 << 40;
+        let window = Window {
+            kernel: [far; 2],
+            strides: [far; 2],
+            dilations: [1; 2],
+            pads_begin: [far - 1; 2],
+            pads_end: [0; 2],
+        };
+        let x = tensor(&[1, 1, 1, 1], &[3.]);
+        assert_eq!(max_pool(&Operand::from(&x), &window, &[1, 1, 1]), x);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_definition(
+            (window, [height, width], [out_h, out_w]) in pool_windows(),
+            count_pad in any::<bool>(),
+        ) {
+            let x = values(&[2, 2, height, width], 7);
+            let full = [2, 2, out_h, out_w];
+            let fold = |at: &IxDyn| {
+                let (mut largest, mut sum, mut count) = (f32::NEG_INFINITY, 0.0, 0);
+                for (tap_h, tap_w) in ndarray::indices(window.kernel) {
+                    let y = element_under(&window, 0, height, at[2], tap_h);
+                    let x_at = element_under(&window, 1, width, at[3], tap_w);
+                    match (y, x_at) {
+                        (Ok(y), Ok(x_at)) => {
+                            let value = x[[at[0], at[1], y, x_at]];
+                            largest = largest.max(value);
+                            sum += f64::from(value);
+                            count += 1;
+                        }
+                        (Err(false), _) | (_, Err(false)) => {}
+                        _ => count += i32::from(count_pad),
+                    }
+                }
+                (largest, (sum / f64::from(count.max(1))) as f32)
+            };
+            let want = Tensor::from_shape_fn(IxDyn(&full), |at| fold(&at).0);
+            assert_eq!(max_pool(&Operand::from(&x), &window, &full[1..]), want);
+            let want = Tensor::from_shape_fn(IxDyn(&full), |at| fold(&at).1);
+            assert_close(&average_pool(&Operand::from(&x), &window, count_pad, &full[1..]), &want);
+        }
+    }
 }

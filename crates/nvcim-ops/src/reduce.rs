@@ -45,3 +45,42 @@ fn sum_axis(values: &[f32], len: usize, inner: usize) -> Vec<f32> {
     }
     res
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Axis;
+    use proptest::prelude::{any, proptest};
+    use proptest::sample::subsequence;
+
+    use super::{global_average_pool, reduce_mean};
+    use crate::tensor::Operand;
+    use crate::testing::{assert_close, tensor, values};
+
+    #[test]
+    fn a_global_pool_is_the_mean_of_each_plane() {
+        let x = tensor(&[1, 2, 2, 2], &[1., 2., 3., 4., -1., -1., -1., 5.]);
+        let got = global_average_pool(&Operand::from(&x), &[2, 1, 1]);
+        assert_eq!(got, tensor(&[1, 2, 1, 1], &[2.5, 0.5]));
+        assert_eq!(reduce_mean(Operand::from(&x), &[1, 2], &[2]), tensor(&[1, 2], &[2.5, 0.5]));
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_mean_over_any_axes(
+            shape in [1..4usize, 1..20, 1..4],
+            axes in subsequence(vec![0usize, 1, 2], 0..=3),
+            keep in any::<bool>(),
+        ) {
+            let x = values(&[2, shape[0], shape[1], shape[2]], 5);
+            let mut want = x.mapv(f64::from);
+            for &axis in axes.iter().rev() {
+                want = want.mean_axis(Axis(axis + 1)).unwrap();
+                if keep {
+                    want.insert_axis_inplace(Axis(axis + 1));
+                }
+            }
+            let got = reduce_mean(Operand::from(&x), &axes, &want.shape()[1..]);
+            assert_close(&got, &want.mapv(|value| value as f32));
+        }
+    }
+}

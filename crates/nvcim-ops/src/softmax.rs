@@ -47,3 +47,39 @@ fn map_lines(x: Operand<'_>, axis: usize, mut function: impl FnMut(&mut [f32])) 
     }
     res
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Axis;
+
+    use super::{log_softmax, softmax};
+    use crate::tensor::Operand;
+    use crate::testing::{assert_close, tensor, values};
+
+    #[test]
+    fn agrees_with_the_definition_along_every_axis() {
+        let x = values(&[2, 3, 5, 4], 1);
+        for axis in 0..3 {
+            let mut want = x.mapv(|x| libm::exp(f64::from(x)));
+            for mut line in want.lanes_mut(Axis(axis + 1)) {
+                let total = line.sum();
+                line.mapv_inplace(|x| x / total);
+            }
+            assert_close(&softmax(Operand::from(&x), axis), &want.mapv(|x| x as f32));
+            let want = want.mapv(|x| libm::log(x) as f32);
+            assert_close(&log_softmax(Operand::from(&x), axis), &want);
+            assert_close(&log_softmax(Operand::from(x.clone()), axis), &want);
+        }
+    }
+
+    #[test]
+    fn large_elements_neither_overflow_nor_vanish() {
+        let x = tensor(&[1, 3], &[1e4, 1e4, -1e4]);
+        assert_eq!(softmax(Operand::from(&x), 0), tensor(&[1, 3], &[0.5, 0.5, 0.]));
+        let ln_2 = std::f32::consts::LN_2;
+        assert_close(
+            &log_softmax(Operand::from(&x), 0),
+            &tensor(&[1, 3], &[-ln_2, -ln_2, -2e4 - ln_2]),
+        );
+    }
+}

@@ -74,3 +74,43 @@ impl<I: Id> Store<I> {
         ids.iter().map(read).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::ids::{Id, StepId};
+
+    use super::Store;
+    use crate::testing::tensor;
+
+    fn id(index: usize) -> StepId {
+        Id::new(index)
+    }
+
+    #[test]
+    fn a_tensor_is_handed_over_at_its_last_use_only() {
+        let mut store = Store::new([id(0), id(0)]);
+        store.put(id(0), tensor(&[1, 1], &[1.]));
+        assert!(store.take(&[id(0)])[0].is_view());
+        assert!(store.take(&[id(0)])[0].is_owned());
+    }
+
+    #[test]
+    fn an_operand_read_twice_at_once_is_lent_and_then_dropped() {
+        let mut store = Store::new([id(1), id(0), id(1)]);
+        store.put(id(0), tensor(&[1, 1], &[1.]));
+        store.put(id(1), tensor(&[1, 1], &[2.]));
+        let ids = [id(1), id(0), id(1)];
+        let operands = store.take(&ids);
+        assert_eq!(operands.iter().map(|x| x[[0, 0]]).collect::<Vec<_>>(), [2., 1., 2.]);
+        assert!(operands[0].is_view() && operands[1].is_owned() && operands[2].is_view());
+        store.drop_spent(&ids);
+        assert!(store.slots.iter().all(|slot| slot.tensor.is_none()));
+    }
+
+    #[test]
+    fn what_nothing_reads_is_not_kept() {
+        let mut store = Store::new([id(0)]);
+        store.put(id(3), tensor(&[1, 1], &[1.]));
+        assert!(store.slots[id(3)].tensor.is_none());
+    }
+}

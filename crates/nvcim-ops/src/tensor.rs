@@ -57,3 +57,25 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
     let whole = ((a + b) + (c + d)) + ((e + f) + (g + h));
     rest.iter().fold(whole, |sum, value| sum + value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::sum;
+    use crate::testing::values;
+
+    #[test]
+    fn sums_of_every_length_are_complete() {
+        for len in 0..40 {
+            let integers: Vec<_> = (1..=len).map(|value| value as f32).collect();
+            assert_eq!(sum(&integers), (len * (len + 1) / 2) as f32);
+        }
+    }
+
+    #[test]
+    fn long_sums_stay_accurate() {
+        let values = values(&[100_000], 1).mapv(|value| value + 1.0);
+        let want: f64 = values.iter().copied().map(f64::from).sum();
+        let got = f64::from(sum(values.as_slice().unwrap()));
+        assert!((got / want - 1.0).abs() < 1e-5, "{got} must be {want}");
+    }
+}

@@ -55,3 +55,57 @@ pub(crate) fn find_reaches(window: &Window, axis: usize, len: usize, n_out: usiz
     };
     (0..window.kernel[axis]).map(reach).collect()
 }
+
+/// The input lines under one tap, `[width]` each, one per output line in the tap's `row` reach.
+pub(crate) fn lines_under<'a>(
+    plane: &'a [f32],
+    width: usize,
+    row: &Reach,
+    stride: usize,
+) -> impl Iterator<Item = &'a [f32]> {
+    let step = width.saturating_mul(stride);
+    plane[row.first * width..].chunks(step).map(move |lines| &lines[..width])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::proptest;
+
+    use super::{find_reaches, find_spans};
+    use crate::testing::{element_under, pool_windows};
+
+    proptest! {
+        #[test]
+        fn spans_count_the_taps_inside((window, size, out) in pool_windows()) {
+            for axis in 0..2 {
+                let spans = find_spans(&window, axis, size[axis], out[axis]);
+                assert_eq!(spans.len(), out[axis]);
+                for (position, span) in spans.into_iter().enumerate() {
+                    let taps: Vec<_> = (0..window.kernel[axis])
+                        .map(|tap| element_under(&window, axis, size[axis], position, tap))
+                        .collect();
+                    let inside: Vec<_> = taps.iter().filter_map(|tap| tap.ok()).collect();
+                    assert_eq!(span.inside, inside.len());
+                    assert_eq!(span.first, inside.first().copied().unwrap_or(0));
+                    assert_eq!(span.padded, taps.iter().filter(|tap| **tap != Err(false)).count());
+                }
+            }
+        }
+
+        #[test]
+        fn reaches_hold_the_positions_inside((window, size, out) in pool_windows()) {
+            for axis in 0..2 {
+                let reaches = find_reaches(&window, axis, size[axis], out[axis]);
+                assert_eq!(reaches.len(), window.kernel[axis]);
+                for (tap, reach) in reaches.into_iter().enumerate() {
+                    let under = |position| element_under(&window, axis, size[axis], position, tap);
+                    for position in 0..out[axis] {
+                        assert_eq!(reach.positions.contains(&position), under(position).is_ok());
+                    }
+                    let first = reach.positions.clone().next().map(under);
+                    assert_eq!(first.unwrap_or(Ok(0)), Ok(reach.first));
+                }
+            }
+        }
+    }
+}
