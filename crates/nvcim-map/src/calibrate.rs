@@ -109,3 +109,283 @@ fn check_images(program: &Program, images: &Tensor) -> Result<()> {
     let hint = "give images of the network's input shape with `--calib DATA`";
     Err(Diagnostic::bad_input("calibration images", message).hint(hint).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_chip::describe::{Chip, NegativeInputs, RangePer, Subtract};
+    use nvcim_chip::effects::dac;
+    use nvcim_ir::graph::Graph;
+    use nvcim_ir::ids::{Id, LayerId};
+    use nvcim_ir::op::{Op, Unary};
+    use nvcim_ir::tiled::{AdcRange, Readout, Terminal};
+    use nvcim_ops::tensor::Tensor;
+
+    use super::{Calibration, Task, bound_ranges, observe_ranges};
+    use crate::cut::{self, Cut, cut_layers};
+    use crate::lower::{Lowered, lower_graph};
+    use crate::testing::{Builder, plain_chip, random_graph, random_tensor, window};
+
+    /// Rounding of sums of a few dozen currents.
+    const ROUNDING: f32 = 1e-5;
+
+    struct SetUp {
+        lowered: Lowered,
+        cuts: Vec<Cut>,
+        chip: Chip,
+    }
+
+    impl SetUp {
+        fn new(graph: &Graph, chip: Chip) -> Self {
+            let lowered = lower_graph(graph);
+            let cuts = cut_layers(&lowered.layers, cut::measure_room(&chip).unwrap());
+            Self { lowered, cuts, chip }
+        }
+
+        fn task(&self) -> Task<'_> {
+            let Lowered { program, layers, .. } = &self.lowered;
+            Task { program, layers, cuts: &self.cuts, chip: &self.chip }
+        }
+
+        fn observe(&self, images: &Tensor) -> Calibration {
+            observe_ranges(&self.task(), images, 100.0).unwrap()
+        }
+    }
+
+    /// One dense layer on the input, so that its currents can be worked out by hand.
+    fn dense_net(inputs: usize, outputs: usize) -> Graph {
+        let (mut net, x) = Builder::new(11, &[inputs]);
+        let out = net.dense(x, outputs, false);
+        net.finish(&[out])
+    }
+
+    /// The currents that a readout of cut `cut` sees for each image of `images`, pass by pass.
+    fn currents(
+        set: &SetUp,
+        made: &Calibration,
+        images: &Tensor,
+        cut: usize,
+        of: Readout,
+    ) -> Vec<f32> {
+        let Cut { layer, rows, cols } = &set.cuts[cut];
+        let matrix = &set.lowered.layers[*layer];
+        let input = made.inputs[*layer];
+        let polarities = match (input.signed, set.chip.dac.negative) {
+            (true, NegativeInputs::TwoPass) => &[1.0f32, -1.0][..],
+            _ => &[0.0],
+        };
+        let mut res = Vec::new();
+        for image in images.outer_iter() {
+            for &polarity in polarities {
+                let mut sum = 0.0;
+                for row in rows.clone() {
+                    let drive =
+                        dac::quantize_drive(image[row] / input.full_scale, set.chip.dac.bits);
+                    let drive = if polarity == 0.0 { drive } else { (polarity * drive).max(0.0) };
+                    let weight =
+                        matrix.blocks[(0, row, cols.start + of.col as usize)] / matrix.w_max;
+                    let (plus, minus) = set.chip.cell.pair_for(f64::from(weight));
+                    let siemens = match of.terminal {
+                        Terminal::Pair => plus - minus,
+                        Terminal::Plus => plus,
+                        Terminal::Minus => minus,
+                    };
+                    sum += drive * (siemens / set.chip.cell.g_max) as f32;
+                }
+                res.push(sum);
+            }
+        }
+        res
+    }
+
+    fn extremes(values: &[f32]) -> AdcRange {
+        let lo = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let hi = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        AdcRange { lo, hi }
+    }
+
+    #[track_caller]
+    fn assert_near(got: AdcRange, want: AdcRange) {
+        let near = |a: f32, b: f32| (a - b).abs() <= ROUNDING * b.abs().max(1.0);
+        assert!(near(got.lo, want.lo) && near(got.hi, want.hi), "{got:?} is not {want:?}");
+    }
+
+    #[test]
+    fn column_ranges_are_the_extremes_of_every_pass_and_terminal() {
+        let graph = dense_net(20, 11);
+        let images = random_tensor(3, &[70, 20]);
+        for negative in [NegativeInputs::TwoPass, NegativeInputs::SignMagnitude] {
+            for subtract in [Subtract::Analog, Subtract::Digital] {
+                for images in [images.clone(), images.mapv(f32::abs)] {
+                    let mut chip = plain_chip();
+                    chip.dac.negative = negative;
+                    chip.dac.bits = 3;
+                    chip.cell.n_levels = Some(9);
+                    chip.arrays.subtract = subtract;
+                    let set = SetUp::new(&graph, chip);
+                    let made = set.observe(&images);
+                    let input = made.inputs[Id::new(0)];
+                    assert_eq!(input.signed, images.iter().any(|&x| x < 0.0));
+                    assert_eq!(
+                        input.full_scale,
+                        images.iter().fold(0.0, |most: f32, x| most.max(x.abs()))
+                    );
+                    assert_eq!(made.readouts.len(), 4);
+                    for (cut, readouts) in made.readouts.iter().enumerate() {
+                        let per_col = if subtract == Subtract::Analog { 1 } else { 2 };
+                        assert_eq!(readouts.len(), per_col * set.cuts[cut].cols.len());
+                        for &readout in readouts {
+                            let seen = currents(&set, &made, &images, cut, readout);
+                            assert_near(readout.range, extremes(&seen));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn digital_subtraction_reads_the_positive_line_first() {
+        let mut chip = plain_chip();
+        chip.arrays.subtract = Subtract::Digital;
+        let set = SetUp::new(&dense_net(4, 2), chip);
+        let made = set.observe(&random_tensor(5, &[9, 4]));
+        let order: Vec<_> = made.readouts[0].iter().map(|it| (it.col, it.terminal)).collect();
+        let (plus, minus) = (Terminal::Plus, Terminal::Minus);
+        assert_eq!(order, [(0, plus), (0, minus), (1, plus), (1, minus)]);
+    }
+
+    #[test]
+    fn shared_settings_cover_all_that_share_them() {
+        let graph = dense_net(20, 11);
+        let images = random_tensor(3, &[40, 20]);
+        let mut chip = plain_chip();
+        let columns = SetUp::new(&graph, chip.clone()).observe(&images).readouts;
+        let join = |readouts: &mut dyn Iterator<Item = &Readout>| {
+            let ends: Vec<_> = readouts.flat_map(|it| [it.range.lo, it.range.hi]).collect();
+            extremes(&ends)
+        };
+        chip.adc.range_per = RangePer::Tile;
+        let tiles = SetUp::new(&graph, chip.clone()).observe(&images).readouts;
+        for (tile, columns) in tiles.iter().zip(&columns) {
+            let want = join(&mut columns.iter());
+            assert!(tile.iter().all(|it| it.range == want));
+        }
+        chip.adc.range_per = RangePer::Layer;
+        let layer = SetUp::new(&graph, chip).observe(&images).readouts;
+        let want = join(&mut columns.iter().flatten());
+        assert!(layer.iter().flatten().all(|it| it.range == want));
+        assert_ne!(tiles[0][0].range, want);
+    }
+
+    #[test]
+    fn the_number_of_images_in_a_chunk_does_not_show() {
+        let graph = random_graph(5, &[0, 6, 8, 16, 4]);
+        let set = SetUp::new(&graph, plain_chip());
+        let images = random_tensor(6, &[33, 2, 5, 5]);
+        let whole = set.observe(&images);
+        let twice = ndarray::concatenate![ndarray::Axis(0), images, images];
+        assert_eq!(set.observe(&twice), whole);
+    }
+
+    #[test]
+    fn a_percentile_clips_the_largest_drives() {
+        let set = SetUp::new(&dense_net(1, 1), plain_chip());
+        let images = Tensor::from_shape_fn(ndarray::IxDyn(&[1000, 1]), |at| at[0] as f32);
+        let scale = |percentile| {
+            let made = observe_ranges(&set.task(), &images, percentile).unwrap();
+            made.inputs[Id::new(0)].full_scale
+        };
+        assert_eq!(scale(100.0), 999.0);
+        assert!((scale(90.0) - 900.0).abs() < 1.0, "{}", scale(90.0));
+        let problems = observe_ranges(&set.task(), &images, 0.0).unwrap_err();
+        assert_eq!(problems[0].at, "calibration percentile");
+    }
+
+    #[test]
+    fn images_that_do_not_suit_are_refused() {
+        let set = SetUp::new(&dense_net(4, 2), plain_chip());
+        let problem = |images: Tensor| {
+            let problems = observe_ranges(&set.task(), &images, 100.0).unwrap_err();
+            problems[0].message.clone()
+        };
+        assert_eq!(problem(random_tensor(1, &[0, 4])), "hold no image");
+        assert_eq!(
+            problem(random_tensor(1, &[2, 5])),
+            "have shape [5], the network's input has [4]"
+        );
+        let mut images = random_tensor(1, &[2, 4]);
+        images[[1, 3]] = f32::NAN;
+        assert_eq!(problem(images), "hold a value that is not finite");
+    }
+
+    #[test]
+    fn an_overflow_on_the_way_names_the_layer() {
+        let (mut net, x) = Builder::new(1, &[2]);
+        let huge = net.value(&[1], vec![3e38]);
+        let huge = net.add(Op::Const(huge), &[], &[1]);
+        let mut scaled = x;
+        for _ in 0..2 {
+            scaled = net.map(Op::Binary(nvcim_ir::op::Binary::Mul), &[scaled, huge]);
+        }
+        let out = net.dense(scaled, 2, false);
+        let set = SetUp::new(&net.finish(&[out]), plain_chip());
+        let problems = observe_ranges(&set.task(), &random_tensor(2, &[4, 2]), 100.0).unwrap_err();
+        assert_eq!(problems[0].at, "layer `dense4`");
+    }
+
+    #[test]
+    fn the_worst_case_covers_what_is_observed() {
+        for seed in 0..40 {
+            let picks: Vec<u8> = (0..8).map(|at| (seed * 37 + at * 91) as u8).collect();
+            let graph = random_graph(seed, &picks);
+            let mut chip = plain_chip();
+            chip.dac.bits = 16;
+            let set = SetUp::new(&graph, chip);
+            let observed = set.observe(&random_tensor(seed, &[16, 2, 5, 5]));
+            let bounded = bound_ranges(&set.task()).output;
+            let scale =
+                |made: &Calibration, cut: usize| made.inputs[set.cuts[cut].layer].full_scale;
+            for (cut, (seen, bound)) in observed.readouts.iter().zip(&bounded.readouts).enumerate()
+            {
+                let (seen_scale, bound_scale) = (scale(&observed, cut), scale(&bounded, cut));
+                assert!(
+                    seen_scale <= bound_scale * (1.0 + ROUNDING),
+                    "{seed}: {seen_scale} {bound_scale}"
+                );
+                for (seen, bound) in seen.iter().zip(bound) {
+                    // A span of nothing is widened, on either side.
+                    let slack = 1e-3 * bound_scale;
+                    assert!(bound.range.lo * bound_scale <= seen.range.lo * seen_scale + slack);
+                    assert!(bound.range.hi * bound_scale >= seen.range.hi * seen_scale - slack);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn worst_cases_follow_the_sign_and_the_padding() {
+        let (mut net, x) = Builder::new(4, &[1, 4, 4]);
+        let act = net.map(Op::Unary(Unary::Sigmoid), &[x]);
+        let first = net.conv(act, 1, 1, window(3, 1, 1));
+        let act = net.map(Op::Unary(Unary::Tanh), &[first]);
+        let second = net.conv(act, 1, 1, window(3, 1, 1));
+        let set = SetUp::new(&net.finish(&[second]), plain_chip());
+        let warned = bound_ranges(&set.task());
+        let coding = |layer| warned.output.inputs[LayerId::new(layer)];
+        assert_eq!((coding(0).full_scale, coding(0).signed), (1.0, false));
+        assert!(coding(1).full_scale <= 1.0 && coding(1).signed);
+        assert_eq!(warned.warnings.len(), 1);
+        assert!(warned.warnings[0].hints[0].contains("--calib DATA"));
+    }
+
+    #[test]
+    fn a_worst_case_without_end_is_said_so() {
+        let (mut net, x) = Builder::new(4, &[3]);
+        let ratio = net.map(Op::Binary(nvcim_ir::op::Binary::Div), &[x, x]);
+        let out = net.dense(ratio, 2, false);
+        let set = SetUp::new(&net.finish(&[out]), plain_chip());
+        let warned = bound_ranges(&set.task());
+        assert_eq!(warned.warnings[1].at, "layer `dense2`");
+        assert!(warned.output.inputs[Id::new(0)].full_scale.is_finite());
+    }
+}

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use nvcim_chip::describe::{Arrays, PairAxis};
+use nvcim_chip::describe::{Arrays, Chip, PairAxis};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::tiled::MatrixLayer;
@@ -32,23 +32,30 @@ pub struct Cut {
     pub cols: Range<usize>,
 }
 
-/// The room on one array, without spare and reserved lines; an error where there is none.
-pub fn measure_room(arrays: &Arrays) -> Result<Room> {
-    let free_rows = arrays.n_rows.saturating_sub(arrays.spare_rows + arrays.reserved_rows);
-    let free_cols = arrays.n_cols.saturating_sub(arrays.spare_cols + arrays.reserved_cols);
-    let room = match arrays.pairs {
-        PairAxis::Columns => Room { n_rows: free_rows, n_cols: free_cols / 2 },
-        PairAxis::Rows => Room { n_rows: free_rows / 2, n_cols: free_cols },
-    };
+/// The room on one array of a chip; an error where there is none.
+pub fn measure_room(chip: &Chip) -> Result<Room> {
+    let room = room_of(&chip.arrays);
     if room.n_rows > 0 && room.n_cols > 0 {
         return Ok(room);
     }
+    let Arrays { n_rows, n_cols, spare_rows, spare_cols, reserved_rows, reserved_cols, .. } =
+        chip.arrays;
     let message = format!(
-        "leave {free_rows} rows and {free_cols} columns of {}x{} for weights, too few for one pair of cells",
-        arrays.n_rows, arrays.n_cols
+        "has no room for a pair of cells on arrays of {n_rows}x{n_cols}, of which {spare_rows}x{spare_cols} \
+         lines are spare and {reserved_rows}x{reserved_cols} reserved"
     );
-    let hint = "lower the spare or reserved rows and columns of the chip";
-    Err(Diagnostic::unsupported("arrays", message).hint(hint).into())
+    let hint = "lower the spare or reserved rows and columns, or enlarge the arrays";
+    Err(Diagnostic::unsupported(format!("chip `{}`", chip.name), message).hint(hint).into())
+}
+
+/// The room on one array, without spare and reserved lines; 0 where there is none.
+pub(crate) fn room_of(arrays: &Arrays) -> Room {
+    let free_rows = arrays.n_rows.saturating_sub(arrays.spare_rows + arrays.reserved_rows);
+    let free_cols = arrays.n_cols.saturating_sub(arrays.spare_cols + arrays.reserved_cols);
+    match arrays.pairs {
+        PairAxis::Columns => Room { n_rows: free_rows, n_cols: free_cols / 2 },
+        PairAxis::Rows => Room { n_rows: free_rows / 2, n_cols: free_cols },
+    }
 }
 
 /// Every layer's matrix in rectangles no larger than `room`: by layer, row block, column block.

@@ -1,46 +1,13 @@
 //! Where each node of the imported graph ends up, and why, in words for `check`.
 
 use nvcim_ir::graph::Graph;
-use nvcim_ir::ids::{LayerId, NodeId};
 use nvcim_ir::op::{Op, Unary};
 use nvcim_ir::tiled::MatrixLayer;
 
 use crate::cut::Cut;
 use crate::fold::Folded;
 use crate::lower::Lowered;
-
-/// Where a node of the imported graph ends up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodePlace {
-    /// The node, as the imported graph numbers it.
-    pub node: NodeId,
-    /// Its name.
-    pub name: String,
-    /// Where it runs.
-    pub place: Place,
-}
-
-/// Where a node runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// On arrays.
-    Analog {
-        /// The layer.
-        layer: LayerId,
-        /// What it takes.
-        reason: String,
-    },
-    /// In the digital program.
-    Digital {
-        /// Why.
-        reason: String,
-    },
-    /// Nowhere: its work is done by another node's weights.
-    Folded {
-        /// The name of the other node.
-        into: String,
-    },
-}
+use crate::map_graph::{NodePlace, Place};
 
 /// The place of every node of `graph`, in the order of their ids.
 pub fn explain_places(

@@ -161,3 +161,79 @@ fn dense_block(weight: &Constant, transposed: bool) -> Array3<f32> {
     let by_row = if transposed { stored.reversed_axes() } else { stored };
     by_row.insert_axis(ndarray::Axis(0)).as_standard_layout().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use nvcim_ir::ids::Id;
+    use nvcim_ir::op::{Op, Unary};
+    use nvcim_ir::program;
+    use nvcim_ir::tiled::MatrixLayer;
+    use nvcim_ops::float_engine::FloatEngine;
+    use nvcim_ops::{run_graph, run_program};
+    use proptest::prelude::*;
+
+    use super::lower_graph;
+    use crate::testing::{Builder, random_graph, random_tensor, window, worst_difference};
+
+    /// Different summation orders of the same float products.
+    const CLOSE: f32 = 1e-5;
+
+    #[test]
+    fn rows_go_channel_first_and_groups_become_blocks() {
+        let (mut net, x) = Builder::new(1, &[4, 2, 1]);
+        let weight = net.value(&[2, 2, 2, 1], (0..8).map(|value| value as f32).collect());
+        let mut tall = window(1, 1, 0);
+        tall.kernel = [2, 1];
+        let op = Op::Conv { weight, bias: None, window: tall, groups: 2 };
+        let conv = net.add(op, &[x], &[2, 1, 1]);
+        let lowered = lower_graph(&net.finish(&[conv]));
+        let MatrixLayer { blocks, bias, w_max, .. } = &lowered.layers[Id::new(0)];
+        assert_eq!(blocks, array![[[0.0], [1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0], [7.0]]]);
+        assert_eq!((bias.as_slice(), *w_max), (&[0.0, 0.0][..], 7.0));
+    }
+
+    #[test]
+    fn what_no_output_needs_is_left_out() {
+        let (mut net, x) = Builder::new(2, &[3]);
+        net.dense(x, 4, false);
+        let dense = net.dense(x, 2, true);
+        let out = net.map(Op::Unary(Unary::Tanh), &[dense]);
+        let lowered = lower_graph(&net.finish(&[out]));
+        assert_eq!(
+            lowered.program.to_string(),
+            "s0 [3] = input ()  # \"input0\"\n\
+             s1 [2] = matrix l0 (s0)  # \"dense2\"\n\
+             s2 [2] = tanh (s1)  # \"tanh3\"\n\
+             return s2\n"
+        );
+        assert!(lowered.program.consts.is_empty());
+    }
+
+    #[test]
+    fn an_all_zero_matrix_has_a_usable_scale() {
+        let (mut net, x) = Builder::new(3, &[2]);
+        let weight = net.value(&[2, 1], vec![0.0; 2]);
+        let dense = net.add(Op::Dense { weight, bias: None, transposed: false }, &[x], &[1]);
+        assert_eq!(lower_graph(&net.finish(&[dense])).layers[Id::new(0)].w_max, 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_program_computes_what_the_graph_does(
+            seed in 0u64..1000,
+            picks in prop::collection::vec(any::<u8>(), 1..10),
+        ) {
+            let graph = random_graph(seed, &picks);
+            let lowered = lower_graph(&graph);
+            let shapes = lowered.layers.iter().map(MatrixLayer::shape).collect();
+            program::verify_program(&lowered.program, &shapes).unwrap();
+            let input = random_tensor(seed, &[2, 2, 5, 5]);
+            let want = run_graph::run_graph(&graph, &input, &mut |_, _| {});
+            let mut engine = FloatEngine::new(&lowered.layers);
+            let got =
+                run_program::run_program(&lowered.program, &input, 0, &mut engine, &mut |_, _| {});
+            prop_assert!(worst_difference(&want, &got) <= CLOSE);
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! cells are neighbours: lines `2 i` and `2 i + 1` along the pair axis.
 
 use nvcim_chip::describe::{Arrays, Chip, PairAxis};
-use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::diag::Diagnostic;
 use nvcim_ir::ids::{ArrayId, Id, IdVec, LayerId, TileId};
 use nvcim_ir::tiled::{MatrixLayer, Readout, Tile, Wiring};
 
@@ -35,40 +35,37 @@ pub fn count_demand(layers: &IdVec<LayerId, MatrixLayer>, cuts: &[Cut], room: Ro
     }
 }
 
-/// Checks that the chip has an array for every cut.
-///
-/// # Errors
-/// One problem for the chip, with what each layer needs and what would fit.
-pub fn check_fit(layers: &IdVec<LayerId, MatrixLayer>, cuts: &[Cut], chip: &Chip) -> Result<()> {
+/// Why a chip has too few arrays for one cut on each: what each layer needs, and what would fit.
+pub fn explain_misfit(
+    layers: &IdVec<LayerId, MatrixLayer>,
+    cuts: &[Cut],
+    chip: &Chip,
+) -> Option<Diagnostic> {
     let arrays = &chip.arrays;
-    let Some(count) = arrays.count.filter(|&count| count < cuts.len()) else {
-        return Ok(());
-    };
-    let mut needs = Vec::new();
-    let mut first_out = None;
-    let mut total = 0;
-    for (id, layer) in layers.iter_enumerated() {
-        let own = cuts.iter().filter(|cut| cut.layer == id).count();
-        total += own;
-        needs.push(format!("`{}` {own}", layer.name));
-        if total > count && first_out.is_none() {
-            first_out = Some(layer.name.as_str());
-        }
+    let count = arrays.count.filter(|&count| count < cuts.len())?;
+    let mut needs: IdVec<LayerId, usize> = layers.iter().map(|_| 0).collect();
+    for cut in cuts {
+        needs[cut.layer] += 1;
     }
+    let first_out = &layers[cuts[count].layer].name;
     let message = format!(
-        "has {count} arrays of {}x{}, the network needs {}; layer `{}` is the first without room",
+        "has {count} arrays of {}x{}, too few for the {} that the network needs; \
+         layer `{first_out}` is the first without room",
         arrays.n_rows,
         arrays.n_cols,
         cuts.len(),
-        first_out.unwrap_or_default()
     );
-    let mut problem = Diagnostic::unsupported(format!("chip `{}`", chip.name), message)
-        .hint(format!("arrays needed by layer: {}", needs.join(", ")))
-        .hint(format!("set the chip's `arrays.count` to at least {}", cuts.len()));
-    if let Some((n_rows, n_cols)) = find_size_that_fits(layers, arrays, count) {
-        problem = problem.hint(format!("or use arrays of {n_rows}x{n_cols}, of which {count} do"));
-    }
-    Err(problem.into())
+    let by_layer: Vec<_> =
+        layers.iter().zip(&needs).map(|(layer, need)| format!("`{}` {need}", layer.name)).collect();
+    let problem = Diagnostic::unsupported(format!("chip `{}`", chip.name), message)
+        .hint(format!("arrays needed by layer: {}", by_layer.join(", ")))
+        .hint(format!("a chip with `arrays.count` of at least {} would fit", cuts.len()));
+    Some(match find_size_that_fits(layers, arrays, count) {
+        Some((n_rows, n_cols)) => {
+            problem.hint(format!("so would {count} arrays of {n_rows}x{n_cols}"))
+        }
+        None => problem,
+    })
 }
 
 /// The smallest array, in doublings of the chip's, of which `count` hold every layer.
@@ -77,18 +74,16 @@ fn find_size_that_fits(
     arrays: &Arrays,
     count: usize,
 ) -> Option<(usize, usize)> {
-    if layers.len() > count {
-        return None;
-    }
     let mut larger = *arrays;
-    loop {
+    // However large, an array holds one layer at most.
+    while layers.len() <= count {
         larger.n_rows = larger.n_rows.checked_mul(2)?;
         larger.n_cols = larger.n_cols.checked_mul(2)?;
-        let room = cut::measure_room(&larger).ok()?;
-        if cut::cut_layers(layers, room).len() <= count {
+        if cut::cut_layers(layers, cut::room_of(&larger)).len() <= count {
             return Some((larger.n_rows, larger.n_cols));
         }
     }
+    None
 }
 
 /// Puts each cut with its readouts on the array of the same number.

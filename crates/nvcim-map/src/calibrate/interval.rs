@@ -114,3 +114,49 @@ fn bound_binary(binary: Binary, a: Span, b: Span) -> Span {
         Binary::Div => Span { lo: -LIMIT, hi: LIMIT },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::ids::IdVec;
+    use nvcim_ir::op::{Binary, Op, Unary};
+
+    use super::{LIMIT, Span, bound_op, saturate};
+
+    fn bound(op: Op, operands: &[(f32, f32)]) -> (f32, f32) {
+        let operands: Vec<_> = operands.iter().map(|&(lo, hi)| Span { lo, hi }).collect();
+        let Span { lo, hi } = bound_op(&op, &operands, 10, &IdVec::new());
+        (lo, hi)
+    }
+
+    #[test]
+    fn functions_that_turn_are_bounded_at_their_turning_point() {
+        assert_eq!(bound(Op::Unary(Unary::HardSwish), &[(-4.0, 1.0)]).0, -0.375);
+        assert_eq!(bound(Op::Unary(Unary::HardSwish), &[(0.0, 3.0)]), (0.0, 3.0));
+        let turned = Op::Unary(Unary::LeakyRelu { alpha: -1.0 });
+        assert_eq!(bound(turned, &[(-2.0, 1.0)]), (0.0, 2.0));
+        let clip = Op::Unary(Unary::Clip { lo: 0.0, hi: 6.0 });
+        assert_eq!(bound(clip, &[(-2.0, 9.0)]), (0.0, 6.0));
+    }
+
+    #[test]
+    fn arithmetic_takes_the_worst_corner() {
+        let operands = [(-1.0, 2.0), (-3.0, 4.0)];
+        assert_eq!(bound(Op::Binary(Binary::Sub), &operands), (-5.0, 5.0));
+        assert_eq!(bound(Op::Binary(Binary::Mul), &operands), (-6.0, 8.0));
+        assert_eq!(bound(Op::Binary(Binary::Div), &operands), (-LIMIT, LIMIT));
+        assert_eq!(bound(Op::Binary(Binary::Div), &[(-1.0, 2.0), (0.5, 4.0)]), (-2.0, 4.0));
+    }
+
+    #[test]
+    fn a_logarithm_of_softmax_is_at_worst_one_element_far_below_equal_others() {
+        let (lo, hi) = bound(Op::LogSoftmax { axis: 0 }, &[(-1.0, 2.0)]);
+        let exact = -3.0 - (9.0f32 + (-3.0f32).exp()).ln();
+        assert!(lo <= exact && hi == 0.0, "{lo} {exact}");
+    }
+
+    #[test]
+    fn what_is_not_a_number_may_be_anything() {
+        let Span { lo, hi } = saturate(Span { lo: f32::NAN, hi: f32::INFINITY });
+        assert_eq!((lo, hi), (-LIMIT, LIMIT));
+    }
+}

@@ -36,10 +36,8 @@ impl Span {
         let (chunks, rest) = values.as_chunks::<LANES>();
         let (mut lo, mut hi) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
         for chunk in chunks {
-            for ((lo, hi), &value) in lo.iter_mut().zip(&mut hi).zip(chunk) {
-                *lo = if value < *lo { value } else { *lo };
-                *hi = if value > *hi { value } else { *hi };
-            }
+            lo = std::array::from_fn(|at| if chunk[at] < lo[at] { chunk[at] } else { lo[at] });
+            hi = std::array::from_fn(|at| if chunk[at] > hi[at] { chunk[at] } else { hi[at] });
         }
         let lanes = lo.into_iter().zip(hi).map(|(lo, hi)| Self { lo, hi });
         let rest = rest.iter().map(|&value| Self { lo: value, hi: value });

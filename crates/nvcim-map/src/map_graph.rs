@@ -1,0 +1,353 @@
+//! The mapping stage: a graph and a chip in, tiles with calibrated ranges out.
+
+use nvcim_chip::describe::Chip;
+use nvcim_ir::diag::{Diagnostic, Result, Warned, fail_if_any};
+use nvcim_ir::graph::{self, Graph};
+use nvcim_ir::ids::{LayerId, NodeId};
+use nvcim_ir::tiled::{self, TiledNet};
+use nvcim_ops::tensor::Tensor;
+
+use crate::calibrate::{self, Task};
+use crate::cut::{self, Cut};
+use crate::lower::{self, Lowered};
+use crate::place::{self, Demand};
+use crate::{explain, fold};
+
+/// Settings of the mapping.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MapOptions {
+    /// The percentile of drive magnitudes that becomes a layer's full scale, above 0 up to 100. At 100,
+    /// the default, nothing that calibration saw is clipped.
+    pub percentile: f64,
+}
+
+impl Default for MapOptions {
+    fn default() -> Self {
+        Self { percentile: 100.0 }
+    }
+}
+
+/// A network on a chip, before correction.
+#[derive(Debug, Clone)]
+pub struct Mapped {
+    /// The network in tiles.
+    pub net: TiledNet,
+    /// Where each node of the imported graph ended up, in the order of their ids.
+    pub places: Vec<NodePlace>,
+    /// Arrays used.
+    pub arrays_needed: usize,
+    /// Arrays below which no placement could go.
+    pub arrays_bound: usize,
+    /// Cells used.
+    pub cells_used: usize,
+}
+
+/// Where a node of the imported graph ends up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlace {
+    /// The node, as the imported graph numbers it.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On arrays.
+    Analog {
+        /// The layer.
+        layer: LayerId,
+        /// What it takes.
+        reason: String,
+    },
+    /// In the digital program.
+    Digital {
+        /// Why.
+        reason: String,
+    },
+    /// Nowhere: its work is done by another node's weights.
+    Folded {
+        /// The name of the other node.
+        into: String,
+    },
+}
+
+/// What a network would take on a chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Where each node of the imported graph would end up, in the order of their ids.
+    pub places: Vec<NodePlace>,
+    /// Arrays needed.
+    pub arrays_needed: usize,
+    /// Arrays below which no placement could go.
+    pub arrays_bound: usize,
+    /// Cells needed.
+    pub cells_used: usize,
+    /// Why the chip is too small, where it is.
+    pub misfit: Option<Diagnostic>,
+}
+
+/// Maps a verified graph to a chip with default options; see [`map_graph_with`].
+pub fn map_graph(
+    graph: &Graph,
+    chip: &Chip,
+    calibration: Option<&Tensor>,
+) -> Result<Warned<Mapped>> {
+    map_graph_with(graph, chip, calibration, &MapOptions::default())
+}
+
+/// Maps a verified graph to a chip.
+///
+/// `calibration` holds images, `[samples, input shape...]`, from which converter ranges are set; without
+/// any, ranges cover the worst case, with a warning.
+///
+/// # Errors
+/// A chip without room for the network or for any weight at all; calibration images that do not suit.
+pub fn map_graph_with(
+    graph: &Graph,
+    chip: &Chip,
+    calibration: Option<&Tensor>,
+    options: &MapOptions,
+) -> Result<Warned<Mapped>> {
+    let Draft { lowered, cuts, outline } = draft_graph(graph, chip)?;
+    let Outline { places, arrays_needed, arrays_bound, cells_used, misfit } = outline;
+    fail_if_any(misfit.into_iter().collect())?;
+    let Lowered { program, mut layers, .. } = lowered;
+
+    let task = Task { program: &program, layers: &layers, cuts: &cuts, chip };
+    let Warned { output: calibrated, warnings } = match calibration {
+        Some(images) => {
+            Warned::clean(calibrate::observe_ranges(&task, images, options.percentile)?)
+        }
+        None => calibrate::bound_ranges(&task),
+    };
+    for (layer, &input) in layers.iter_mut().zip(&calibrated.inputs) {
+        layer.input = input;
+    }
+
+    let tiles = place::place_cuts(cuts, calibrated.readouts, chip.arrays.pairs);
+    let net = TiledNet { program, layers, tiles };
+    tiled::verify_tiled(&net, chip.array_size())?;
+    let output = Mapped { net, places, arrays_needed, arrays_bound, cells_used };
+    Ok(Warned { output, warnings })
+}
+
+/// Says what mapping a verified graph to a chip would take, however few arrays the chip has.
+///
+/// # Errors
+/// A chip whose arrays have no room for any weight.
+pub fn outline_graph(graph: &Graph, chip: &Chip) -> Result<Outline> {
+    Ok(draft_graph(graph, chip)?.outline)
+}
+
+/// A network in cuts that have no array yet.
+struct Draft {
+    lowered: Lowered,
+    cuts: Vec<Cut>,
+    outline: Outline,
+}
+
+fn draft_graph(graph: &Graph, chip: &Chip) -> Result<Draft> {
+    let room = cut::measure_room(chip)?;
+    let folded = fold::fold_graph(graph);
+    graph::verify_graph(&folded.graph)?;
+    let lowered = lower::lower_graph(&folded.graph);
+    let cuts = cut::cut_layers(&lowered.layers, room);
+    let Demand { arrays_needed, arrays_bound, cells_used } =
+        place::count_demand(&lowered.layers, &cuts, room);
+    let misfit = place::explain_misfit(&lowered.layers, &cuts, chip);
+    let places = explain::explain_places(graph, &folded, &lowered, &cuts);
+    let outline = Outline { places, arrays_needed, arrays_bound, cells_used, misfit };
+    Ok(Draft { lowered, cuts, outline })
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use nvcim_chip::describe::{Chip, PairAxis, Subtract};
+    use nvcim_ir::diag::Kind;
+    use nvcim_ir::graph::Graph;
+    use nvcim_ir::op::{Binary, Op, Unary};
+    use nvcim_ir::tiled::MatrixLayer;
+    use proptest::prelude::*;
+
+    use super::{Mapped, Place, map_graph, outline_graph};
+    use crate::testing::{Builder, plain_chip, random_graph, random_tensor, window};
+
+    /// Convolution, norm, activation, pooling, dense layer, softmax.
+    fn small_net() -> Graph {
+        let (mut net, x) = Builder::new(1, &[2, 6, 6]);
+        let conv = net.conv(x, 4, 1, window(3, 1, 0));
+        let norm = net.batch_norm(conv);
+        let act = net.map(Op::Unary(Unary::Relu), &[norm]);
+        let pooled = net.add(Op::MaxPool { window: window(2, 2, 0) }, &[act], &[4, 2, 2]);
+        let flat = net.flatten(pooled);
+        let dense = net.dense(flat, 10, true);
+        let out = net.map(Op::Softmax { axis: 0 }, &[dense]);
+        net.finish(&[out])
+    }
+
+    fn map(graph: &Graph, chip: &Chip) -> Mapped {
+        let shape = [&[8], graph.node(graph.input()).shape.as_slice()].concat();
+        let mapped = map_graph(graph, chip, Some(&random_tensor(1, &shape))).unwrap();
+        assert!(mapped.warnings.is_empty());
+        mapped.output
+    }
+
+    #[test]
+    fn a_small_net_in_text() {
+        let mapped = map(&small_net(), &plain_chip());
+        let want = "\
+s0 [2, 6, 6] = input ()  # \"input0\"
+s1 [4, 4, 4] = matrix l0 conv k=3x3 s=1x1 (s0)  # \"conv1\"
+s2 [4, 4, 4] = relu (s1)  # \"relu3\"
+s3 [4, 2, 2] = max_pool k=2x2 s=2x2 (s2)  # \"max_pool4\"
+s4 [16] = reshape (s3)  # \"reshape5\"
+s5 [10] = matrix l1 (s4)  # \"dense6\"
+s6 [10] = softmax axis=0 (s5)  # \"softmax7\"
+return s6
+l0 18x4 signed  # \"conv1\"
+l1 16x10 unsigned  # \"dense6\"
+t0 l0[0..9, 0..4] on a0 rows 0..=8 cols 0..=7 readouts 4
+t1 l0[9..18, 0..4] on a1 rows 0..=8 cols 0..=7 readouts 4
+t2 l1[0..16, 0..5] on a2 rows 0..=15 cols 0..=9 readouts 5
+t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
+";
+        assert_eq!(mapped.net.to_string(), want);
+        assert_eq!((mapped.arrays_needed, mapped.arrays_bound, mapped.cells_used), (4, 2, 464));
+        let places: Vec<_> = mapped.places.iter().map(|it| describe(&it.place)).collect();
+        let want = [
+            "digital the network's input",
+            "l0 18x4 matrix on 2 tiles",
+            "folded into conv1",
+            "digital element-wise, on converted outputs",
+            "digital the largest of a window is not linear",
+            "digital moves values, computes nothing",
+            "l1 16x10 matrix on 2 tiles",
+            "digital exponentials and a sum over an axis",
+        ];
+        assert_eq!(places, want);
+        assert_eq!(mapped.places, outline_graph(&small_net(), &plain_chip()).unwrap().places);
+    }
+
+    fn describe(place: &Place) -> String {
+        match place {
+            Place::Analog { layer, reason } => format!("{layer} {reason}"),
+            Place::Digital { reason } => format!("digital {reason}"),
+            Place::Folded { into } => format!("folded into {into}"),
+        }
+    }
+
+    #[test]
+    fn pairs_lie_on_neighbouring_lines_of_their_axis() {
+        let (mut net, x) = Builder::new(2, &[3]);
+        let dense = net.dense(x, 2, false);
+        let graph = net.finish(&[dense]);
+        let mut chip = plain_chip();
+        let on_cols = map(&graph, &chip).net.tiles.iter().next().unwrap().wiring.clone();
+        assert_eq!((on_cols.plus_rows, on_cols.minus_rows), (vec![0, 1, 2], vec![0, 1, 2]));
+        assert_eq!((on_cols.plus_cols, on_cols.minus_cols), (vec![0, 2], vec![1, 3]));
+        chip.arrays.pairs = PairAxis::Rows;
+        let on_rows = map(&graph, &chip).net.tiles.iter().next().unwrap().wiring.clone();
+        assert_eq!((on_rows.plus_rows, on_rows.minus_rows), (vec![0, 2, 4], vec![1, 3, 5]));
+        assert_eq!((on_rows.plus_cols, on_rows.minus_cols), (vec![0, 1], vec![0, 1]));
+    }
+
+    #[test]
+    fn too_few_arrays_name_the_layers_and_what_would_fit() {
+        let mut chip = plain_chip();
+        chip.arrays.count = Some(2);
+        let problems = map_graph(&small_net(), &chip, None).unwrap_err();
+        let problem = &problems[0];
+        assert_eq!(problem.kind, Kind::Unsupported);
+        assert_eq!(
+            problem.message,
+            "has 2 arrays of 16x16, too few for the 4 that the network needs; \
+             layer `dense6` is the first without room"
+        );
+        assert_eq!(
+            problem.hints,
+            [
+                "arrays needed by layer: `conv1` 2, `dense6` 2",
+                "a chip with `arrays.count` of at least 4 would fit",
+                "so would 2 arrays of 32x32",
+            ]
+        );
+        let outline = outline_graph(&small_net(), &chip).unwrap();
+        assert_eq!((outline.arrays_needed, outline.misfit.as_ref()), (4, Some(problem)));
+        chip.arrays.count = Some(4);
+        assert_eq!(outline_graph(&small_net(), &chip).unwrap().misfit, None);
+    }
+
+    #[test]
+    fn an_array_without_room_for_a_pair_is_refused() {
+        let mut chip = plain_chip();
+        chip.arrays.spare_cols = 15;
+        let problems = outline_graph(&small_net(), &chip).unwrap_err();
+        assert_eq!(problems[0].kind, Kind::Unsupported);
+        assert!(problems[0].message.contains("no room for a pair"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn spare_and_reserved_lines_stay_free() {
+        let mut chip = plain_chip();
+        (chip.arrays.spare_rows, chip.arrays.reserved_rows) = (2, 1);
+        (chip.arrays.spare_cols, chip.arrays.reserved_cols) = (3, 2);
+        for tile in &map(&small_net(), &chip).net.tiles {
+            let wiring = &tile.wiring;
+            assert!(wiring.plus_rows.iter().chain(&wiring.minus_rows).all(|&row| row < 13));
+            assert!(wiring.plus_cols.iter().chain(&wiring.minus_cols).all(|&col| col < 11));
+        }
+    }
+
+    #[test]
+    fn a_net_without_a_matrix_needs_no_array() {
+        let (mut net, x) = Builder::new(3, &[4]);
+        let out = net.map(Op::Binary(Binary::Add), &[x, x]);
+        let mapped = map(&net.finish(&[out]), &plain_chip());
+        assert_eq!((mapped.arrays_needed, mapped.arrays_bound, mapped.cells_used), (0, 0, 0));
+    }
+
+    /// How often each element of a layer's matrix lies on a tile.
+    fn coverage(mapped: &Mapped, layer: usize, matrix: &MatrixLayer) -> Array2<u8> {
+        use nvcim_ir::ids::Id;
+        let mut res = Array2::zeros((matrix.shape().n_rows, matrix.shape().n_cols));
+        for tile in mapped.net.tiles.iter().filter(|tile| tile.layer.index() == layer) {
+            let mut part = res.slice_mut(ndarray::s![tile.rows.clone(), tile.cols.clone()]);
+            part.mapv_inplace(|count: u8| count + 1);
+        }
+        res
+    }
+
+    proptest! {
+        #[test]
+        fn any_net_is_cut_into_tiles_that_verify(
+            seed in 0u64..1000,
+            picks in prop::collection::vec(any::<u8>(), 1..8),
+            (n_rows, n_cols) in (2usize..40, 2usize..40),
+            on_rows in any::<bool>(),
+            digital in any::<bool>(),
+            calibrate in any::<bool>(),
+        ) {
+            let mut chip = plain_chip();
+            (chip.arrays.n_rows, chip.arrays.n_cols) = (n_rows, n_cols);
+            chip.arrays.pairs = if on_rows { PairAxis::Rows } else { PairAxis::Columns };
+            chip.arrays.subtract = if digital { Subtract::Digital } else { Subtract::Analog };
+            let graph = random_graph(seed, &picks);
+            let images = random_tensor(seed, &[3, 2, 5, 5]);
+            // Mapping verifies its own result.
+            let mapped = map_graph(&graph, &chip, calibrate.then_some(&images)).unwrap().output;
+            prop_assert!(mapped.arrays_bound <= mapped.arrays_needed);
+            prop_assert_eq!(mapped.places.len(), graph.len());
+            for (at, layer) in mapped.net.layers.iter().enumerate() {
+                let weights = layer.weights(0..layer.shape().n_rows, 0..layer.shape().n_cols);
+                for (&count, &weight) in coverage(&mapped, at, layer).iter().zip(&weights) {
+                    prop_assert!(count == 1 || (count == 0 && weight == 0.0));
+                }
+            }
+        }
+    }
+}
