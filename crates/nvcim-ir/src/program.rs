@@ -141,6 +141,9 @@ fn check_lowering(
     output: &[usize],
 ) -> std::result::Result<(), String> {
     shape::count_elements(output).ok_or_else(|| format!("has too large a shape {output:?}"))?;
+    if let (Lowering::Conv(_), [_, positions @ ..]) = (lowering, output) {
+        shape::check_columns(&[&[size.n_rows], positions].concat())?;
+    }
     let good = match (lowering, operand, output) {
         (Lowering::Dense, [front @ .., rows], [out_front @ .., cols]) => {
             (*rows, *cols) == (size.n_rows, size.n_cols) && front == out_front

@@ -32,7 +32,8 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 /// Checks `output` against what `op` makes of `operands`.
 ///
-/// `const_shape` gives the shape of a constant. The message of an error names both shapes.
+/// `const_shape` gives the shape of a constant. Neither the output nor, for a convolution, the im2col
+/// matrix of one sample may exceed [`MAX_ELEMENTS`]. The message of an error names both shapes.
 pub fn check_shape<'a>(
     op: &Op,
     operands: &[&[usize]],
@@ -101,6 +102,9 @@ pub fn check_shape<'a>(
                 return Err(format!("slices {} axes of {:?}", axes.len(), operands[0]));
             }
             for (axis, &len) in axes.iter().zip(operands[0]) {
+                if axis.step == 0 {
+                    return Err("has a slice of step 0".into());
+                }
                 let last = (axis.len as i128 - 1) * axis.step as i128 + axis.start as i128;
                 if axis.len == 0 || axis.start >= len || !(0..len as i128).contains(&last) {
                     return Err(format!("takes elements {} to {last} of {len}", axis.start));
@@ -165,7 +169,16 @@ fn infer_conv(
     let positions = |axis, len| {
         window.positions(axis, len).ok_or_else(|| format!("`{window}` does not fit {input:?}"))
     };
-    Ok(vec![filters, positions(0, height)?, positions(1, width)?])
+    let (out_h, out_w) = (positions(0, height)?, positions(1, width)?);
+    check_columns(&[channels, kernel_h, kernel_w, out_h, out_w])?;
+    Ok(vec![filters, out_h, out_w])
+}
+
+/// Checks that the im2col matrix of one sample, whose lengths are given, stays within [`MAX_ELEMENTS`].
+pub(crate) fn check_columns(lens: &[usize]) -> Result<(), String> {
+    count_elements(lens)
+        .map(|_| ())
+        .ok_or_else(|| format!("has taps times positions {lens:?}, above {MAX_ELEMENTS} elements"))
 }
 
 fn infer_dense(
@@ -247,7 +260,8 @@ fn infer_concat(operands: &[&[usize]], axis: usize) -> Result<Vec<usize>, String
 #[cfg(test)]
 mod tests {
     use super::{broadcast, check_shape};
-    use crate::op::{Op, Window};
+    use crate::ids::Id;
+    use crate::op::{Op, SliceAxis, Window};
 
     fn window(kernel: usize, stride: usize, pad: usize) -> Window {
         Window {
@@ -284,6 +298,28 @@ mod tests {
         let half = 1 << (usize::BITS - 1);
         let window = Window { strides: [half, 1], pads_begin: [half, 0], ..window(1, 1, 0) };
         assert!(check(&Op::MaxPool { window }, &[&[1, 5, 5]], &[1, 3, 5]).is_err());
+    }
+
+    #[test]
+    fn a_slice_of_step_zero_is_an_error() {
+        let slice = |step| Op::Slice { axes: vec![SliceAxis { start: 1, step, len: 2 }] };
+        assert!(check(&slice(1), &[&[3]], &[2]).is_ok());
+        assert!(check(&slice(-1), &[&[3]], &[2]).is_ok());
+        assert!(check(&slice(0), &[&[3]], &[2]).is_err());
+    }
+
+    #[test]
+    fn a_convolution_whose_columns_would_fill_memory_is_an_error() {
+        let conv = |pad| Op::Conv {
+            weight: Id::new(0),
+            bias: None,
+            window: window(64, 1, pad),
+            groups: 1,
+        };
+        let check = |pad, out| check_shape(&conv(pad), &[&[1, 64, 64]], |_| &[1, 1, 64, 64], out);
+        assert_eq!(check(0, &[1, 1, 1]), Ok(()));
+        let message = check(5000, &[1, 10_001, 10_001]).unwrap_err();
+        assert!(message.contains("taps times positions"), "{message}");
     }
 
     #[test]
