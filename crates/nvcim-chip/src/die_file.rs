@@ -188,11 +188,10 @@ fn read_array(section: &mut Section<'_>, size: Arrays, letters: &Letters) -> Arr
         size.n_rows, size.n_cols
     );
     let cells = section.list("stuck_cells_siemens", &wanted, |entry| {
-        let entries = entry.as_array()?;
-        let [row, col, g] =
-            [entries.get(0)?, entries.get(1)?, entries.get(2)?].map(|it| it.get_ref());
-        let cell = (to_index(row, size.n_rows)?, to_index(col, size.n_cols)?, to_siemens(g)?);
-        (entries.len() == 3).then_some(cell)
+        let [row, col, g] = &entry.as_array()?[..] else { return None };
+        let (row, col) =
+            (to_index(row.get_ref(), size.n_rows)?, to_index(col.get_ref(), size.n_cols)?);
+        Some((row, col, to_siemens(g.get_ref())?))
     });
     for (row, col, g) in cells {
         map[(row, col)] = g;

@@ -382,10 +382,20 @@ hi_cells = 1
         assert!(found[0].starts_with("chip.toml:2: is not valid TOML"), "{found:?}");
     }
 
+    /// Checks between keys keep silent about stand-ins.
     #[test]
-    fn tables_of_the_wrong_kind_are_refused() {
-        let found = problems("schema = 1\nkind = \"chip\"\nname = \"x\"\narrays = 3");
-        assert!(found[0].contains("`arrays`: is a whole number, must be a table"), "{found:?}");
+    fn tables_missing_or_of_the_wrong_kind_are_reported_and_no_more() {
+        let found = problems("schema = 1\nkind = \"chip\"\nname = 7\narrays = 3");
+        assert_eq!(
+            found,
+            [
+                "chip.toml:3: `name`: is a whole number, must be a text []",
+                "chip.toml:4: `arrays`: is a whole number, must be a table []",
+                "chip.toml: `cell`: is missing []",
+                "chip.toml: `dac`: is missing []",
+                "chip.toml: `adc`: is missing []",
+            ]
+        );
     }
 
     #[test]

@@ -11,7 +11,10 @@ pub mod presets;
 pub mod random;
 mod reader;
 pub mod record;
+mod source;
 mod writer;
 
+#[cfg(test)]
+mod format_docs;
 #[cfg(test)]
 mod testing;

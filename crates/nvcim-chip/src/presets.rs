@@ -4,7 +4,7 @@ use nvcim_ir::diag::{Diagnostic, Result};
 
 use crate::describe::Chip;
 use crate::file::parse_chip;
-use crate::reader::find_similar;
+use crate::source::find_similar;
 
 /// Names and chip files of the presets.
 pub const PRESETS: &[(&str, &str)] = &[

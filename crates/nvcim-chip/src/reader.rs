@@ -4,27 +4,18 @@
 //! A value that cannot be read is stood in for, so that reading goes on; the caller uses nothing that
 //! was read once there is a problem.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
-use nvcim_ir::diag::{Diagnostic, Result, Warned, fail_if_any};
+use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::source::{Source, find_similar};
+
 /// The only schema version that exists so far, of chip files and die files alike.
 const SCHEMA: u64 = 1;
-
-/// The text being read, and what was found wrong with it.
-struct Source<'a> {
-    text: &'a str,
-    place: &'a str,
-    problems: RefCell<Vec<Diagnostic>>,
-    warnings: RefCell<Vec<Diagnostic>>,
-    /// Dotted keys with a problem, so that checks across keys can leave them out.
-    broken: RefCell<BTreeSet<String>>,
-}
 
 /// One table of the file, while its keys are asked for one after the other.
 pub(crate) struct Section<'a> {
@@ -47,18 +38,12 @@ pub(crate) fn read_file<T>(
     kind: &str,
     read: impl FnOnce(&mut Section<'_>) -> Result<T>,
 ) -> Result<Warned<T>> {
-    let source = Source {
-        text,
-        place,
-        problems: RefCell::default(),
-        warnings: RefCell::default(),
-        broken: RefCell::default(),
-    };
+    let source = Source::new(text, place);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         source.report(error.span(), "", format!("is not valid TOML: {}", error.message()));
     }
-    fail_if_any(source.problems.take())?;
+    source.fail_if_any()?;
     let mut root = Section {
         source: &source,
         path: String::new(),
@@ -70,36 +55,8 @@ pub(crate) fn read_file<T>(
     root.check_header(kind)?;
     let output = read(&mut root)?;
     root.finish();
-    fail_if_any(source.problems.take())?;
-    Ok(Warned { output, warnings: source.warnings.take() })
-}
-
-impl Source<'_> {
-    fn at(&self, span: Option<Range<usize>>, key: &str) -> String {
-        let line = match span {
-            Some(span) if span.end > 0 => {
-                let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-                format!(":{}", 1 + before.iter().filter(|&&byte| byte == b'\n').count())
-            }
-            _ => String::new(),
-        };
-        let key = if key.is_empty() { String::new() } else { format!(": `{key}`") };
-        format!("{}{line}{key}", self.place)
-    }
-
-    fn report(&self, span: Option<Range<usize>>, key: &str, message: impl Into<String>) {
-        self.report_with(span, key, |at| Diagnostic::bad_input(at, message));
-    }
-
-    fn report_with(
-        &self,
-        span: Option<Range<usize>>,
-        key: &str,
-        problem: impl FnOnce(String) -> Diagnostic,
-    ) {
-        self.problems.borrow_mut().push(problem(self.at(span, key)));
-        self.broken.borrow_mut().insert(key.to_owned());
-    }
+    source.fail_if_any()?;
+    Ok(Warned { output, warnings: source.take_warnings() })
 }
 
 impl<'a> Section<'a> {
@@ -110,8 +67,8 @@ impl<'a> Section<'a> {
             let newer = Diagnostic::bad_input(self.at("schema"), message);
             return Err(newer.hint("use a newer version of nvcim to read this file").into());
         }
-        self.choice("kind", Some(()), &[(kind, ())]);
-        fail_if_any(self.source.problems.take())
+        self.choice("kind", None, &[(kind, ())]);
+        self.source.fail_if_any()
     }
 
     fn key_path(&self, key: &str) -> String {
@@ -141,19 +98,17 @@ impl<'a> Section<'a> {
     /// Adds a problem of several keys, given by their dotted paths, unless one of them is broken itself.
     /// It is said to sit at the last of them.
     pub(crate) fn report_across(&self, keys: &[&str], problem: impl FnOnce(String) -> Diagnostic) {
-        let broken = self.source.broken.borrow();
-        let (false, Some(last)) = (keys.iter().any(|key| broken.contains(*key)), keys.last())
-        else {
-            return;
-        };
-        drop(broken);
-        let span = self.find(last).or_else(|| self.find(last.rsplit_once('.')?.0));
-        self.source.report_with(span, last, problem);
+        if let Some(last) = keys.last()
+            && !keys.iter().any(|key| self.source.is_broken(key))
+        {
+            let span = self.find(last).or_else(|| self.find(last.rsplit_once('.')?.0));
+            self.source.report_with(span, last, problem);
+        }
     }
 
     /// Adds a warning at a dotted path.
     pub(crate) fn warn(&self, key: &str, message: impl Into<String>) {
-        self.source.warnings.borrow_mut().push(Diagnostic::bad_input(self.at(key), message));
+        self.source.warn(Diagnostic::bad_input(self.at(key), message));
     }
 
     /// Where a dotted path below this table starts.
@@ -224,8 +179,12 @@ impl<'a> Section<'a> {
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
         let table = value.and_then(|value| value.get_ref().as_table());
-        if let (Some(value), None) = (value, table) {
-            self.report(key, format!("is {}, must be a table", name_type(value.get_ref())));
+        match (value, table) {
+            (Some(value), None) => {
+                self.report(key, format!("is {}, must be a table", name_type(value.get_ref())));
+            }
+            (None, _) => self.source.mark_broken(self.key_path(key)),
+            _ => {}
         }
         let mut section = Section {
             source: self.source,
@@ -335,12 +294,10 @@ impl<'a> Section<'a> {
 
     /// A text that must be there.
     pub(crate) fn required_text(&mut self, key: &str) -> String {
-        self.require(key);
-        let text = self.text(key);
-        if text.is_empty() && self.span_of(key).is_some() {
+        if self.require(key).is_some_and(|value| value.get_ref().as_str() == Some("")) {
             self.report(key, "is empty");
         }
-        text
+        self.text(key)
     }
 
     /// One of `choices`; `default` where the key is left out, the first choice to go on after a problem.
@@ -398,34 +355,30 @@ impl<'a> Section<'a> {
     /// Reports what the file should not have and what it lacks. A key that looks like a missing one is
     /// reported once.
     fn finish(self) {
-        let mut missing = self.missing;
+        let mut missing = self.missing.clone();
         let given = self.table.into_iter().flat_map(|table| table.keys());
         for key in given.filter(|key| !self.known.contains(key.get_ref().as_ref())) {
-            let path = if self.path.is_empty() {
-                key.get_ref().to_string()
-            } else {
-                format!("{}.{}", self.path, key.get_ref())
-            };
             let similar = find_similar(key.get_ref(), self.known.iter().map(String::as_str));
             let hint = match similar {
                 Some(similar) => format!("did you mean `{similar}`?"),
                 None => format!("known keys here: {}", list_names(&self.known)),
             };
-            missing.retain(|missing| Some(missing.as_str()) != similar);
-            let span = Some(key.span());
-            self.source.report_with(span, &path, |at| {
+            self.source.report_with(Some(key.span()), &self.key_path(key.get_ref()), |at| {
                 Diagnostic::bad_input(at, "is not a known key").hint(hint)
             });
             if let Some(similar) = similar {
-                let meant = path[..path.len() - key.get_ref().len()].to_owned() + similar;
-                self.source.broken.borrow_mut().insert(meant);
+                missing.retain(|missing| missing != similar);
+                self.source.mark_broken(self.key_path(similar));
             }
         }
         for key in missing {
-            let path = if self.path.is_empty() { key } else { format!("{}.{key}", self.path) };
-            self.source.report(Some(self.span.clone()), &path, "is missing");
+            self.source.report(Some(self.span.clone()), &self.key_path(&key), "is missing");
         }
     }
+}
+
+fn list_names(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// A number written as a float or an integer; `None` for anything else, infinite or not a number.
@@ -445,23 +398,6 @@ pub(crate) fn to_index(value: &DeValue<'_>, limit: usize) -> Option<usize> {
     let DeValue::Integer(digits) = value else { return None };
     let index = usize::from_str_radix(digits.as_str(), digits.radix()).ok()?;
     (index < limit).then_some(index)
-}
-
-fn list_names(names: &BTreeSet<String>) -> String {
-    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// The candidate that `word` most likely stands for, if any is near.
-pub(crate) fn find_similar<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let near = |candidate: &str| {
-        let unit_left_out = candidate.starts_with(&format!("{word}_")) && word.len() >= 2;
-        let distance = strsim::damerau_levenshtein(word, candidate);
-        (unit_left_out || distance <= 1 + candidate.len() / 4).then_some(distance)
-    };
-    candidates.filter_map(|name| Some((near(name)?, name))).min().map(|(_, name)| name)
 }
 
 fn name_type(value: &DeValue<'_>) -> &'static str {

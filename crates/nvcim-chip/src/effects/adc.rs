@@ -37,17 +37,20 @@ impl Transfer {
     }
 
     /// What an unlimited converter would answer: the code before rounding and clipping.
+    #[inline]
     pub fn exact_code(&self, y: f32) -> f32 {
         self.scale * y + self.shift
     }
 
     /// The code that a converter settles on for an exact code: a whole number from 0 to the highest code.
+    #[inline]
     pub fn settle(&self, exact_code: f32) -> f32 {
         // Clipping first gives the same codes, since both ends are whole, and bounds what is rounded.
         round_half_even(exact_code.clamp(0.0, self.max_code))
     }
 
     /// The code of the current `y`: a whole number from 0 to the highest code.
+    #[inline]
     pub fn code(&self, y: f32) -> f32 {
         self.settle(self.exact_code(y))
     }
@@ -59,6 +62,7 @@ impl Transfer {
     }
 
     /// The normalised current that a code stands for.
+    #[inline]
     pub fn value(&self, code: f32) -> f32 {
         self.lo + self.step * code
     }

@@ -12,6 +12,7 @@ pub fn drive_steps(bits: u32) -> f32 {
 
 /// The whole number of steps nearest to `x` full scales, negative for negative `x`; halfway, the even
 /// one. Beyond full scale the driver clips.
+#[inline]
 pub fn drive_code(x: f32, steps: f32) -> f32 {
     round_half_even(x.clamp(-1.0, 1.0) * steps)
 }
