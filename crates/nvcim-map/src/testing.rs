@@ -132,7 +132,7 @@ impl Builder {
         let [kernel_h, kernel_w] = window.kernel;
         let scale = 1.0 / ((channels / groups * kernel_h * kernel_w) as f32).sqrt();
         let weight = self.random(&[filters, channels / groups, kernel_h, kernel_w], -scale, scale);
-        let bias = (filters % 2 == 0).then(|| self.random(&[filters], -0.5, 0.5));
+        let bias = filters.is_multiple_of(2).then(|| self.random(&[filters], -0.5, 0.5));
         let out =
             [filters, window.positions(0, height).unwrap(), window.positions(1, width).unwrap()];
         self.add(Op::Conv { weight, bias, window, groups }, &[x], &out)
@@ -145,7 +145,7 @@ impl Builder {
         let scale = 1.0 / (inputs as f32).sqrt();
         let dims = if transposed { [outputs, inputs] } else { [inputs, outputs] };
         let weight = self.random(&dims, -scale, scale);
-        let bias = (outputs % 2 == 0).then(|| self.random(&[outputs], -0.5, 0.5));
+        let bias = outputs.is_multiple_of(2).then(|| self.random(&[outputs], -0.5, 0.5));
         self.add(Op::Dense { weight, bias, transposed }, &[x], &shape)
     }
 
