@@ -15,7 +15,7 @@ use nvcim_chip::random::Stream;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::{Op, Unary, Window};
-use nvcim_ir::program::{LayerShape, Lowering, Program, Step, StepOp};
+use nvcim_ir::program::{LayerShape, Lowering, Step, StepOp};
 use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets,
 };
