@@ -71,12 +71,12 @@ pub(crate) fn write_frame(sections: &[Vec<u8>; Kind::ALL.len()]) -> Vec<u8> {
 pub(crate) fn read_frame(bytes: &[u8]) -> Result<[Framed<'_>; Kind::ALL.len()]> {
     check_header(bytes)?;
     let Some((content, trailer)) = bytes.split_last_chunk::<TRAILER>() else {
-        return Err(cut_short(bytes.len(), BODY + TRAILER))?;
+        return Err(cut_short(bytes.len(), BODY + TRAILER).into());
     };
     let Some((mut table, mut body)) =
         content.split_at_checked(BODY).map(|(head, body)| (&head[HEADER..], body))
     else {
-        return Err(cut_short(bytes.len(), BODY + TRAILER))?;
+        return Err(cut_short(bytes.len(), BODY + TRAILER).into());
     };
     let mut problems = Vec::new();
     let mut sections = [None; Kind::ALL.len()];
@@ -91,12 +91,12 @@ pub(crate) fn read_frame(bytes: &[u8]) -> Result<[Framed<'_>; Kind::ALL.len()]> 
                 kind.id(),
                 kind.name()
             );
-            return Err(damaged("section table", message))?;
+            return Err(damaged("section table", message).into());
         }
         let length = usize::try_from(entry.length).unwrap_or(usize::MAX);
         let Some((section, after)) = body.split_at_checked(length) else {
             let message = format!("is {} bytes long, but {} are left", entry.length, body.len());
-            return Err(damaged(place(kind, offset), message))?;
+            return Err(damaged(place(kind, offset), message).into());
         };
         let crc32 = crc32fast::hash(section);
         if crc32 != entry.crc32 {
@@ -113,32 +113,35 @@ pub(crate) fn read_frame(bytes: &[u8]) -> Result<[Framed<'_>; Kind::ALL.len()]> 
     fail_if_any(problems)?;
     if blake3::hash(content) != blake3::Hash::from_bytes(*trailer) {
         let message = "does not have the BLAKE3 that its last 32 bytes say";
-        return Err(damaged("image", message))?;
+        return Err(damaged("image", message).into());
     }
     Ok(sections.map(|section| section.expect("the loop above filled every place or returned")))
 }
 
 fn check_header(bytes: &[u8]) -> Result<()> {
     let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
-        return Err(cut_short(bytes.len(), HEADER))?;
+        return Err(cut_short(bytes.len(), HEADER).into());
     };
     let [magic @ .., v0, v1, v2, v3, n0, n1, n2, n3] = header;
     if *magic != MAGIC {
         return Err(Diagnostic::bad_input("image", "does not begin with the magic of an image")
-            .hint("pass a file that `nvcim compile` wrote"))?;
+            .hint("pass a file that `nvcim compile` wrote")
+            .into());
     }
     let version = u32::from_le_bytes([*v0, *v1, *v2, *v3]);
     if version > VERSION {
         let message = format!("has format version {version}, this nvcim reads up to {VERSION}");
-        return Err(Diagnostic::bad_input("image", message).hint("use a newer nvcim"))?;
+        return Err(Diagnostic::bad_input("image", message).hint("use a newer nvcim").into());
     }
     if version < VERSION {
-        return Err(damaged("image", format!("has format version {version}, which never was")))?;
+        return Err(
+            damaged("image", format!("has format version {version}, which never was")).into()
+        );
     }
     let count = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
     if count as usize != Kind::ALL.len() {
         let message = format!("has {count} sections, must have {}", Kind::ALL.len());
-        return Err(damaged("section table", message))?;
+        return Err(damaged("section table", message).into());
     }
     Ok(())
 }

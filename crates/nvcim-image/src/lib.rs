@@ -9,7 +9,5 @@ mod frame;
 mod items;
 pub mod layout;
 mod record;
-#[cfg(test)]
-mod sample;
 mod section;
 mod stored;

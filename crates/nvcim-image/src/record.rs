@@ -33,7 +33,9 @@ pub(crate) fn write_records<T: Encode, const LIMIT: usize>(
         let bytes = bincode::encode_to_vec(item.map_err(refuse)?, encoding::<LIMIT>())
             .map_err(|error| refuse(format!("cannot be written: {error}")))?;
         if bytes.len() > LIMIT {
-            return Err(refuse(format!("takes {} bytes, must be at most {LIMIT}", bytes.len())))?;
+            return Err(
+                refuse(format!("takes {} bytes, must be at most {LIMIT}", bytes.len())).into()
+            );
         }
         let length = u32::try_from(bytes.len()).expect("every limit is below 2^32");
         res.extend(length.to_le_bytes());
@@ -54,7 +56,7 @@ fn too_large(kind: Kind, index: u32, message: String) -> Diagnostic {
 pub(crate) fn count_records(section: &Framed<'_>) -> Result<u32> {
     match section.bytes.first_chunk() {
         Some(count) => Ok(u32::from_le_bytes(*count)),
-        None => Err(damaged(section, "is too short for a record count".into()))?,
+        None => Err(damaged(section, "is too short for a record count".into()).into()),
     }
 }
 
@@ -78,7 +80,7 @@ pub(crate) fn read_records<'a, T: BorrowDecode<'a, ()>, U, const LIMIT: usize>(
     }
     if !rest.is_empty() {
         let message = format!("has {} bytes after its {count} records", rest.len());
-        return Err(damaged(section, message))?;
+        return Err(damaged(section, message).into());
     }
     Ok(res)
 }
@@ -92,7 +94,7 @@ pub(crate) fn read_record<'a, T: BorrowDecode<'a, ()>, U, const LIMIT: usize>(
     let count = records.len();
     match <[U; 1]>::try_from(records) {
         Ok([record]) => Ok(record),
-        Err(_) => Err(damaged(section, format!("has {count} records, must have 1")))?,
+        Err(_) => Err(damaged(section, format!("has {count} records, must have 1")).into()),
     }
 }
 

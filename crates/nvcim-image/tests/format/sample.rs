@@ -16,7 +16,7 @@ use nvcim_ir::programmed::{
 };
 use nvcim_ir::tiled::{AdcRange, InputCoding, Readout, Terminal, Wiring};
 
-use crate::layout::{DieStamp, Image, Provenance};
+use nvcim_image::layout::{DieStamp, Image, Provenance};
 
 /// An image for a chip whose cells have `n_levels` levels.
 pub(crate) fn sample_image(n_levels: Option<u32>) -> Image {

@@ -1,0 +1,52 @@
+//! Golden files guard the format: images written once must be read, and written, as on the first day.
+//!
+//! `NVCIM_BLESS=1` writes them anew. Only a new format version, or a file for one, calls for that.
+
+use std::path::PathBuf;
+
+use nvcim_image::codec::{decode_image, encode_image, list_sections};
+
+use crate::sample::sample_image;
+
+/// One golden file per stored form of targets.
+const FILES: [(&str, Option<u32>); 3] =
+    [("v1", Some(16)), ("v1-words", Some(1000)), ("v1-siemens", None)];
+
+fn golden(name: &str, n_levels: Option<u32>) -> Vec<u8> {
+    let place = format!("{}/tests/golden/{name}.nvcim", env!("CARGO_MANIFEST_DIR"));
+    let place = PathBuf::from(place);
+    if std::env::var_os("NVCIM_BLESS").is_some() {
+        std::fs::write(&place, encode_image(&sample_image(n_levels)).unwrap()).unwrap();
+    }
+    std::fs::read(&place).unwrap()
+}
+
+#[test]
+fn golden_files_are_read_as_on_the_first_day() {
+    for (name, n_levels) in FILES {
+        let image = decode_image(&golden(name, n_levels)).unwrap();
+        assert_eq!(image, sample_image(n_levels), "{name}");
+    }
+}
+
+/// The chip's text is left out: it grows with the chip format, which has its own version.
+#[test]
+fn golden_files_are_written_as_on_the_first_day() {
+    for (name, n_levels) in FILES {
+        let old = golden(name, n_levels);
+        let new = encode_image(&sample_image(n_levels)).unwrap();
+        assert_eq!(old[..16], new[..16], "{name}: magic, version, section count");
+        let sections = list_sections(&old).unwrap().into_iter().zip(list_sections(&new).unwrap());
+        for (old_section, new_section) in sections.filter(|(section, _)| section.name != "chip") {
+            let part = |bytes: &[u8], offset: u64, length: u64| {
+                bytes[offset as usize..][..length as usize].to_vec()
+            };
+            assert_eq!(
+                part(&old, old_section.offset, old_section.length),
+                part(&new, new_section.offset, new_section.length),
+                "{name}: {}",
+                old_section.name
+            );
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The format from outside: round trips, golden files, damage, and well-sealed nonsense.
+
+mod crafted;
+mod damage;
+mod golden;
+#[path = "../hostile/reseal.rs"]
+mod reseal;
+mod round_trip;
+mod sample;
