@@ -19,4 +19,5 @@ mod site;
 pub mod survey;
 pub mod tensor_data;
 mod validate;
+mod wire;
 pub mod write;
