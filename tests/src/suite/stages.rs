@@ -22,7 +22,10 @@ use crate::network::{parse_network, pseudo_random};
 pub(crate) fn run_stage(name: &str, case: &mut Case) -> Result<Checked<Warned<String>>, Failed> {
     match name {
         "chip" => Ok(show_chip(&case.input)),
-        "die" => Ok(show_die(&case.input)),
+        "die" => {
+            let chip = take_chip(case)?;
+            Ok(show_die(&case.input, &chip))
+        }
         "graph" => {
             let graph = parse_network(&case.input)?;
             Ok(verify_graph(&graph).map(|()| Warned::clean(graph.to_string())))
@@ -33,6 +36,9 @@ pub(crate) fn run_stage(name: &str, case: &mut Case) -> Result<Checked<Warned<St
         }
         "image" => {
             let set = SetUp::take(case)?;
+            if set.n_calibration.is_some() {
+                return Err("an image's bytes must not depend on calibration".into());
+            }
             let damage = Damage::take(case)?;
             Ok(show_image(&set, &damage))
         }
@@ -46,9 +52,21 @@ fn show_chip(text: &str) -> Checked<Warned<String>> {
     Ok(Warned { output: file::write_chip(&output), warnings })
 }
 
-/// A die file's text becomes its canonical text.
-fn show_die(text: &str) -> Checked<Warned<String>> {
-    Ok(Warned::clean(die_file::write_die(&die_file::parse_die(text, "die.toml")?)))
+/// A die file's text becomes its canonical text; in the input, `CHIP_HASH` stands for the chip's hash.
+fn show_die(text: &str, chip: &Chip) -> Checked<Warned<String>> {
+    let text = text.replace("CHIP_HASH", &to_hex(&file::hash_chip(chip)));
+    let die = die_file::parse_die(&text, "die.toml", chip)?;
+    Ok(Warned::clean(die_file::write_die(&die)))
+}
+
+fn to_hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The preset that the setting `chip` names.
+fn take_chip(case: &mut Case) -> Result<Chip, Failed> {
+    let preset = case.take("chip").ok_or("needs the setting `chip`")?;
+    presets::find_preset(&preset).map_err(|problems| format!("{problems:?}").into())
 }
 
 /// A network on a chip: settings `chip` (a preset), `rows` and `columns` (of its arrays, where not the
@@ -63,8 +81,7 @@ impl SetUp {
     fn take(case: &mut Case) -> Result<Self, Failed> {
         let graph = parse_network(&case.input)?;
         verify_graph(&graph).map_err(|problems| format!("the case's network: {problems:?}"))?;
-        let preset = case.take("chip").ok_or("needs the setting `chip`")?;
-        let mut chip = presets::find_preset(&preset).map_err(|problems| format!("{problems:?}"))?;
+        let mut chip = take_chip(case)?;
         chip.arrays.n_rows = case.take_number("rows")?.unwrap_or(chip.arrays.n_rows);
         chip.arrays.n_cols = case.take_number("columns")?.unwrap_or(chip.arrays.n_cols);
         Ok(Self { graph, chip, n_calibration: case.take_number("calibrate")? })
@@ -78,7 +95,7 @@ impl SetUp {
     }
 }
 
-/// Where every node went, the program, the layers and the tiles.
+/// Where every node went, the scales and widest ranges of layers, the program and the tiles.
 fn show_mapped(set: &SetUp, mapped: Warned<Mapped>) -> Warned<String> {
     let Warned {
         output: Mapped { net, places, arrays_needed, arrays_bound, cells_used },
@@ -96,8 +113,24 @@ fn show_mapped(set: &SetUp, mapped: Warned<Mapped>) -> Warned<String> {
         line(format!("`{}` {said}", place.name));
     }
     line(format!("arrays: {arrays_needed} needed, {arrays_bound} bound"));
-    line(format!("cells: {cells_used} of `{}`\n\n{net}", set.chip.name));
+    line(format!("cells: {cells_used} of `{}`\n", set.chip.name));
+    for (id, layer) in net.layers.iter_enumerated() {
+        let (drive, weight) = (show_rounded(layer.input.full_scale), show_rounded(layer.w_max));
+        let tiles = net.tiles.iter().filter(|tile| tile.layer == id);
+        let ranges = tiles.flat_map(|tile| &tile.readouts).map(|readout| readout.range);
+        let (lo, hi) = ranges.fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), range| {
+            (lo.min(range.lo), hi.max(range.hi))
+        });
+        let (lo, hi) = (show_rounded(lo), show_rounded(hi));
+        line(format!("{id} drives to {drive}, weights to {weight}, converts {lo} to {hi}"));
+    }
+    line(format!("\n{net}"));
     Warned { output: text, warnings }
+}
+
+/// Three digits: what calibration computes may differ in the last bits between processors.
+fn show_rounded(value: f32) -> String {
+    format!("{value:.2e}")
 }
 
 /// What happens to an image's bytes on the way: settings `cut` (bytes kept) and `flip` (bit number).
@@ -122,6 +155,8 @@ impl Damage {
 }
 
 /// The sections of the naive image, and the hash that moves when any byte does.
+///
+/// Cases go without calibration, so that no byte depends on the processor.
 fn show_image(set: &SetUp, damage: &Damage) -> Checked<Warned<String>> {
     let Warned { output: Mapped { net, .. }, warnings } = set.map()?;
     let net = correct_before(&net, &set.chip, None, Plan::NONE)?.net;
@@ -143,7 +178,7 @@ fn show_image(set: &SetUp, damage: &Damage) -> Checked<Warned<String>> {
     for section in codec::list_sections(&bytes)? {
         writeln!(text, "{section:?}").expect("strings take all that fits memory");
     }
-    let hash: String = codec::hash_image(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = to_hex(&codec::hash_image(&bytes));
     writeln!(text, "{} bytes, hash {hash}", bytes.len())
         .expect("strings take all that fits memory");
     Ok(Warned { output: text, warnings })
