@@ -1,5 +1,6 @@
 //! The repository as the rules see it: its files, and Rust text without what a rule does not concern.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,11 +45,39 @@ fn collect(folder: &Path, res: &mut Vec<PathBuf>) {
     }
 }
 
-/// Rust source without comments and without the test module, line numbers kept.
+/// The files of a crate that it ships, without comments and test modules, line numbers kept.
 ///
-/// Relies on two habits that hold here: no block comments, and `#[cfg(test)] mod tests` stands last.
-pub(crate) fn shipped_code(source: &str) -> String {
-    let shipped = match source.find("#[cfg(test)]\nmod ") {
+/// Relies on two habits that hold here: no block comments, and `mod tests` stands last in its file. A
+/// file that another declares under `#[cfg(test)]` is a test as a whole.
+pub(crate) fn shipped_files(name: &str) -> Vec<Text> {
+    let mut files = read_texts(&format!("crates/{name}/src"), &[".rs"]);
+    let tests: BTreeSet<String> = files.iter().flat_map(test_files).collect();
+    files.retain(|file| !tests.contains(&file.path));
+    for file in &mut files {
+        file.content = shipped_code(&file.content);
+    }
+    files
+}
+
+/// The paths of the modules that `file` declares for tests only.
+fn test_files(file: &Text) -> Vec<String> {
+    let stem = file.path.trim_end_matches(".rs");
+    let is_root = |name| ["lib", "main", "mod"].contains(&name);
+    let folder = match stem.rsplit_once('/') {
+        Some((folder, name)) if is_root(name) => folder,
+        _ => stem,
+    };
+    let declarations = file.content.split("#[cfg(test)]\n").skip(1);
+    let names = declarations.filter_map(|rest| {
+        let line = rest.lines().next()?;
+        line.trim_start_matches("pub(crate) ").strip_prefix("mod ")?.strip_suffix(';')
+    });
+    names.map(|name| format!("{folder}/{name}.rs")).collect()
+}
+
+/// Rust source without comments and without the test module, line numbers kept.
+fn shipped_code(source: &str) -> String {
+    let shipped = match source.find("\nmod tests {") {
         Some(tests) => &source[..tests],
         None => source,
     };
@@ -113,8 +142,13 @@ impl Findings {
 
 #[test]
 fn comments_and_tests_are_not_shipped_code() {
-    let source = "let a = \"//\"; // fs::read\n/// env::var\nlet q = '\"'; // x\n#[cfg(test)]\nmod tests {}\n";
-    assert_eq!(shipped_code(source), "let a = \"//\"; \n\nlet q = '\"'; \n");
+    let source = "let a = \"//\"; // fs::read\n/// env::var\nlet q = '\"'; // x\n#[cfg(test)]\nmod tests {\n}\n";
+    assert_eq!(shipped_code(source), "let a = \"//\"; \n\nlet q = '\"'; \n#[cfg(test)]\n");
+    let content = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\npub(crate) mod c;\nmod d;\n".into();
+    let mut file = Text { path: "x/src/lib.rs".into(), content };
+    assert_eq!(test_files(&file), ["x/src/b.rs", "x/src/c.rs"]);
+    file.path = "x/src/y.rs".into();
+    assert_eq!(test_files(&file), ["x/src/y/b.rs", "x/src/y/c.rs"]);
 }
 
 #[test]
