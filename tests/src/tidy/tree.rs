@@ -112,8 +112,9 @@ pub(crate) fn lines_naming(text: &str, word: &str) -> Vec<usize> {
 fn names(line: &str, word: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
-        !line[..at].ends_with(part_of_word)
-            && !(word.ends_with(part_of_word) && line[at + word.len()..].starts_with(part_of_word))
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
+        let goes_on = word.ends_with(part_of_word) && after.starts_with(part_of_word);
+        !before.ends_with(part_of_word) && !goes_on
     })
 }
 
