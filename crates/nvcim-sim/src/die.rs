@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_chip::effects::Effect;
-use nvcim_chip::record::DieRecord;
+use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
 use nvcim_ir::tiled::AdcRange;
@@ -16,7 +16,7 @@ use nvcim_ops::run_program::Columns;
 
 use crate::cells::{ArrayCells, Writer};
 use crate::conditions::Conditions;
-use crate::drive::{Part, take_like};
+use crate::drive::{Driver, Part, take_like};
 use crate::kernel::{Kernel, Periphery, Scratch, Sense};
 use crate::noise::{Block, Purpose, place};
 
@@ -26,14 +26,21 @@ const MAX_CELLS: usize = 1 << 24;
 /// A simulated die.
 #[derive(Debug, Clone)]
 pub struct SimDie {
-    chip: Chip,
-    record: DieRecord,
-    conditions: Conditions,
-    periphery: Periphery,
+    setup: Setup,
     /// Made when first touched: most networks use few arrays of a chip.
     arrays: IdVec<ArrayId, Option<ArrayCells>>,
     /// Measurements so far; each draws its own noise.
     calls: u64,
+}
+
+/// What is given of a die, and never changes.
+#[derive(Debug, Clone)]
+struct Setup {
+    chip: Chip,
+    record: DieRecord,
+    conditions: Conditions,
+    die_seed: u64,
+    periphery: Periphery,
 }
 
 impl SimDie {
@@ -43,44 +50,53 @@ impl SimDie {
     /// of a real die: the run's seed draws its hidden part.
     pub fn new(chip: &Chip, record: &DieRecord, conditions: Conditions) -> Self {
         let die_seed = record.seed.unwrap_or(conditions.run_seed);
+        let periphery = Periphery::new(chip, die_seed, &conditions);
+        let (chip, record) = (chip.clone(), record.clone());
         Self {
-            periphery: Periphery::new(chip, die_seed, &conditions),
-            chip: chip.clone(),
             arrays: record.arrays.iter().map(|_| None).collect(),
-            record: record.clone(),
-            conditions,
+            setup: Setup { chip, record, conditions, die_seed, periphery },
             calls: 0,
         }
     }
 
-    pub(crate) fn periphery(&self) -> &Periphery {
-        &self.periphery
+    /// The drivers of the die.
+    pub(crate) fn driver(&self) -> Driver {
+        self.setup.periphery.driver
     }
 
-    /// The cells of an array.
+    /// Prepares conversions over `n_rows` drives of the cells that `array` now has. `cells` picks the
+    /// pair of conductances between a conversion and a row, positive first, 0 where there is none.
     ///
     /// # Errors
     /// An array that the die does not have.
-    pub(crate) fn cells(&mut self, array: ArrayId) -> Result<&ArrayCells> {
-        Ok(self.cells_mut(array)?)
+    pub(crate) fn prepare(
+        &mut self,
+        array: ArrayId,
+        lines: &[(u32, AdcRange)],
+        n_rows: usize,
+        cells: impl Fn(&ArrayCells, usize, usize) -> (f64, f64),
+    ) -> Result<Kernel> {
+        let touched = self.setup.touch(&mut self.arrays, array)?;
+        let sense = |&(line, range): &(u32, AdcRange)| self.setup.sense(array, line, range);
+        let senses: Vec<_> = lines.iter().map(sense).collect();
+        let cells = |conversion, row| cells(touched, conversion, row);
+        Ok(Kernel::new(&self.setup.periphery, &senses, n_rows, cells))
     }
 
-    /// The sense stage of a bit line, set to `range`.
-    pub(crate) fn sense(&self, array: ArrayId, col: u32, range: AdcRange) -> Sense {
-        let record = self.record.arrays.get(array);
-        let measured = |effect, pick: fn(&nvcim_chip::record::ArrayRecord) -> &[f32]| {
-            let record = record.filter(|_| self.conditions.effects.has(effect))?;
-            pick(record).get(col as usize).copied()
-        };
-        Sense {
-            gain: measured(Effect::ColumnGain, |it| &it.column_gain).unwrap_or(1.0),
-            offset_lsb: measured(Effect::ColumnOffset, |it| &it.column_offset_lsb).unwrap_or(0.0),
-            range,
-        }
+    fn count_call(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls - 1
     }
+}
 
-    fn cells_mut(&mut self, array: ArrayId) -> Result<&mut ArrayCells> {
-        let Self { chip, record, conditions, arrays, .. } = self;
+impl Setup {
+    /// The cells of an array.
+    fn touch<'a>(
+        &self,
+        arrays: &'a mut IdVec<ArrayId, Option<ArrayCells>>,
+        array: ArrayId,
+    ) -> Result<&'a mut ArrayCells> {
+        let Self { chip, record, conditions, .. } = self;
         let Some(measured) = record.arrays.get(array) else {
             let message = format!("has {} arrays, but {array} is used", record.arrays.len());
             let hint = "sample or import the die with every array of the chip";
@@ -89,13 +105,28 @@ impl SimDie {
         };
         let (n_rows, n_cols) = (chip.arrays.n_rows, chip.arrays.n_cols);
         if n_rows.saturating_mul(n_cols) > MAX_CELLS {
-            let message =
-                format!("arrays of {n_rows}x{n_cols} cells, at most {MAX_CELLS} can be simulated");
-            let hint = "split the array in the chip file";
+            let message = format!(
+                "has arrays of {n_rows}x{n_cols}, at most {MAX_CELLS} cells can be simulated"
+            );
+            let hint = "describe the chip with more and smaller arrays";
             let place = format!("chip `{}`", chip.name);
             return Err(Diagnostic::unsupported(place, message).hint(hint).into());
         }
         Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions.effects)))
+    }
+
+    /// The sense stage of a bit line, set to `range`.
+    fn sense(&self, array: ArrayId, line: u32, range: AdcRange) -> Sense {
+        let record = self.record.arrays.get(array);
+        let measured = |effect, pick: fn(&ArrayRecord) -> &[f32]| {
+            let record = record.filter(|_| self.conditions.effects.has(effect))?;
+            pick(record).get(line as usize).copied()
+        };
+        Sense {
+            gain: measured(Effect::ColumnGain, |it| &it.column_gain).unwrap_or(1.0),
+            offset_lsb: measured(Effect::ColumnOffset, |it| &it.column_offset_lsb).unwrap_or(0.0),
+            range,
+        }
     }
 
     /// Checks that lines lie inside the chip's arrays.
@@ -103,27 +134,37 @@ impl SimDie {
         let size = &self.chip.arrays;
         for (kind, lines, limit) in [("word", rows, size.n_rows), ("bit", cols, size.n_cols)] {
             if let Some(line) = lines.iter().find(|line| **line as usize >= limit) {
-                let message = format!("has {limit} {kind} lines, but number {line} is used");
-                return Err(Diagnostic::internal(array.to_string(), message).into());
+                return refuse(array, format!("has {limit} {kind} lines, number {line} is used"));
             }
         }
         Ok(())
     }
 
-    /// Whether drivers can pull a word line either way.
-    fn drives_both_ways(&self) -> bool {
-        self.chip.dac.negative == NegativeInputs::SignMagnitude
-            || self.chip.arrays.pairs == PairAxis::Rows
+    /// Checks that there is a drive for every row, and drivers for every sign.
+    fn check_drives(
+        &self,
+        array: ArrayId,
+        rows: &[u32],
+        drives: ArrayView2<'_, f32>,
+    ) -> Result<()> {
+        if drives.ncols() != rows.len() {
+            return refuse(
+                array,
+                format!("gets {} drives for {} rows", drives.ncols(), rows.len()),
+            );
+        }
+        let both_ways = self.chip.dac.negative == NegativeInputs::SignMagnitude
+            || self.chip.arrays.pairs == PairAxis::Rows;
+        if !both_ways && drives.iter().any(|drive| *drive < 0.0) {
+            return refuse(array, "is driven below 0 by drivers of one polarity".into());
+        }
+        Ok(())
     }
+}
 
-    fn die_seed(&self) -> u64 {
-        self.record.seed.unwrap_or(self.conditions.run_seed)
-    }
-
-    fn count_call(&mut self) -> u64 {
-        self.calls += 1;
-        self.calls - 1
-    }
+/// A caller asks for what no verified net has.
+fn refuse(array: ArrayId, message: String) -> Result<()> {
+    Err(Diagnostic::internal(array.to_string(), message).into())
 }
 
 impl Die for SimDie {
@@ -134,32 +175,32 @@ impl Die for SimDie {
         cols: &[u32],
         targets: ArrayView2<'_, f32>,
     ) -> Result<()> {
-        self.check_lines(array, rows, cols)?;
-        if targets.dim() != (rows.len(), cols.len()) {
-            let message =
-                format!("{:?} targets for {:?} cells", targets.dim(), (rows.len(), cols.len()));
-            return Err(Diagnostic::internal(array.to_string(), message).into());
+        let Self { setup, arrays, .. } = self;
+        setup.check_lines(array, rows, cols)?;
+        let dim = (rows.len(), cols.len());
+        if targets.dim() != dim {
+            return refuse(array, format!("gets {:?} targets for {dim:?} cells", targets.dim()));
         }
-        let Conditions { effects, at_s, .. } = self.conditions;
-        let chip = self.chip.clone();
-        let writer = Writer::new(&chip, effects, at_s, self.die_seed(), array.index() as u32);
-        self.cells_mut(array)?.program(&writer, rows, cols, targets);
+        let Conditions { effects, at_s, .. } = setup.conditions;
+        let number = array.index() as u32;
+        let writer = Writer::new(&setup.chip, effects, at_s, setup.die_seed, number);
+        setup.touch(arrays, array)?.program(&writer, rows, cols, targets);
         Ok(())
     }
 
     fn read(&mut self, array: ArrayId, rows: &[u32], cols: &[u32]) -> Result<Array2<f32>> {
-        self.check_lines(array, rows, cols)?;
-        let noise = self.periphery.read_noise();
+        self.setup.check_lines(array, rows, cols)?;
         let call = self.count_call();
-        let cells = self.cells(array)?;
-        let mut z = Array2::zeros((rows.len(), cols.len()));
-        if let (Some((_, stream)), Some(z)) = (noise, z.as_slice_mut()) {
-            stream.fill_normals(place(Purpose::Read, array.index() as u32, call), z);
+        let noise = self.setup.periphery.read_noise();
+        let cells = self.setup.touch(&mut self.arrays, array)?;
+        let mut z = vec![0.0; rows.len() * cols.len()];
+        if let Some((_, stream)) = noise {
+            stream.fill_normals(place(Purpose::Read, array.index() as u32, call), &mut z);
         }
-        Ok(Array2::from_shape_fn(z.dim(), |at| {
-            let g = cells.conductance(rows[at.0], cols[at.1]);
+        Ok(Array2::from_shape_fn((rows.len(), cols.len()), |(row, col)| {
+            let g = cells.conductance(rows[row], cols[col]);
             let sd = noise.map_or(0.0, |(noise, _)| noise.sd(g));
-            (g + sd * f64::from(z[at])) as f32
+            (g + sd * f64::from(z[row * cols.len() + col])) as f32
         }))
     }
 
@@ -170,41 +211,165 @@ impl Die for SimDie {
         drives: ArrayView2<'_, f32>,
         conversions: &[Conversion],
     ) -> Result<Array2<f32>> {
-        let cols: Vec<_> =
-            conversions.iter().flat_map(|it| std::iter::once(it.col).chain(it.minus_col)).collect();
-        self.check_lines(array, rows, &cols)?;
-        let refuse = |message: String| Diagnostic::internal(array.to_string(), message);
-        if drives.ncols() != rows.len() {
-            return Err(refuse(format!("{} drives for {} rows", drives.ncols(), rows.len())).into());
-        }
-        if !self.drives_both_ways() && drives.iter().any(|x| *x < 0.0) {
-            let message = "is driven below 0, but its drivers have one polarity".into();
-            return Err(refuse(message)
-                .hint("drive the negative part in a pass of its own")
-                .into());
-        }
-        let senses: Vec<_> =
-            conversions.iter().map(|it| self.sense(array, it.col, it.range)).collect();
-        let call = self.count_call();
-        let periphery = self.periphery.clone();
-        let cells = self.cells(array)?;
-        let kernel = Kernel::new(&periphery, &senses, rows.len(), |conversion, row| {
+        let lines_of = |it: &Conversion| std::iter::once(it.col).chain(it.minus_col);
+        let lines: Vec<_> = conversions.iter().flat_map(lines_of).collect();
+        self.setup.check_lines(array, rows, &lines)?;
+        self.setup.check_drives(array, rows, drives)?;
+        let senses: Vec<_> = conversions.iter().map(|it| (it.col, it.range)).collect();
+        let kernel = self.prepare(array, &senses, rows.len(), |cells, conversion, row| {
             let Conversion { col, minus_col, .. } = conversions[conversion];
             let at = |col| cells.conductance(rows[row], col);
             (at(col), minus_col.map_or(0.0, at))
-        });
-        let n_vectors = drives.nrows();
-        let block = Block {
-            purpose: Purpose::Mvm,
-            unit: array.index() as u32,
-            columns: Columns { first_sample: call, per_sample: n_vectors },
+        })?;
+        let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
+        let block = Block { purpose: Purpose::Mvm, unit: array.index() as u32, columns };
+        let mut room = Vec::new();
+        let mut steps = take_like(&mut room, &drives.t());
+        self.driver().fill(Part::Whole, 1.0, drives.t(), steps.view_mut());
+        let mut codes = vec![0.0; conversions.len() * drives.nrows()];
+        kernel.convert(steps.view(), block, &mut codes, &mut Scratch::default());
+        let codes = Array2::from_shape_vec((conversions.len(), drives.nrows()), codes);
+        Ok(codes.expect("one code per conversion and vector").reversed_axes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use nvcim_chip::describe::{Chip, NegativeInputs};
+    use nvcim_chip::die::{Conversion, Die};
+    use nvcim_chip::effects::programming::Programming;
+    use nvcim_chip::effects::read::ReadNoise;
+    use nvcim_chip::effects::{Effect, EffectSet};
+    use nvcim_ir::ids::{ArrayId, Id};
+    use nvcim_ir::tiled::AdcRange;
+
+    use super::SimDie;
+    use crate::conditions::Conditions;
+    use crate::sample::sample_die;
+    use crate::testing::{fresh, plain_chip};
+
+    const ROWS: [u32; 2] = [5, 1];
+    const COLS: [u32; 2] = [2, 7];
+
+    fn array(index: usize) -> ArrayId {
+        ArrayId::new(index)
+    }
+
+    fn die(chip: &Chip, effects: EffectSet) -> SimDie {
+        SimDie::new(chip, &sample_die(chip, 0, 2), fresh(effects))
+    }
+
+    fn noisy_chip() -> Chip {
+        let mut chip = plain_chip();
+        chip.effects.programming = Some(Programming { sd_of_range: 0.05 });
+        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip
+    }
+
+    fn program(die: &mut SimDie, siemens: f32) {
+        let targets = Array2::from_elem((2, 2), siemens);
+        die.program(array(1), &ROWS, &COLS, targets.view()).unwrap();
+    }
+
+    #[test]
+    fn what_is_programmed_is_read() {
+        let mut die = die(&plain_chip(), EffectSet::ALL);
+        die.program(array(1), &ROWS, &COLS, array![[1e-5, 2e-5], [3e-5, 4e-5]].view()).unwrap();
+        let read = die.read(array(1), &[1, 0, 5], &[7, 2]).unwrap();
+        assert_eq!(read, array![[4e-5, 3e-5], [0.0, 0.0], [2e-5, 1e-5]]);
+        assert_eq!(die.read(array(0), &ROWS, &COLS).unwrap(), Array2::<f32>::zeros((2, 2)));
+    }
+
+    #[test]
+    fn reads_scatter_round_the_programmed_cell() {
+        let chip = noisy_chip();
+        let mut noisy = die(&chip, EffectSet::ALL);
+        let mut quiet = die(&chip, EffectSet::ALL.without(Effect::Read));
+        program(&mut noisy, 5e-5);
+        program(&mut quiet, 5e-5);
+        let truth = quiet.read(array(1), &ROWS, &COLS).unwrap();
+        let mut sum = Array2::<f32>::zeros((2, 2));
+        let mut last = sum.clone();
+        for _ in 0..400 {
+            let read = noisy.read(array(1), &ROWS, &COLS).unwrap();
+            assert_ne!(read, last);
+            sum += &read;
+            last = read;
+        }
+        // Four standard errors of a mean of 400 reads with a spread of 2 %: 0.4 %.
+        let errors = (sum / 400.0 - &truth) / &truth;
+        assert!(errors.iter().all(|error| error.abs() < 0.004), "{errors}");
+        assert!(truth.iter().all(|g| *g != 5e-5), "{truth}");
+    }
+
+    #[test]
+    fn only_dies_without_a_seed_depend_on_the_runs_seed() {
+        let chip = noisy_chip();
+        let read = |seed, run_seed| {
+            let mut record = sample_die(&chip, 0, 2);
+            record.seed = seed;
+            let effects = EffectSet::ALL.without(Effect::Read);
+            let mut die = SimDie::new(&chip, &record, Conditions { run_seed, ..fresh(effects) });
+            program(&mut die, 5e-5);
+            die.read(array(1), &ROWS, &COLS).unwrap()
         };
-        let mut codes = Array2::zeros((conversions.len(), n_vectors));
-        let mut buffer = Vec::new();
-        let mut steps = take_like(&mut buffer, &drives.t());
-        periphery.driver.fill(Part::Whole, 1.0, drives.t(), steps.view_mut());
-        let room = codes.as_slice_mut().expect("a new matrix is contiguous");
-        kernel.convert(steps.view(), block, room, &mut Scratch::default());
-        Ok(codes.reversed_axes())
+        assert_eq!(read(Some(4), 1), read(Some(4), 2));
+        assert_ne!(read(Some(4), 1), read(Some(5), 1));
+        assert_ne!(read(None, 1), read(None, 2));
+    }
+
+    #[test]
+    fn conversions_answer_with_codes() {
+        let mut die = die(&plain_chip(), EffectSet::ALL);
+        die.program(array(1), &ROWS, &COLS, array![[1e-4, 0.0], [0.0, 5e-5]].view()).unwrap();
+        let range = AdcRange { lo: -1.0, hi: 1.0 };
+        let conversions = [
+            Conversion { col: 2, minus_col: Some(7), range },
+            Conversion { col: 7, minus_col: None, range },
+        ];
+        let drives = array![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
+        let codes = die.mvm(array(1), &ROWS, drives.view(), &conversions).unwrap();
+        // 127.5 goes to the even code; 0.5 stands 3/4 up the range.
+        assert_eq!(codes, array![[128.0, 128.0], [255.0, 128.0], [64.0, 191.0]]);
+    }
+
+    #[test]
+    fn each_call_draws_its_own_noise() {
+        let chip = noisy_chip();
+        let mut die = die(&chip, EffectSet::ALL.without(Effect::Adc));
+        program(&mut die, 5e-5);
+        let conversion =
+            Conversion { col: 2, minus_col: None, range: AdcRange { lo: 0.0, hi: 1.0 } };
+        let drives = Array2::ones((3, 2));
+        let mut measure = || die.mvm(array(1), &ROWS, drives.view(), &[conversion]).unwrap();
+        let (first, second) = (measure(), measure());
+        assert_ne!(first, second);
+        assert_ne!(first[(0, 0)], first[(1, 0)]);
+    }
+
+    #[test]
+    fn what_the_die_lacks_is_refused() {
+        let mut chip = plain_chip();
+        let range = AdcRange { lo: 0.0, hi: 1.0 };
+        let conversion = Conversion { col: 2, minus_col: None, range };
+        let mut plain = die(&chip, EffectSet::ALL);
+        let ones = Array2::ones((1, 2));
+        let refusal = plain.read(array(2), &ROWS, &COLS).unwrap_err();
+        assert!(refusal[0].message.contains("2 arrays, but a2"), "{}", refusal[0]);
+        assert!(plain.read(array(0), &[8], &COLS).is_err());
+        assert!(plain.program(array(0), &ROWS, &COLS, ones.view()).is_err());
+        assert!(plain.mvm(array(0), &[1], ones.view(), &[conversion]).is_err());
+        let negative = array![[-0.5, 0.5]];
+        assert!(plain.mvm(array(0), &ROWS, negative.view(), &[conversion]).is_err());
+        chip.dac.negative = NegativeInputs::SignMagnitude;
+        let mut either = die(&chip, EffectSet::ALL);
+        assert!(either.mvm(array(0), &ROWS, negative.view(), &[conversion]).is_ok());
+        (chip.arrays.n_rows, chip.arrays.n_cols) = (1 << 16, 1 << 16);
+        assert!(
+            SimDie::new(&chip, &plain.setup.record, fresh(EffectSet::ALL))
+                .read(array(0), &ROWS, &COLS)
+                .is_err()
+        );
     }
 }

@@ -12,8 +12,8 @@ use nvcim_image::layout::Image;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, IdVec, LayerId, StepId, TileId};
 use nvcim_ir::program::Program;
-use nvcim_ir::programmed::{ProgrammedTile, verify_programmed};
-use nvcim_ir::tiled::Terminal;
+use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout, verify_programmed};
+use nvcim_ir::tiled::{Readout, Terminal};
 use nvcim_ops::run_program::run_program;
 use nvcim_ops::tensor::Tensor;
 use rayon::prelude::*;
@@ -24,7 +24,6 @@ use crate::conditions::Conditions;
 use crate::die::SimDie;
 use crate::drive::{Driver, choose_passes};
 use crate::engine::{ChipEngine, PreparedLayer, PreparedTile, Worth};
-use crate::kernel::Kernel;
 
 /// Samples that one thread runs at a time. Bounds memory and sets the grain of parallel work, not results.
 const SAMPLES_AT_ONCE: usize = 16;
@@ -67,7 +66,7 @@ impl Machine {
         for (id, tile) in net.tiles.iter_enumerated() {
             layers[tile.layer].tiles.push(prepare_tile(&mut die, id, tile)?);
         }
-        let driver = die.periphery().driver;
+        let driver = die.driver();
         Ok(Self { program: net.program.clone(), layers, driver })
     }
 
@@ -110,31 +109,28 @@ impl Machine {
 /// Prepares the conversions of a tile from the cells that it was programmed to.
 fn prepare_tile(die: &mut SimDie, id: TileId, tile: &ProgrammedTile) -> Result<PreparedTile> {
     let wiring = &tile.wiring;
-    let readouts = tile.readouts.iter().map(|scaled| scaled.readout);
-    let senses: Vec<_> = readouts
-        .map(|readout| {
-            let col = readout.col as usize;
-            let line = match readout.terminal {
-                Terminal::Pair | Terminal::Plus => wiring.plus_cols[col],
-                Terminal::Minus => wiring.minus_cols[col],
-            };
-            die.sense(tile.array, line, readout.range)
-        })
-        .collect();
-    let periphery = die.periphery().clone();
-    let cells = die.cells(tile.array)?;
-    let kernel = Kernel::new(&periphery, &senses, tile.rows.len(), |conversion, row| {
-        let readout = tile.readouts[conversion].readout;
-        let col = readout.col as usize;
+    let sense = |scaled: &ScaledReadout| {
+        let Readout { col, terminal, range } = scaled.readout;
+        let lines = match terminal {
+            Terminal::Pair | Terminal::Plus => &wiring.plus_cols,
+            Terminal::Minus => &wiring.minus_cols,
+        };
+        (lines[col as usize], range)
+    };
+    let senses: Vec<_> = tile.readouts.iter().map(sense).collect();
+    let kernel = die.prepare(tile.array, &senses, tile.rows.len(), |cells, conversion, row| {
+        let Readout { col, terminal, range: _ } = tile.readouts[conversion].readout;
+        let col = col as usize;
         let plus = || cells.conductance(wiring.plus_rows[row], wiring.plus_cols[col]);
         let minus = || cells.conductance(wiring.minus_rows[row], wiring.minus_cols[col]);
-        match readout.terminal {
+        match terminal {
+            // Pairs on rows subtract alike: their second word line is driven with the opposite sign.
             Terminal::Pair => (plus(), minus()),
             Terminal::Plus => (plus(), 0.0),
             // Its scale is negative; the current itself is not.
             Terminal::Minus => (minus(), 0.0),
         }
-    });
+    })?;
     let worths = tile
         .readouts
         .iter()
@@ -158,3 +154,6 @@ fn join_runs(runs: &[Run]) -> Run {
     rest.iter().for_each(|run| clips += &run.clips);
     Run { outputs: (0..first.outputs.len()).map(join_output).collect(), clips }
 }
+
+#[cfg(test)]
+mod tests;

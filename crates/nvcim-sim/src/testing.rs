@@ -5,6 +5,7 @@ use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology,
 };
+use nvcim_chip::effects::EffectSet;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::Op;
@@ -13,6 +14,8 @@ use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets,
 };
 use nvcim_ir::tiled::{AdcRange, InputCoding, Readout, Terminal, Wiring};
+
+use crate::conditions::Conditions;
 
 /// Small arrays of continuous cells without effects; converters of 8 bits.
 pub(crate) fn plain_chip() -> Chip {
@@ -38,6 +41,11 @@ pub(crate) fn plain_chip() -> Chip {
         effects: Effects::default(),
         sources: Vec::new(),
     }
+}
+
+/// Right after programming, with these effects.
+pub(crate) fn fresh(effects: EffectSet) -> Conditions {
+    Conditions { effects, at_s: 0.0, run_seed: 11 }
 }
 
 /// A dense layer `[n_rows] -> [n_cols]` of `weights`, -1 to 1 as shares of the cells' range, in one tile
@@ -77,7 +85,8 @@ pub(crate) fn dense_image(chip: &Chip, weights: &Array2<f32>, signed: bool) -> I
     Image { chip: chip.clone(), net, provenance: no_provenance() }
 }
 
-fn tile(chip: &Chip, weights: &Array2<f32>) -> ProgrammedTile {
+/// The tile of [`dense_image`].
+pub(crate) fn tile(chip: &Chip, weights: &Array2<f32>) -> ProgrammedTile {
     let (n_rows, n_cols) = weights.dim();
     let plain = |n: usize| (0..n as u32).collect::<Vec<_>>();
     let pairs = |n: usize, odd: u32| (0..n as u32).map(|at| 2 * at + odd).collect::<Vec<_>>();
@@ -121,7 +130,7 @@ fn tile(chip: &Chip, weights: &Array2<f32>) -> ProgrammedTile {
 }
 
 /// The provenance of an image made by hand.
-pub(crate) fn no_provenance() -> Provenance {
+fn no_provenance() -> Provenance {
     Provenance {
         tool_version: String::new(),
         model_hash: [0; 32],

@@ -1,0 +1,317 @@
+//! Whole images on whole dies: hand-computed results, equivalences and reproducible bytes.
+
+use ndarray::{Array2, Axis, Slice, array};
+use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis, Subtract};
+use nvcim_chip::die::{Conversion, Die, program_net};
+use nvcim_chip::effects::column_gain::ColumnGain;
+use nvcim_chip::effects::column_offset::ColumnOffset;
+use nvcim_chip::effects::drift::Drift;
+use nvcim_chip::effects::output_noise::OutputNoise;
+use nvcim_chip::effects::programming::Programming;
+use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::effects::stuck::Stuck;
+use nvcim_chip::effects::{Effect, EffectSet};
+use nvcim_chip::record::{DieRecord, StuckCell};
+use nvcim_image::layout::Image;
+use nvcim_ir::ids::{ArrayId, Id, LayerId, TileId};
+use nvcim_ir::tiled::AdcRange;
+use nvcim_ops::run_program::{Columns, MatrixEngine};
+use nvcim_ops::tensor::Tensor;
+use proptest::prelude::*;
+
+use super::{Machine, Run};
+use crate::clips::ClipCount;
+use crate::conditions::Conditions;
+use crate::die::SimDie;
+use crate::sample::sample_die;
+use crate::testing::{dense_image, fresh, plain_chip, tile};
+
+fn no_converters() -> EffectSet {
+    EffectSet::ALL.without(Effect::Dac).without(Effect::Adc)
+}
+
+fn weights() -> Array2<f32> {
+    array![[0.5, -1.0, 0.25], [-0.25, 0.75, 0.0], [1.0, 0.5, -0.5], [0.0, -0.125, 1.0]]
+}
+
+/// Samples of four inputs with few bits, positive and negative.
+fn signed_input(n_samples: usize) -> Tensor {
+    let value = |at: usize| ((at * 37 + 11) % 33) as f32 / 16.0 - 1.0;
+    Tensor::from_shape_vec(vec![n_samples, 4], (0..4 * n_samples).map(value).collect()).unwrap()
+}
+
+fn run_on(image: &Image, record: &DieRecord, effects: EffectSet, input: &Tensor) -> Run {
+    Machine::load(image, record, fresh(effects)).unwrap().run(input, 0)
+}
+
+fn run(image: &Image, effects: EffectSet, input: &Tensor) -> Tensor {
+    run_on(image, &sample_die(&image.chip, 1, 1), effects, input).outputs.remove(0)
+}
+
+fn product(weights: &Array2<f32>, input: &Tensor) -> Tensor {
+    let x = input.view().into_dimensionality::<ndarray::Ix2>().unwrap();
+    x.dot(weights).into_dyn()
+}
+
+fn assert_near(got: &Tensor, want: &Tensor, tolerance: f32) {
+    assert_eq!(got.shape(), want.shape());
+    let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= tolerance, "{worst} beyond {tolerance}: {got} {want}");
+}
+
+/// Everything that a chip can have wrong.
+fn stressed_chip() -> Chip {
+    let mut chip = plain_chip();
+    chip.effects.stuck = Some(Stuck { stuck_gmin: 0.05, stuck_gmax: 0.05 });
+    chip.effects.programming = Some(Programming { sd_of_range: 0.03 });
+    chip.effects.drift = Some(Drift { nu_mean: 0.05, nu_sd: 0.01, t0_s: 20.0 });
+    chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+    chip.effects.column_gain = Some(ColumnGain { sd: 0.05 });
+    chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0 });
+    chip
+}
+
+proptest! {
+    #[test]
+    fn without_effects_the_die_multiplies_exactly(
+        values in prop::collection::vec(-1.0f32..=1.0, 12),
+        inputs in prop::collection::vec(-2.0f32..=2.0, 8),
+        two_pass: bool,
+        digital: bool,
+        on_rows: bool,
+    ) {
+        let mut chip = stressed_chip();
+        chip.dac.negative =
+            if two_pass { NegativeInputs::TwoPass } else { NegativeInputs::SignMagnitude };
+        chip.arrays.subtract = if digital { Subtract::Digital } else { Subtract::Analog };
+        chip.arrays.pairs = if on_rows { PairAxis::Rows } else { PairAxis::Columns };
+        let weights = Array2::from_shape_vec((4, 3), values).unwrap();
+        let input = Tensor::from_shape_vec(vec![2, 4], inputs).unwrap();
+        let got = run(&dense_image(&chip, &weights, true), EffectSet::NONE, &input);
+        assert_near(&got, &product(&weights, &input), 1e-5);
+    }
+}
+
+#[test]
+fn converters_cost_at_most_half_a_step_each() {
+    let input = signed_input(20);
+    let image = dense_image(&plain_chip(), &weights(), true);
+    let got = run(&image, EffectSet::ALL, &input);
+    // Two ADC passes err by half a step of 8/255 each, four drives by half of 1/255 times their weights.
+    assert_near(&got, &product(&weights(), &input), 8.0 / 255.0 + 2.0 * 0.5 / 255.0);
+    assert_ne!(got, run(&image, EffectSet::NONE, &input));
+}
+
+#[test]
+fn a_layer_that_is_never_negative_leaves_negative_inputs_undriven() {
+    let input = signed_input(5);
+    let got = run(&dense_image(&plain_chip(), &weights(), false), EffectSet::NONE, &input);
+    assert_near(&got, &product(&weights(), &input.mapv(|x| x.max(0.0))), 1e-5);
+}
+
+#[test]
+fn stuck_cells_stand_in_for_weights() {
+    let chip = plain_chip();
+    let mut record = sample_die(&chip, 0, 1);
+    // The positive cell of weight (2, 0) at twice the range, the negative one of (3, 2) at half of it.
+    record.arrays[ArrayId::new(0)].stuck =
+        vec![StuckCell { row: 2, col: 0, g: 2e-4 }, StuckCell { row: 3, col: 5, g: 5e-5 }];
+    let mut damaged = weights();
+    (damaged[(2, 0)], damaged[(3, 2)]) = (2.0, 0.5);
+    let (image, input) = (dense_image(&chip, &weights(), true), signed_input(5));
+    let got = run_on(&image, &record, no_converters(), &input).outputs.remove(0);
+    assert_near(&got, &product(&damaged, &input), 1e-5);
+    let healed = run_on(&image, &record, no_converters().without(Effect::Stuck), &input);
+    assert_near(&healed.outputs[0], &product(&weights(), &input), 1e-5);
+}
+
+#[test]
+fn a_second_pass_cancels_offsets_and_a_single_one_keeps_them() {
+    let mut chip = plain_chip();
+    let mut record = sample_die(&chip, 0, 1);
+    let columns = &mut record.arrays[ArrayId::new(0)];
+    // Pairs on columns convert on their even bit lines; the gain of the odd ones is never met.
+    columns.column_gain = vec![1.5, 9.0, 1.0, 9.0, 0.5, 9.0, 1.0, 1.0];
+    columns.column_offset_lsb = vec![255.0 / 8.0, 9.0, -255.0 / 16.0, 9.0, 0.0, 9.0, 0.0, 0.0];
+    let input = signed_input(5);
+    let scaled = &product(&weights(), &input) * &array![[1.5, 1.0, 0.5]].into_dyn();
+    let run = |chip: &Chip| {
+        let image = dense_image(chip, &weights(), true);
+        run_on(&image, &record, no_converters(), &input).outputs.remove(0)
+    };
+    assert_near(&run(&chip), &scaled, 1e-5);
+    chip.dac.negative = NegativeInputs::SignMagnitude;
+    assert_near(&run(&chip), &(scaled + &array![[1.0, -0.5, 0.0]].into_dyn()), 1e-5);
+}
+
+#[test]
+fn digital_subtraction_meets_both_columns_of_a_pair() {
+    let mut chip = plain_chip();
+    chip.arrays.subtract = Subtract::Digital;
+    chip.dac.negative = NegativeInputs::SignMagnitude;
+    let mut record = sample_die(&chip, 0, 1);
+    let columns = &mut record.arrays[ArrayId::new(0)];
+    columns.column_gain = vec![1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0];
+    columns.column_offset_lsb = vec![255.0 / 8.0, 255.0 / 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let image = dense_image(&chip, &weights(), true);
+    let input = signed_input(5);
+    let got = run_on(&image, &record, no_converters(), &input).outputs.remove(0);
+    // The second column's negative weights count twice, the first column keeps half its offset.
+    let mut uneven = weights();
+    uneven.column_mut(1).mapv_inplace(|w| if w < 0.0 { 2.0 * w } else { w });
+    let expected = product(&uneven, &input) + array![[0.5, 0.0, 0.0]].into_dyn();
+    assert_near(&got, &expected, 1e-5);
+}
+
+#[test]
+fn pairs_on_rows_and_on_columns_give_the_same_bytes() {
+    let mut chip = plain_chip();
+    chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+    let input = signed_input(20);
+    let on_columns = run(&dense_image(&chip, &weights(), true), EffectSet::ALL, &input);
+    chip.arrays.pairs = PairAxis::Rows;
+    assert_eq!(run(&dense_image(&chip, &weights(), true), EffectSet::ALL, &input), on_columns);
+}
+
+#[test]
+fn the_bench_interface_and_the_run_see_the_same_codes() {
+    let mut chip = stressed_chip();
+    chip.dac.negative = NegativeInputs::SignMagnitude;
+    let quiet = EffectSet::ALL.without(Effect::Read).without(Effect::OutputNoise);
+    let conditions = Conditions { at_s: 1e5, ..fresh(quiet) };
+    let record = sample_die(&chip, 7, 1);
+    let mut image = dense_image(&chip, &weights(), true);
+    // Steps of 1/32, so that codes can be told from outputs exactly.
+    let range = AdcRange { lo: -4.0, hi: -4.0 + 255.0 / 32.0 };
+    image.net.tiles[TileId::new(0)].readouts.iter_mut().for_each(|it| it.readout.range = range);
+    let input = signed_input(20) * 100.0;
+    image.net.layers[LayerId::new(0)].input.full_scale = 64.0;
+    let outputs = Machine::load(&image, &record, conditions).unwrap().run(&input, 0).outputs;
+
+    let mut die = SimDie::new(&chip, &record, conditions);
+    program_net(&mut die, &image.net, &chip.cell).unwrap();
+    let wiring = &image.net.tiles[TileId::new(0)].wiring;
+    let conversion =
+        |(&col, &minus): (&u32, &u32)| Conversion { col, minus_col: Some(minus), range };
+    let conversions: Vec<_> =
+        wiring.plus_cols.iter().zip(&wiring.minus_cols).map(conversion).collect();
+    let drives = (&input / 64.0).into_dimensionality().unwrap();
+    let codes = die.mvm(ArrayId::new(0), &wiring.plus_rows, drives.view(), &conversions).unwrap();
+    assert_eq!(outputs[0], codes.mapv(|code| code / 32.0 - 4.0).into_dyn());
+}
+
+#[test]
+fn tiles_add_up_and_count_their_clips() {
+    let chip = plain_chip();
+    let mut image = dense_image(&chip, &weights(), false);
+    image.net.layers[LayerId::new(0)].bias = vec![10.0, 20.0, 30.0];
+    image.net.tiles = [0..2, 2..4]
+        .into_iter()
+        .enumerate()
+        .map(|(array, rows)| {
+            let part = weights().slice_axis(Axis(0), Slice::from(rows.clone())).to_owned();
+            let mut tile = tile(&chip, &part);
+            (tile.array, tile.rows) = (ArrayId::new(array), rows);
+            tile.readouts[0].shift = 0.5;
+            // Only the second tile clips: its first column sees up to 1.
+            let hi = if array == 1 { 0.5 } else { 4.0 };
+            tile.readouts[0].readout.range = AdcRange { lo: -0.5, hi };
+            tile
+        })
+        .collect();
+    let input =
+        array![[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.25, 0.0]].into_dyn();
+    let set = EffectSet::ALL.without(Effect::Dac);
+    let Run { outputs, clips } = run_on(&image, &sample_die(&chip, 0, 2), set, &input);
+    let mut expected = product(&weights(), &input) + array![[11.0, 20.0, 30.0]].into_dyn();
+    expected[[1, 0]] -= 0.5;
+    assert_near(&outputs[0], &expected, 8.0 / 255.0);
+    let counts: Vec<_> = clips.tiles.iter().copied().collect();
+    let none = ClipCount { low: 0, high: 0, total: 9 };
+    assert_eq!(counts, [none, ClipCount { high: 1, ..none }]);
+    let layer = ClipCount { low: 0, high: 1, total: 18 };
+    assert_eq!(clips.layers.iter().copied().collect::<Vec<_>>(), [layer]);
+    assert!((layer.fraction() - 1.0 / 18.0).abs() < 1e-12);
+}
+
+#[test]
+fn the_same_bytes_come_at_any_thread_count_and_batch_split() {
+    let image = dense_image(&stressed_chip(), &weights(), true);
+    let record = sample_die(&image.chip, 2, 1);
+    let conditions = Conditions { at_s: 1e4, ..fresh(EffectSet::ALL) };
+    let machine = Machine::load(&image, &record, conditions).unwrap();
+    let input = signed_input(75);
+    let on_threads = |num_threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(num_threads).build().unwrap();
+        pool.install(|| machine.run(&input, 1000))
+    };
+    let whole = on_threads(1);
+    assert_eq!(whole, on_threads(4));
+    for split in [1, 7, 16, 33] {
+        let mut parts = Vec::new();
+        for start in (0..75).step_by(split) {
+            let part = input.slice_axis(Axis(0), Slice::from(start..75.min(start + split)));
+            let run = machine.run(&part.to_owned(), 1000 + start as u64);
+            parts.push(run.outputs[0].clone());
+        }
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        assert_eq!(ndarray::concatenate(Axis(0), &views).unwrap(), whole.outputs[0], "{split}");
+    }
+    assert_ne!(machine.run(&input, 0).outputs, whole.outputs);
+}
+
+#[test]
+fn noise_follows_the_runs_seed_and_faults_the_dies() {
+    let image = dense_image(&stressed_chip(), &weights(), true);
+    let output = |die, run_seed, effects| {
+        let record = sample_die(&image.chip, die, 1);
+        let conditions = Conditions { run_seed, ..fresh(effects) };
+        Machine::load(&image, &record, conditions).unwrap().run(&signed_input(8), 0).outputs
+    };
+    let quiet = EffectSet::ALL.without(Effect::Read).without(Effect::OutputNoise);
+    assert_eq!(output(1, 1, EffectSet::ALL), output(1, 1, EffectSet::ALL));
+    assert_ne!(output(1, 1, EffectSet::ALL), output(1, 2, EffectSet::ALL));
+    assert_eq!(output(1, 1, quiet), output(1, 2, quiet));
+    assert_ne!(output(1, 1, quiet), output(2, 1, quiet));
+}
+
+#[test]
+fn one_layer_runs_alone() {
+    let image = dense_image(&plain_chip(), &weights(), true);
+    let machine =
+        Machine::load(&image, &sample_die(&image.chip, 0, 1), fresh(no_converters())).unwrap();
+    let x = array![[1.0], [0.0], [-1.0], [0.5]];
+    let mut out = Array2::zeros((3, 1));
+    let mut engine = machine.engine();
+    let columns = Columns { first_sample: 0, per_sample: 1 };
+    engine.multiply(LayerId::new(0), columns, x.view(), out.view_mut());
+    assert_near(&out.into_dyn(), &weights().t().dot(&x).into_dyn(), 1e-5);
+    // Three conversions in either of two passes.
+    assert_eq!(engine.clips().layers[LayerId::new(0)].total, 6);
+}
+
+#[test]
+fn an_empty_batch_gives_empty_outputs() {
+    let image = dense_image(&stressed_chip(), &weights(), true);
+    let run = run_on(&image, &sample_die(&image.chip, 0, 1), EffectSet::ALL, &signed_input(0));
+    assert_eq!(run.outputs[0].shape(), [0, 3]);
+    assert_eq!(run.clips.layers[LayerId::new(0)], ClipCount::default());
+}
+
+#[test]
+fn loading_refuses_what_does_not_fit() {
+    let chip = plain_chip();
+    let image = dense_image(&chip, &weights(), true);
+    let load = |image: &Image, record: &DieRecord| {
+        Machine::load(image, record, fresh(EffectSet::ALL)).map(|_| ())
+    };
+    let problems = load(&image, &sample_die(&chip, 0, 0)).unwrap_err();
+    assert!(problems[0].to_string().contains("has 0 arrays, but a0 is used"), "{}", problems[0]);
+    let mut misfit = sample_die(&chip, 0, 1);
+    misfit.arrays[ArrayId::new(0)].column_gain = vec![1.0];
+    assert!(load(&image, &misfit).is_err());
+    let mut broken = image.clone();
+    broken.net.layers[LayerId::new(0)].bias.clear();
+    assert!(load(&broken, &sample_die(&chip, 0, 1)).is_err());
+}
