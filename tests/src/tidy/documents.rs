@@ -1,12 +1,9 @@
 //! Rules on documents: what must exist, what must be linked, and what must move with the code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use nvcim_chip::describe::Effects;
-use nvcim_chip::effects::Effect;
-
-use crate::manifests::{FLOORS, outer_crates};
+use crate::manifests::{FLOORS, namers_of_outer_crates, short_name};
 use crate::tree::{Findings, Text, read_texts};
 
 /// What the top folder shows; helper files wear a dot.
@@ -70,11 +67,13 @@ fn normalize(folder: &str, target: &str) -> String {
 
 #[test]
 fn the_top_folder_shows_only_what_it_should() {
+    let ignored = read(".gitignore");
+    let ignored: Vec<_> = ignored.lines().map(|line| line.trim_matches('/')).collect();
     let mut findings = Findings::default();
     for entry in fs::read_dir(nvcim_tests::repository()).expect("the repository is there") {
         let name = entry.expect("the folder was just opened").file_name();
         let name = name.to_string_lossy();
-        let known = name.starts_with('.') || name == "target" || TOP_LEVEL.contains(&&*name);
+        let known = name.starts_with('.') || [&ignored[..], TOP_LEVEL].concat().contains(&&*name);
         findings.require(known, || format!("`{name}` does not belong in the top folder"));
     }
     findings.fail_if_any();
@@ -140,8 +139,7 @@ fn the_architecture_page_shows_the_floors_as_they_are() {
             findings.add(format!("the row of `{}` must have five cells", floor.name));
             continue;
         };
-        let short = |name: &&str| name.strip_prefix("nvcim-").unwrap_or(name).to_owned();
-        let want: Vec<_> = floor.inner.iter().map(short).collect();
+        let want: Vec<_> = floor.inner.iter().map(|name| short_name(name)).collect();
         for (said, want) in [(inner, want.join(", ")), (walled, floor.walled.join(", "))] {
             let want = if want.is_empty() { "-" } else { &want };
             findings.require(said == want, || {
@@ -159,48 +157,19 @@ fn the_architecture_page_shows_the_floors_as_they_are() {
 fn every_outer_crate_has_its_reason() {
     let text = read("docs/decisions/dependencies.md");
     let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| crate |"));
-    let names = rows.filter_map(|row| row.split('|').nth(1));
-    let listed: BTreeSet<_> =
-        names.flat_map(|cell| cell.split(',').map(|name| name.trim().to_owned())).collect();
-    let named = outer_crates();
-    let mut findings = Findings::default();
-    for name in named.symmetric_difference(&listed) {
-        findings.add(match named.contains(name) {
-            true => format!("docs/decisions/dependencies.md does not say why `{name}` is here"),
-            false => format!("docs/decisions/dependencies.md lists `{name}`, which nothing names"),
-        });
+    let mut listed = BTreeMap::new();
+    for row in rows {
+        let mut cells = row.split('|').skip(1).map(|cell| cell.split(',').map(str::trim));
+        let (Some(crates), Some(namers)) = (cells.next(), cells.next()) else { continue };
+        let namers: BTreeSet<_> = namers.map(str::to_owned).collect();
+        listed.extend(crates.map(|name| (name.to_owned(), namers.clone())));
     }
-    findings.fail_if_any();
-}
-
-#[test]
-fn every_effect_is_specified_in_the_chip_format() {
-    // Destructured whole, so that a new effect does not compile until this list knows it.
-    let Effects {
-        stuck,
-        programming,
-        drift,
-        read: read_noise,
-        column_gain,
-        column_offset,
-        output_noise,
-    } = Effects::default();
-    let known = [
-        (Effect::Stuck, stuck.is_none()),
-        (Effect::Programming, programming.is_none()),
-        (Effect::Drift, drift.is_none()),
-        (Effect::Read, read_noise.is_none()),
-        (Effect::ColumnGain, column_gain.is_none()),
-        (Effect::ColumnOffset, column_offset.is_none()),
-        (Effect::OutputNoise, output_noise.is_none()),
-    ];
-    let text = read("docs/chip-format.md");
+    let named = namers_of_outer_crates();
     let mut findings = Findings::default();
-    for (effect, absent_by_default) in known {
-        let name = effect.name();
-        assert!(absent_by_default, "`{name}` must be absent unless a chip file names it");
-        findings.require(text.contains(&format!("effects.{name}")), || {
-            format!("docs/chip-format.md does not specify `effects.{name}`")
+    for name in named.keys().chain(listed.keys()).collect::<BTreeSet<_>>() {
+        let [said, want] = [&listed, &named].map(|table| table.get(name));
+        findings.require(said == want, || {
+            format!("docs/decisions/dependencies.md: `{name}` has {said:?}, manifests {want:?}")
         });
     }
     findings.fail_if_any();

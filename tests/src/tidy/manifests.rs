@@ -96,15 +96,28 @@ fn read_manifests() -> BTreeMap<String, Table> {
         .collect()
 }
 
-/// Every outer crate that any manifest names, in any kind of dependency table.
-pub(crate) fn outer_crates() -> BTreeSet<String> {
-    let tests = fs::read_to_string(nvcim_tests::repository().join("tests/Cargo.toml"));
-    let tests = tests.expect("this package has a manifest").parse().expect("cargo has read it");
-    let manifests: Vec<Table> = read_manifests().into_values().chain([tests]).collect();
-    let kinds = ["dependencies", "build-dependencies", "dev-dependencies"];
-    let named =
-        manifests.iter().flat_map(|manifest| kinds.map(|kind| dependencies(manifest, kind)));
-    named.flatten().filter(|name| !name.starts_with("nvcim")).collect()
+/// Who names each outer crate, in any kind of dependency table; members by their short names.
+pub(crate) fn namers_of_outer_crates() -> BTreeMap<String, BTreeSet<String>> {
+    let path = nvcim_tests::repository().join("tests/Cargo.toml");
+    let tests = fs::read_to_string(path).expect("this package has a manifest");
+    let mut manifests = read_manifests();
+    manifests.insert("tests".to_owned(), tests.parse().expect("cargo has read this manifest"));
+    let mut res: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, manifest) in &manifests {
+        for kind in ["dependencies", "build-dependencies", "dev-dependencies"] {
+            for outer in dependencies(manifest, kind) {
+                if !outer.starts_with("nvcim") {
+                    res.entry(outer).or_default().insert(short_name(name));
+                }
+            }
+        }
+    }
+    res
+}
+
+/// A crate's name as tables give it: without `nvcim-`.
+pub(crate) fn short_name(name: &str) -> String {
+    name.strip_prefix("nvcim-").unwrap_or(name).to_owned()
 }
 
 /// The packages named by one kind of dependency table, platform-specific ones included.
