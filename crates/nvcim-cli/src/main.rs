@@ -1,2 +1,111 @@
-//! The command line.
-fn main() {}
+//! The command line: one file per sub-command; data on stdout, progress and messages on stderr.
+
+mod args;
+mod check;
+mod chip;
+mod compile;
+mod completions;
+//mod demo;
+mod die;
+mod diff;
+mod files;
+mod inspect;
+mod simulate;
+mod terminal;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::terminal::{Failure, Terminal};
+
+/// Puts trained neural networks onto non-volatile compute-in-memory chips.
+#[derive(Parser)]
+#[command(name = "nvcim", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: args::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile and verify the bundled LeNet on ten NOR-flash dies.
+    //Demo(demo::Args),
+    /// Say of every node of a model where it runs and why, and whether the model fits a chip.
+    Check(check::Args),
+    /// Compile a model to a deployment image.
+    Compile(compile::Args),
+    /// Say what a file is: kind, version, hash, contents.
+    Inspect(inspect::Args),
+    /// Run an image on simulated dies.
+    Simulate(simulate::Args),
+    /// Compare an image with the float network, layer by layer.
+    Verify(verify::Args),
+    /// List, show, validate or begin chip files.
+    Chip(chip::Args),
+    /// Sample, import or show die files.
+    Die(die::Args),
+    /// Compare two images: mapping, ranges, cells.
+    Diff(diff::Args),
+    /// Print a shell's completion script.
+    Completions(completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return terminal::report_usage(&error),
+    };
+    let terminal = Terminal::new(&cli.global);
+    terminal::quieten_panics();
+    if let Err(failure) = prepare(&cli.global) {
+        return terminal.report_failure(&failure);
+    }
+    // A panic is a defect; it must still end in a clean message and its own exit code.
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run_command(&cli.command, &cli.global, &terminal)
+    }));
+    match ran {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => terminal.report_failure(&failure),
+        Err(panic) => terminal.report_failure(&Failure::from_panic(panic.as_ref())),
+    }
+}
+
+/// Sets up the thread pool and the answer to an interrupt.
+fn prepare(global: &args::Global) -> Result<(), Failure> {
+    if let Some(threads) = global.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.get())
+            .build_global()
+            .map_err(|error| Failure::usage("--threads", &error.to_string()))?;
+    }
+    // Outputs are renamed into place when complete, so that an interrupt leaves nothing half-written.
+    ctrlc::set_handler(|| std::process::exit(terminal::INTERRUPTED))
+        .map_err(|error| Failure::usage("interrupt handler", &error.to_string()))
+}
+
+fn run_command(
+    command: &Command,
+    global: &args::Global,
+    terminal: &Terminal,
+) -> Result<ExitCode, Failure> {
+    match command {
+        //Command::Demo(args) => demo::run(args, global, terminal),
+        Command::Check(args) => check::run(args, terminal),
+        Command::Compile(args) => compile::run(args, global, terminal),
+        Command::Inspect(args) => inspect::run(args, terminal),
+        Command::Simulate(args) => simulate::run(args, global, terminal),
+        Command::Verify(args) => verify::run(args, global, terminal),
+        Command::Chip(args) => chip::run(args, terminal),
+        Command::Die(args) => die::run(args, global, terminal),
+        Command::Diff(args) => diff::run(args, terminal),
+        Command::Completions(args) => {
+            completions::run(args, &mut Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

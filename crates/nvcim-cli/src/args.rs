@@ -1,0 +1,185 @@
+//! Arguments that several commands share, and how their texts are read.
+
+use std::num::NonZero;
+
+use clap::Args;
+use nvcim::conditions::Conditions;
+use nvcim::data::{Dataset, Preprocess};
+use nvcim::effects::{Effect, EffectSet};
+
+use crate::terminal::Failure;
+
+/// Options of every command.
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// Print one JSON document on stdout instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Key of per-run noise.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Worker threads; results do not depend on them [default: all cores].
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
+    /// Print errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more about what is done.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Draw no progress bar.
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+}
+
+/// How stored values become network inputs.
+#[derive(Args, Clone)]
+pub(crate) struct DataOptions {
+    /// Subtract MEAN and divide by STD after scaling; per-channel lists with `/`.
+    #[arg(long, value_name = "MEAN,STD", value_parser = parse_normalize, allow_hyphen_values = true)]
+    normalize: Option<(Floats, Floats)>,
+    /// Multiply raw values [default: 1/255 for u8, 1 for others].
+    #[arg(long, value_name = "S", allow_hyphen_values = true, value_parser = parse_finite)]
+    scale: Option<f32>,
+    /// Add after scaling.
+    #[arg(long, value_name = "S", default_value_t = 0.0, allow_hyphen_values = true, value_parser = parse_finite)]
+    shift: f32,
+    /// Resize images bilinearly before scaling.
+    #[arg(long, value_name = "H,W", value_parser = parse_size)]
+    resize: Option<(usize, usize)>,
+    /// Use the first N images only.
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    limit: Option<usize>,
+}
+
+/// A list of numbers as one value, which keeps clap from reading it as repeated arguments.
+#[derive(Clone)]
+struct Floats(Vec<f32>);
+
+impl DataOptions {
+    /// Opens a data set with these options.
+    pub(crate) fn open(&self, spec: &str) -> Result<Dataset, Failure> {
+        let (mean, std) = match &self.normalize {
+            Some((mean, std)) => (mean.0.clone(), std.0.clone()),
+            None => (Vec::new(), Vec::new()),
+        };
+        let Self { normalize: _, scale, shift, resize, limit } = *self;
+        Ok(Dataset::open(spec, Preprocess { scale, shift, mean, std, resize, limit })?)
+    }
+}
+
+/// Which effects take part, and when.
+#[derive(Args, Clone)]
+pub(crate) struct EffectOptions {
+    /// Keep only these effects, comma separated.
+    #[arg(long, value_name = "LIST", value_parser = parse_effects)]
+    effects: Option<EffectSet>,
+    /// Drop these effects, comma separated.
+    #[arg(long, value_name = "LIST", value_parser = parse_effects)]
+    without: Option<EffectSet>,
+    /// Time since programming: 1s, 20m, 1h, 1d, 1y [default: right after programming].
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time)]
+    at: f64,
+}
+
+impl EffectOptions {
+    /// The conditions of a run with these options.
+    pub(crate) fn conditions(&self, run_seed: u64) -> Conditions {
+        let mut effects = self.effects.unwrap_or(EffectSet::ALL);
+        for effect in Effect::ALL {
+            if self.without.is_some_and(|without| without.has(effect)) {
+                effects = effects.without(effect);
+            }
+        }
+        Conditions { effects, at_s: self.at, run_seed }
+    }
+}
+
+fn parse_finite(text: &str) -> Result<f32, String> {
+    match text.trim().parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err(format!("`{text}` is no finite number")),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "must be 1 or more".to_owned())
+}
+
+fn parse_normalize(text: &str) -> Result<(Floats, Floats), String> {
+    let (mean, std) = text.split_once(',').ok_or("must be MEAN,STD, as in 0.1307,0.3081")?;
+    let list = |text: &str| text.split('/').map(parse_finite).collect::<Result<Vec<_>, _>>();
+    let (mean, std) = (list(mean)?, list(std)?);
+    if std.iter().any(|&std| std <= 0.0) {
+        return Err("the standard deviation must be above 0".to_owned());
+    }
+    Ok((Floats(mean), Floats(std)))
+}
+
+fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let side = |text: &str| {
+        let side = text.trim().parse::<usize>().ok().filter(|side| (1..=4096).contains(side));
+        side.ok_or_else(|| format!("`{text}` is no size from 1 to 4096"))
+    };
+    let (height, width) = text.split_once(',').ok_or("must be H,W, as in 32,32")?;
+    Ok((side(height)?, side(width)?))
+}
+
+fn parse_effects(text: &str) -> Result<EffectSet, String> {
+    let known = || Effect::ALL.map(Effect::name).join(" ");
+    let find = |name: &str| {
+        Effect::ALL
+            .into_iter()
+            .find(|effect| effect.name() == name.trim())
+            .ok_or_else(|| format!("`{name}` is no effect; known: {}", known()))
+    };
+    text.split(',').try_fold(EffectSet::NONE, |set, name| Ok(set.with(find(name)?)))
+}
+
+/// Seconds of a Julian year, as drift models count it.
+const YEAR_S: f64 = 3.155_76e7;
+
+fn parse_time(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        "y" => YEAR_S,
+        _ => return Err(format!("`{text}` needs a unit: s, m, h, d or y, as in 1d")),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value * seconds),
+        _ => Err(format!("`{text}` is no time of 0 or more, as in 1d")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Effect, parse_effects, parse_normalize, parse_size, parse_time};
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_time("1d"), Ok(86_400.0));
+        assert_eq!(parse_time("10y"), Ok(3.155_76e8));
+        assert_eq!(parse_time("1.5h"), Ok(5400.0));
+        for wrong in ["5", "-1s", "1w", "s", "nan s", ""] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_and_wrong_entries_named() {
+        let set = parse_effects("stuck,adc").unwrap();
+        assert!(set.has(Effect::Stuck) && set.has(Effect::Adc) && !set.has(Effect::Dac));
+        assert!(parse_effects("stuck,ir-drop").unwrap_err().contains("`ir-drop`"));
+        let (mean, std) = parse_normalize("0.5/0.4,0.2").unwrap();
+        assert_eq!((mean.0, std.0), (vec![0.5, 0.4], vec![0.2]));
+        assert!(parse_normalize("0.5,0").is_err());
+        assert_eq!(parse_size("32,28"), Ok((32, 28)));
+        assert!(parse_size("32").is_err() && parse_size("0,1").is_err());
+    }
+}

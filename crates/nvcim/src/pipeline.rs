@@ -1,0 +1,148 @@
+//! Model to image: import, map, correct, program, correct again, encode; the verifier after every step.
+
+use nvcim_chip::describe::Chip;
+use nvcim_chip::die;
+use nvcim_chip::die_file;
+use nvcim_chip::effects::EffectSet;
+use nvcim_chip::record::DieRecord;
+use nvcim_correct::after::{TileFit, correct_after};
+use nvcim_correct::before::correct_before;
+use nvcim_correct::plan::Plan;
+use nvcim_image::codec;
+use nvcim_image::layout::{DieStamp, Image, Provenance};
+use nvcim_ir::diag::{Diagnostic, Result, Warned};
+use nvcim_map::map_graph::{Mapped, map_graph};
+use nvcim_ops::tensor::Tensor;
+use nvcim_sim::conditions::Conditions;
+use nvcim_sim::die::SimDie;
+
+use crate::model::Model;
+
+/// Images that calibration uses, from the start of the data.
+pub const CALIBRATION_IMAGES: usize = 256;
+
+/// What a compilation needs besides model and chip.
+#[derive(Debug, Clone, Copy)]
+pub struct CompileOptions<'a> {
+    /// The die to compile for; none for any die of the chip.
+    pub die: Option<&'a DieRecord>,
+    /// Unlabelled calibration images, `[n, sample shape...]`; see [`CALIBRATION_IMAGES`].
+    pub calibration: Option<&'a Tensor>,
+    /// The corrections to run.
+    pub plan: Plan,
+    /// The effects, time and seed under which the die is measured.
+    pub conditions: Conditions,
+}
+
+impl Default for CompileOptions<'_> {
+    /// Any die, no calibration, no correction.
+    fn default() -> Self {
+        let conditions = Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 0 };
+        Self { die: None, calibration: None, plan: Plan::NONE, conditions }
+    }
+}
+
+/// A compiled network.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The image, as it is stored.
+    pub bytes: Vec<u8>,
+    /// The image, as it reads back.
+    pub image: Image,
+    /// How the network was mapped.
+    pub mapped: Mapped,
+    /// Weights whose pair has a stuck cell that was taken into account.
+    pub weights_on_stuck_pairs: usize,
+    /// What measuring the die changed, per tile; empty where nothing was measured.
+    pub fits: Vec<TileFit>,
+}
+
+/// Compiles a model for a chip, or for one die of it.
+///
+/// # Errors
+/// Whatever a stage reports: a broken or unsupported model, too few arrays, a die of another chip.
+pub fn compile_model(
+    model: &Model,
+    chip: &Chip,
+    options: &CompileOptions<'_>,
+) -> Result<Warned<Compiled>> {
+    let mut warnings = Vec::new();
+    let CompileOptions { die, calibration, plan, conditions } = *options;
+    let plan = plan.limited_to(chip.holds);
+    check_options(options, plan, &mut warnings)?;
+
+    let graph = model.import()?.unload(&mut warnings);
+    let mapped = map_graph(&graph, chip, calibration)?.unload(&mut warnings);
+    let targeted = correct_before(&mapped.net, chip, die, plan)?;
+    let (net, fits) = match (die, calibration) {
+        (Some(record), Some(images)) if plan.measures() => {
+            let mut sim = SimDie::new(chip, record, conditions);
+            die::program_net(&mut sim, &targeted.net, &chip.cell)?;
+            let fitted = correct_after(&mapped.net, targeted.net, chip, &mut sim, images, plan)?;
+            (fitted.net, fitted.tiles)
+        }
+        _ => (targeted.net, Vec::new()),
+    };
+    let provenance = describe_origin(model, options, plan);
+    let bytes = codec::encode_image(&Image { chip: chip.clone(), net, provenance })?;
+    let image = codec::decode_image(&bytes)?;
+
+    let weights_on_stuck_pairs = targeted.weights_on_stuck_pairs;
+    let output = Compiled { bytes, image, mapped, weights_on_stuck_pairs, fits };
+    Ok(Warned { output, warnings })
+}
+
+/// Says which corrections cannot run with what was given.
+fn check_options(
+    options: &CompileOptions<'_>,
+    plan: Plan,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<()> {
+    if options.die.is_none() && plan != Plan::NONE {
+        let message = "corrections need a die; the image holds the naive mapping";
+        let hint = "give `--die DIE`, or leave `--correct` out";
+        warnings.push(Diagnostic::bad_input("--correct", message).hint(hint));
+    } else if plan.measures() && options.calibration.is_none() {
+        let message = "ranges, gain and offset are fitted on calibration images, and there are none";
+        let hint = "give `--calib DATA`, or choose `--correct closest`";
+        return Err(Diagnostic::bad_input("--correct", message).hint(hint).into());
+    }
+    Ok(())
+}
+
+fn describe_origin(model: &Model, options: &CompileOptions<'_>, plan: Plan) -> Provenance {
+    let hash_die = |die: &DieRecord| DieStamp {
+        name: die.name.clone(),
+        seed: die.seed,
+        hash: hash_die(die),
+    };
+    let measured = options.die.is_some() && plan.measures();
+    let modelled = nvcim_chip::effects::Effect::ALL
+        .into_iter()
+        .filter(|effect| measured && options.conditions.effects.has(*effect));
+    Provenance {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        model_hash: model.hash(),
+        calibration_hash: options.calibration.map(hash_tensor),
+        die: options.die.map(hash_die),
+        corrections: if options.die.is_some() { plan.names() } else { Vec::new() },
+        effects: modelled.map(|effect| effect.name().to_owned()).collect(),
+        at_s: options.conditions.at_s,
+    }
+}
+
+/// BLAKE3 of a die file's canonical text.
+pub fn hash_die(die: &DieRecord) -> [u8; 32] {
+    blake3::hash(die_file::write_die(die).as_bytes()).into()
+}
+
+fn hash_tensor(tensor: &Tensor) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for len in tensor.shape() {
+        hasher.update(&(*len as u64).to_le_bytes());
+    }
+    for value in tensor {
+        hasher.update(&value.to_le_bytes());
+    }
+    hasher.finalize().into()
+}

@@ -1,0 +1,156 @@
+//! An image on dies: outputs, accuracy, throughput.
+
+use std::io::Cursor;
+
+use ndarray::{Axis, concatenate};
+use ndarray_npy::NpzWriter;
+use nvcim_chip::effects::EffectSet;
+use nvcim_chip::record::{ArrayRecord, DieRecord};
+use nvcim_image::layout::Image;
+use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::programmed::count_arrays;
+use nvcim_ops::tensor::Tensor;
+use nvcim_sim::clips::ClipCount;
+use nvcim_sim::conditions::Conditions;
+use nvcim_sim::machine::Machine;
+use nvcim_sim::sample::sample_die;
+
+use crate::data::Dataset;
+
+/// Images handed to the simulator at once: bounds memory, not results.
+const IMAGES_AT_ONCE: usize = 512;
+
+/// Which die an image runs on.
+#[derive(Debug, Clone, Copy)]
+pub enum DieChoice<'a> {
+    /// The die drawn from this seed.
+    Seed(u64),
+    /// A die from a file.
+    Record(&'a DieRecord),
+    /// A die without any fault or variation.
+    Perfect,
+}
+
+/// One pass of a data set over one die.
+#[derive(Debug, Clone)]
+pub struct DieRun {
+    /// The first output for every image, `[images, output shape...]`.
+    pub outputs: Tensor,
+    /// Share of images whose largest output is the label's, in percent; `None` without labels.
+    pub accuracy: Option<f64>,
+    /// Share of conversions that clipped.
+    pub clip_fraction: f64,
+}
+
+/// The die record that a choice stands for, with as many arrays as the image needs.
+pub fn resolve_die(image: &Image, choice: DieChoice<'_>) -> DieRecord {
+    let needed = image.chip.arrays.count.unwrap_or_else(|| count_arrays(&image.net));
+    match choice {
+        DieChoice::Seed(seed) => sample_die(&image.chip, seed, needed),
+        DieChoice::Record(record) => record.clone(),
+        DieChoice::Perfect => DieRecord {
+            name: "perfect".to_owned(),
+            seed: None,
+            chip_hash: nvcim_chip::file::hash_chip(&image.chip),
+            arrays: (0..needed).map(|_| ArrayRecord::default()).collect(),
+        },
+    }
+}
+
+/// Puts an image onto a die.
+///
+/// # Errors
+/// A die of another chip or with too few arrays; an image that was compiled for another die.
+pub fn load_image(image: &Image, die: &DieRecord, conditions: Conditions) -> Result<Machine> {
+    if die.chip_hash != nvcim_chip::file::hash_chip(&image.chip) {
+        let message = format!("die `{}` belongs to another chip than the image", die.name);
+        let hint = format!("sample or import a die of `{}`", image.chip.name);
+        return Err(Diagnostic::bad_input("--die", message).hint(hint).into());
+    }
+    Machine::load(image, die, conditions)
+}
+
+/// Refuses to run an image on a die that it was not compiled for.
+///
+/// # Errors
+/// The image names another die.
+pub fn check_stamp(image: &Image, die: &DieRecord) -> Result<()> {
+    match &image.provenance.die {
+        Some(stamp) if stamp.hash != crate::pipeline::hash_die(die) => {
+            let message = format!(
+                "was compiled for die `{}`, which is not die `{}`",
+                stamp.name, die.name
+            );
+            let hint = format!("give the die file of `{}`, or compile for this die", stamp.name);
+            Err(Diagnostic::bad_input("image", message).hint(hint).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs the first `data.len()` images; `progress` hears how many more are done.
+///
+/// # Errors
+/// Data that does not suit the network's input.
+pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> Result<DieRun> {
+    let sample = input_shape(machine);
+    let mut parts = Vec::new();
+    let mut correct = 0;
+    let mut clips = ClipCount::default();
+    for first in (0..data.len()).step_by(IMAGES_AT_ONCE) {
+        let range = first..(first + IMAGES_AT_ONCE).min(data.len());
+        let count = range.len();
+        let run = machine.run(&data.batch(range.clone(), sample)?, first as u64);
+        let output = run.outputs.into_iter().next().expect("a verified program has an output");
+        if let Some(labels) = data.labels(range) {
+            correct += count_correct(&output, labels);
+        }
+        run.clips.layers.iter().for_each(|count| clips += *count);
+        parts.push(output);
+        progress(count);
+    }
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    let outputs = concatenate(Axis(0), &views).expect("every batch has the same output shape");
+    let share = 100.0 * correct as f64 / data.len() as f64;
+    Ok(DieRun {
+        outputs,
+        accuracy: data.labels(0..0).map(|_| share),
+        clip_fraction: clips.fraction(),
+    })
+}
+
+/// The shape of one input sample.
+pub fn input_shape(machine: &Machine) -> &[usize] {
+    let input = machine.program().steps.iter().next();
+    input.map_or(&[], |step| step.shape.as_slice())
+}
+
+/// Images whose largest output stands at the label's index; the first of equals counts.
+pub fn count_correct(outputs: &Tensor, labels: &[i64]) -> usize {
+    let hits = outputs.outer_iter().zip(labels).filter(|(output, label)| {
+        let best = output.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, &value)| {
+            if value > best.1 { (at, value) } else { best }
+        });
+        best.0 as i64 == **label
+    });
+    hits.count()
+}
+
+/// Conditions without any effect, converters included.
+pub fn ideal_conditions() -> Conditions {
+    Conditions { effects: EffectSet::NONE, at_s: 0.0, run_seed: 0 }
+}
+
+/// The outputs of several runs as `.npz` bytes: `outputs`, `[runs, images, output shape...]`.
+///
+/// # Errors
+/// Runs of different shapes; a writer's failure is passed on.
+pub fn write_outputs(runs: &[&Tensor]) -> Result<Vec<u8>> {
+    let failed = |error: String| Diagnostic::internal("outputs", error);
+    let views: Vec<_> = runs.iter().map(|run| run.view()).collect();
+    let outputs = ndarray::stack(Axis(0), &views).map_err(|error| failed(error.to_string()))?;
+    let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
+    npz.add_array("outputs", &outputs).map_err(|error| failed(error.to_string()))?;
+    let file = npz.finish().map_err(|error| failed(error.to_string()))?;
+    Ok(file.into_inner())
+}
