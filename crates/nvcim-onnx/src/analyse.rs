@@ -97,6 +97,7 @@ impl Analyser {
         operands: &[Option<Fact>],
     ) -> Result<Fact, Refusal> {
         check_generator(node, operands)?;
+        check_product(node, operands)?;
         // tract panics on some contradictions that no check of ours foresees.
         catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands)))
             .unwrap_or_else(|_| Err(Refusal::broken("has operands or attributes that do not fit")))
@@ -203,6 +204,21 @@ fn check_generator(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Re
     }
 }
 
+/// Refuses factors that do not fit; tract says nothing of them before it computes.
+fn check_product(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Refusal> {
+    let shape = |slot: usize| match operands.get(slot)? {
+        Some(Fact::Constant(value)) => Some(value.shape()),
+        Some(Fact::Varying { shape, .. }) => Some(shape.as_slice()),
+        None => None,
+    };
+    match (node.op_type.as_str(), shape(0), shape(1)) {
+        ("MatMul", Some(a @ [.., columns]), Some(b @ [.., rows, _])) if columns != rows => {
+            Err(Refusal::broken(format!("multiplies shape {a:?} by shape {b:?}, which do not fit")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_cost(node: &NodeProto, inputs: &[Arc<Tensor>], output: &[usize]) -> Result<(), Refusal> {
     if count_elements(output).is_none_or(|count| count > MAX_FOLDED) {
         return Err(too_large());
@@ -266,4 +282,16 @@ fn refuse(error: &TractError) -> Refusal {
     let cause = error.root_cause().to_string();
     let line: String = cause.lines().next().unwrap_or_default().chars().take(200).collect();
     Refusal::broken(format!("has operands or attributes that do not fit: {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KNOWN;
+    use crate::ops;
+
+    #[test]
+    fn the_list_is_sorted_and_holds_no_operator_that_runs() {
+        assert!(KNOWN.is_sorted());
+        assert!(KNOWN.iter().all(|op_type| ops::find_converter(op_type).is_none()));
+    }
 }

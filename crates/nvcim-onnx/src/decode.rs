@@ -61,3 +61,41 @@ pub(crate) fn is_standard(domain: &str) -> bool {
 fn bad(message: impl Into<String>) -> Diagnostic {
     Diagnostic::bad_input("model", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+    use prost::Message;
+
+    use super::decode_model;
+    use crate::proto::{ModelProto, OperatorSetIdProto};
+    use crate::testing::{TestModel, tiny_lenet};
+
+    #[test]
+    fn what_is_no_model_says_so() {
+        let opset = OperatorSetIdProto { domain: "com.example".into(), version: 1 };
+        let foreign = ModelProto {
+            graph: Some(tiny_lenet().graph),
+            opset_import: vec![opset],
+            ..ModelProto::default()
+        };
+        for (bytes, text) in [
+            (Vec::new(), "is empty"),
+            (b"PK\x03\x04 not a model".to_vec(), "no ONNX file"),
+            (vec![0x08, 0x08], "holds no graph"),
+            (foreign.encode_to_vec(), "does not say which version"),
+        ] {
+            let problems = decode_model(&bytes).unwrap_err();
+            assert_eq!(problems[0].kind, Kind::BadInput);
+            assert!(problems[0].message.contains(text), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn old_operator_sets_are_refused() {
+        let model = TestModel::new(6, &[0, 4]).node("Relu", "x", "y", &[]).output("y");
+        model.refuse(Kind::Unsupported, "older than 7");
+        let model = TestModel::new(-3, &[0, 4]).node("Relu", "x", "y", &[]).output("y");
+        model.refuse(Kind::BadInput, "which does not exist");
+    }
+}

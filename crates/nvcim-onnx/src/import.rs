@@ -44,7 +44,7 @@ pub fn import_model(bytes: &[u8], external: &dyn ExternalData) -> Result<Warned<
 /// [`Kind::BadInput`] for a damaged or contradictory file; what cannot run is in the survey instead.
 pub fn survey_model(bytes: &[u8], external: &dyn ExternalData) -> Result<Survey> {
     let imported = import_file(bytes, external)?;
-    if imported.problems.iter().any(|problem| problem.kind == Kind::BadInput) {
+    if imported.is_broken() {
         return Err(imported.problems);
     }
     Ok(Survey { nodes: imported.nodes, graph: imported.graph })
@@ -60,6 +60,13 @@ struct Imported {
     problems: Vec<Diagnostic>,
 }
 
+impl Imported {
+    /// Whether the file is at fault, and not only beyond what can run here.
+    fn is_broken(&self) -> bool {
+        self.problems.iter().any(|problem| problem.kind == Kind::BadInput)
+    }
+}
+
 fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<Imported> {
     let model = decode::decode_model(bytes)?;
     let layout = validate::check_graph(&model.graph)?;
@@ -68,7 +75,8 @@ fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<Imported> {
     for batch in network_input::candidate_batches(&model) {
         let input = network_input::read_input(&model, batch)?;
         let imported = Importer::new(&model, &layout, external, &constants, input).run();
-        if imported.problems.is_empty() {
+        // Shapes that fit one batch only look broken with every other.
+        if !imported.is_broken() {
             return Ok(imported);
         }
         first.get_or_insert(imported);
@@ -384,5 +392,184 @@ fn constant_name(node: &NodeProto, operands: &[Option<Value>], value: &Tensor) -
             source.name.clone()
         }
         _ => node.output[0].clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+    use proptest::prelude::*;
+
+    use super::{import_model, survey_model};
+    use crate::survey::Fate;
+    use crate::tensor_data::NoExternalData;
+    use crate::testing::{TestModel, int, ints, string, tiny_lenet};
+
+    #[test]
+    fn a_small_lenet_agrees_with_the_reference() {
+        let graph = tiny_lenet().agree();
+        let text = graph.to_string();
+        assert!(text.contains("[27] = reshape (n3)  # \"flat\""), "{text}");
+        assert!(text.contains("dense w=c2^T b=c3"), "{text}");
+        assert!(text.contains("c0 [3, 1, 3, 3]  # \"conv.weight\""), "{text}");
+    }
+
+    #[test]
+    fn a_fixed_batch_is_taken_at_its_word() {
+        let fixed = |batch| {
+            TestModel::new(13, &[batch, 2, 3])
+                .ints("target", &[10, 6])
+                .node("Reshape", "x target", "flat", &[])
+                .node("Relu", "flat", "y", &[])
+                .output("y")
+        };
+        // The shape in the file leaves the reference no choice but blocks of 10.
+        fixed(10).agree();
+        fixed(0).refuse(Kind::BadInput, "node `flat`");
+        fixed(4).refuse(Kind::BadInput, "node `flat`");
+    }
+
+    #[test]
+    fn an_open_batch_may_be_open_in_name_only() {
+        let model = TestModel::new(13, &[0, 2, 3])
+            .ints("target", &[1, 6])
+            .node("Reshape", "x target", "y", &[])
+            .output("y");
+        model.agree();
+    }
+
+    #[test]
+    fn every_node_has_a_fate() {
+        let model =
+            tiny_lenet().node("Exp", "add", "e", &[]).output("e").node("Relu", "e", "r", &[]);
+        let survey = survey_model(&model.bytes(), &NoExternalData).unwrap();
+        assert!(survey.graph.is_none());
+        assert_eq!(survey.nodes.len(), model.graph.node.len());
+        let fate = |name: &str| &survey.nodes.iter().find(|node| node.name == name).unwrap().fate;
+        assert!(matches!(fate("conv"), Fate::Kept(_)));
+        assert_eq!(*fate("shape"), Fate::Constant);
+        assert_eq!(*fate("dropout"), Fate::Folded { into: "fc1".into() });
+        assert!(matches!(fate("e"), Fate::Unsupported { reason, .. } if reason.contains("`Exp`")));
+        assert!(matches!(fate("r"), Fate::Folded { into } if into.contains("nothing")));
+    }
+
+    #[test]
+    fn all_unsupported_nodes_are_reported_and_their_heirs_are_not() {
+        let model = TestModel::new(13, &[0, 4])
+            .node("Round", "x", "a", &[])
+            .node("Relu", "a", "b", &[])
+            .node("Exp", "b", "c", &[])
+            .node("NonZero", "c", "d", &[])
+            .node("Relu", "d", "y", &[])
+            .output("y");
+        let problems = model.import().unwrap_err();
+        let at: Vec<_> = problems.iter().map(|problem| problem.at.as_str()).collect();
+        assert_eq!(at, ["node `a`", "node `c`", "node `d`"]);
+        assert!(problems.iter().all(|problem| problem.kind == Kind::Unsupported));
+        let survey = survey_model(&model.bytes(), &NoExternalData).unwrap();
+        let last = &survey.nodes[4].fate;
+        assert!(
+            matches!(last, Fate::Unsupported { reason, .. } if reason.contains("`d`")),
+            "{last:?}"
+        );
+    }
+
+    #[test]
+    fn foreign_domains_and_samples_that_meet_are_refused() {
+        let mut model = TestModel::new(13, &[0, 4]).node("Relu", "x", "y", &[]).output("y");
+        model.graph.node[0].domain = "com.example".into();
+        model.refuse(Kind::Unsupported, "foreign domain `com.example`");
+
+        let model = |op: &str, attributes: &[_]| {
+            TestModel::new(13, &[0, 4, 4]).node(op, "x", "y", attributes).output("y")
+        };
+        model("Transpose", &[ints("perm", &[1, 0, 2])])
+            .refuse(Kind::Unsupported, "moves the batch");
+        model("Softmax", &[int("axis", 0)]).refuse(Kind::Unsupported, "axis 0, the batch");
+        model("ReduceMean", &[]).refuse(Kind::Unsupported, "the batch included");
+        model("Flatten", &[int("axis", 0)]).refuse(Kind::Unsupported, "axis 0 is not the batch");
+        model("Flatten", &[int("axis", 2)]).refuse(Kind::Unsupported, "axis 0 is not the batch");
+    }
+
+    #[test]
+    fn a_second_output_may_exist_but_not_be_read() {
+        let mut model = TestModel::new(13, &[0, 1, 4, 4]).node(
+            "MaxPool",
+            "x",
+            "y",
+            &[ints("kernel_shape", &[2, 2])],
+        );
+        model.graph.node[0].output.push("indices".into());
+        model.clone().output("y").agree();
+        model.output("y").output("indices").refuse(Kind::Unsupported, "further output `indices`");
+    }
+
+    #[test]
+    fn what_no_output_needs_is_not_imported() {
+        let model = TestModel::new(13, &[0, 4])
+            .node("Relu", "x", "y", &[])
+            .node("Exp", "x", "unused", &[])
+            .output("y");
+        assert_eq!(model.agree().len(), 2);
+    }
+
+    #[test]
+    fn wrong_attribute_types_and_sizes_are_broken_files() {
+        let conv = |attribute| {
+            TestModel::new(13, &[0, 2, 4, 4])
+                .weight("w", &[3, 2, 3, 3])
+                .node("Conv", "x w", "y", &[attribute])
+                .output("y")
+        };
+        conv(string("strides", "2")).refuse(Kind::BadInput, "expected list of ints");
+        conv(ints("strides", &[0, 1])).refuse(Kind::BadInput, "at least 1");
+        conv(ints("pads", &[-1, 0, 0, 0])).refuse(Kind::BadInput, "at least 0");
+        conv(int("group", 0)).refuse(Kind::BadInput, "groups");
+        conv(int("group", 2)).refuse(Kind::BadInput, "node `y`");
+        conv(ints("kernel_shape", &[3, 2])).refuse(Kind::BadInput, "node `y`");
+        conv(ints("strides", &[i64::MAX, i64::MAX])).import().unwrap();
+    }
+
+    #[test]
+    fn a_constant_may_not_grow_beyond_its_limit() {
+        let model = TestModel::new(13, &[0, 4])
+            .ints("shape", &[1 << 20, 1 << 20])
+            .node("ConstantOfShape", "shape", "huge", &[])
+            .node("Add", "x huge", "y", &[])
+            .output("y");
+        let problems = model.import().unwrap_err();
+        assert!(problems[0].to_string().contains("node `huge`"), "{problems:?}");
+        let model = TestModel::new(13, &[0, 4])
+            .weight("one", &[1, 1])
+            .ints("shape", &[1 << 20, 1 << 20])
+            .node("Expand", "one shape", "huge", &[])
+            .node("Add", "x huge", "y", &[])
+            .output("y");
+        let problems = model.import().unwrap_err();
+        assert!(problems[0].to_string().contains("node `huge`"), "{problems:?}");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_or_a_graph() {
+        let bytes = tiny_lenet().bytes();
+        for length in 0..bytes.len() {
+            // A file cut between two fields can still be sound; it must never panic.
+            let _ = import_model(&bytes[..length], &NoExternalData);
+        }
+        assert!(import_model(&bytes[..bytes.len() / 2], &NoExternalData).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn flipped_bits_never_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u8), 1..4)) {
+            let mut bytes = tiny_lenet().bytes();
+            for (at, bit) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] ^= 1 << bit;
+            }
+            let _ = survey_model(&bytes, &NoExternalData);
+        }
     }
 }

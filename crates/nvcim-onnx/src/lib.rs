@@ -18,6 +18,8 @@ mod refusal;
 mod site;
 pub mod survey;
 pub mod tensor_data;
+#[cfg(test)]
+mod testing;
 mod validate;
 mod wire;
 pub mod write;

@@ -172,3 +172,44 @@ fn distinctive_batch(model: &Model) -> usize {
     }));
     PRIMES.into_iter().find(|&prime| !taken.contains(&(prime as i64))).unwrap_or(53)
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::proto::ValueInfoProto;
+    use crate::testing::TestModel;
+
+    fn relu(input: &[i64]) -> TestModel {
+        TestModel::new(13, input).node("Relu", "x", "y", &[]).output("y")
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_fed_are_refused() {
+        relu(&[7, 7]).agree();
+        relu(&[0]).refuse(Kind::Unsupported, "no batch axis");
+        relu(&[0, 0, 4]).refuse(Kind::Unsupported, "leaves the length of axis 1 open");
+        relu(&[0, -4]).refuse(Kind::BadInput, "has an axis of -4");
+        relu(&[0, 1 << 40]).refuse(Kind::BadInput, "above");
+        let mut two = relu(&[0, 4]);
+        two.graph.input.push(ValueInfoProto { name: "x2".into(), ..two.graph.input[0].clone() });
+        two.refuse(Kind::Unsupported, "has 2 inputs");
+    }
+
+    #[test]
+    fn initialisers_may_be_listed_as_inputs() {
+        let mut model =
+            TestModel::new(13, &[0, 4]).weight("w", &[4]).node("Mul", "x w", "y", &[]).output("y");
+        model.graph.input.push(ValueInfoProto { name: "w".into(), ..model.graph.input[0].clone() });
+        model.agree();
+    }
+
+    #[test]
+    fn inputs_of_other_types_are_refused() {
+        let mut model = relu(&[0, 4]);
+        let kind = model.graph.input[0].r#type.as_mut().and_then(|kind| kind.tensor_type.as_mut());
+        kind.expect("the builder declares a tensor").elem_type = 3;
+        let problems = model.import().unwrap_err();
+        assert!(problems[0].to_string().contains("has element type int8"), "{problems:?}");
+    }
+}

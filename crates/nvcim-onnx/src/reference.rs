@@ -169,3 +169,62 @@ fn prepare(model: ModelProto) -> std::result::Result<Arc<TypedRunnableModel>, St
         Err(_) => Err("tract gave up".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{ArrayD, Axis, IxDyn};
+
+    use super::FloatReference;
+    use crate::tensor_data::NoExternalData;
+    use crate::testing::{TestModel, tiny_lenet};
+
+    #[test]
+    fn samples_do_not_depend_on_their_neighbours() {
+        let reference = FloatReference::new(&tiny_lenet().bytes(), &NoExternalData).unwrap();
+        let x = ArrayD::from_shape_fn(IxDyn(&[6, 1, 8, 8]), |at| {
+            (at[0] * 64 + at[2] * 8 + at[3]) as f32
+        });
+        let all = reference.run(&x).unwrap();
+        let part = x.slice_axis(Axis(0), (4..6).into()).to_owned();
+        let some = reference.run(&part).unwrap();
+        assert_eq!(all[0].slice_axis(Axis(0), (4..6).into()), some[0]);
+        assert_eq!(
+            reference.run(&x.slice_axis(Axis(0), (0..0).into()).to_owned()).unwrap()[0].len(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_wrong_shape_is_an_error() {
+        let reference = FloatReference::new(&tiny_lenet().bytes(), &NoExternalData).unwrap();
+        for shape in [&[2, 8, 8][..], &[2, 1, 8, 9], &[]] {
+            assert!(reference.run(&ArrayD::zeros(IxDyn(shape))).is_err());
+        }
+    }
+
+    #[test]
+    fn threads_may_share_it() {
+        let reference = FloatReference::new(&tiny_lenet().bytes(), &NoExternalData).unwrap();
+        let x = ArrayD::<f32>::ones(IxDyn(&[3, 1, 8, 8]));
+        let want = reference.run(&x).unwrap();
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| reference.run(&x).unwrap())).collect();
+            for run in runs {
+                assert_eq!(run.join().expect("no thread panics"), want);
+            }
+        });
+    }
+
+    #[test]
+    fn a_file_that_fixes_the_batch_runs_in_blocks() {
+        let model = TestModel::new(13, &[4, 2, 3])
+            .ints("target", &[4, 6])
+            .node("Reshape", "x target", "y", &[])
+            .output("y");
+        let reference = FloatReference::new(&model.bytes(), &NoExternalData).unwrap();
+        let x =
+            ArrayD::from_shape_fn(IxDyn(&[6, 2, 3]), |at| (at[0] * 6 + at[1] * 3 + at[2]) as f32);
+        let y = reference.run(&x).unwrap();
+        assert_eq!(y[0], x.into_shape_with_order(IxDyn(&[6, 6])).unwrap());
+    }
+}

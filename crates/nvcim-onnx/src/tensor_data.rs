@@ -206,3 +206,90 @@ fn build<T: Datum + Copy>(shape: &[usize], values: Vec<T>) -> Result<Tensor, Str
         .map(Tensor::from)
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ExternalData, load_tensor};
+    use crate::proto::{EXTERNAL, StringStringEntryProto, TensorProto};
+
+    /// A folder with one file, `weights.bin`, of eight bytes.
+    struct Folder;
+
+    impl ExternalData for Folder {
+        fn read(
+            &self,
+            location: &str,
+            offset: u64,
+            length: Option<u64>,
+        ) -> Result<Vec<u8>, String> {
+            assert_eq!(location, "data/weights.bin", "the check must hold anything else back");
+            let file = [1.5f32.to_le_bytes(), (-2f32).to_le_bytes()].concat();
+            let end = length.map_or(8, |length| offset + length) as usize;
+            file.get(offset as usize..end).map(<[u8]>::to_vec).ok_or("ends early".into())
+        }
+    }
+
+    fn external(location: &str, offset: &str) -> TensorProto {
+        let entry = |key: &str, value: &str| StringStringEntryProto {
+            key: key.into(),
+            value: value.into(),
+        };
+        TensorProto {
+            dims: vec![1],
+            data_type: 1,
+            data_location: EXTERNAL,
+            external_data: vec![entry("location", location), entry("offset", offset)],
+            ..TensorProto::default()
+        }
+    }
+
+    #[test]
+    fn external_data_is_read_at_its_offset() {
+        let tensor = load_tensor(&external("data/weights.bin", "4"), &Folder).unwrap();
+        assert_eq!(
+            *tensor.to_plain_array_view::<f32>().unwrap(),
+            ndarray::arr1(&[-2f32]).into_dyn()
+        );
+        assert!(load_tensor(&external("data/weights.bin", "6"), &Folder).is_err());
+        assert!(load_tensor(&external("data/weights.bin", "-1"), &Folder).is_err());
+    }
+
+    #[test]
+    fn external_data_stays_in_the_folder() {
+        for location in
+            ["/etc/passwd", "../secret", "data/../../secret", "C:weights", "..\\secret", "", "a//b"]
+        {
+            let problem = load_tensor(&external(location, "0"), &Folder).unwrap_err();
+            assert!(problem.message.contains("outside the model's folder"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_checked_before_memory_is_taken() {
+        let tensor = |dims: &[i64], data_type| TensorProto {
+            dims: dims.into(),
+            data_type,
+            raw_data: vec![0; 8],
+            ..TensorProto::default()
+        };
+        assert!(load_tensor(&tensor(&[2], 1), &Folder).is_ok());
+        assert!(load_tensor(&tensor(&[], 7), &Folder).is_ok());
+        for (dims, data_type) in [
+            (&[3i64][..], 1),
+            (&[-2], 1),
+            (&[i64::MAX, i64::MAX], 1),
+            (&[1 << 40], 1),
+            (&[2], 7),
+            (&[2], 0),
+            (&[2], 8),
+            (&[2], 99),
+        ] {
+            assert!(
+                load_tensor(&tensor(dims, data_type), &Folder).is_err(),
+                "{dims:?} {data_type}"
+            );
+        }
+        let fields = TensorProto { raw_data: Vec::new(), float_data: vec![1.0], ..tensor(&[2], 1) };
+        assert!(load_tensor(&fields, &Folder).is_err());
+    }
+}

@@ -187,3 +187,49 @@ fn count_reads(graph: &GraphProto) -> BTreeMap<String, usize> {
     }
     reads
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::testing::{TestModel, tiny_lenet};
+
+    fn relu() -> TestModel {
+        TestModel::new(13, &[0, 4]).node("Relu", "x", "y", &[]).output("y")
+    }
+
+    #[test]
+    fn each_rule_is_checked() {
+        relu().agree();
+        let empty = TestModel::new(13, &[0, 4]).output("x");
+        empty.refuse(Kind::BadInput, "it has no node");
+        TestModel::new(13, &[0, 4]).node("Relu", "x", "y", &[]).refuse(Kind::BadInput, "no output");
+        relu().node("Relu", "x", "y", &[]).refuse(Kind::BadInput, "`y`: is made twice");
+        relu().weight("w", &[1]).weight("w", &[1]).refuse(Kind::BadInput, "empty or taken");
+        relu().node("Relu", "nothing", "z", &[]).refuse(Kind::BadInput, "nothing makes it");
+        relu().output("nothing").refuse(Kind::BadInput, "nothing makes it");
+        relu()
+            .node("Add", "x b", "a", &[])
+            .node("Relu", "a", "b", &[])
+            .refuse(Kind::BadInput, "cycle");
+        relu().node("Relu", "self", "self", &[]).refuse(Kind::BadInput, "cycle");
+    }
+
+    #[test]
+    fn nodes_may_come_in_any_order() {
+        let mut model = tiny_lenet();
+        model.graph.node.reverse();
+        model.agree();
+    }
+
+    #[test]
+    fn nodes_of_one_name_are_told_apart_by_their_outputs() {
+        let mut model = relu().node("Tanh", "y", "z", &[]).output("z");
+        for node in &mut model.graph.node {
+            node.name = "same".into();
+        }
+        let graph = model.agree();
+        let names: Vec<_> = graph.ids().map(|id| graph.node(id).name.clone()).collect();
+        assert_eq!(names, ["x", "y", "z"]);
+    }
+}

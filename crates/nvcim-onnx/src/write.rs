@@ -157,3 +157,73 @@ fn check_fit(tensor: &TensorProto, value: &ArrayD<f32>) -> std::result::Result<(
 fn decode<M: Message + Default>(bytes: &[u8]) -> std::result::Result<M, String> {
     M::decode(bytes).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ndarray::{Array1, ArrayD};
+    use prost::Message;
+
+    use super::replace_initializers;
+    use crate::import::import_model;
+    use crate::proto::ModelProto;
+    use crate::tensor_data::NoExternalData;
+    use crate::testing::{TestModel, tensor, tiny_lenet};
+    use crate::wire;
+
+    fn values(name: &str, value: ArrayD<f32>) -> BTreeMap<String, ArrayD<f32>> {
+        BTreeMap::from([(name.to_owned(), value)])
+    }
+
+    #[test]
+    fn only_the_named_values_change() {
+        let mut bytes = tiny_lenet().bytes();
+        // A field of the future and some metadata, neither of which is decoded here.
+        wire::write_field(&mut bytes, 14, b"\n\x03key\x12\x05value");
+        wire::write_field(&mut bytes, 999, b"later");
+        let new = Array1::linspace(-1.0, 1.0, 6).into_dyn();
+        let written = replace_initializers(&bytes, &values("fc1.bias", new.clone())).unwrap();
+        assert!(written.ends_with(b"later"));
+        let mut want = ModelProto::decode(bytes.as_slice()).unwrap();
+        let graph = want.graph.as_mut().unwrap();
+        let bias = graph.initializer.iter_mut().find(|tensor| tensor.name == "fc1.bias").unwrap();
+        bias.float_data.clear();
+        bias.raw_data = new.iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!(ModelProto::decode(written.as_slice()).unwrap(), want);
+        assert_eq!(replace_initializers(&bytes, &BTreeMap::new()).unwrap(), bytes);
+    }
+
+    #[test]
+    fn names_of_the_graph_are_names_of_the_file_even_behind_a_reshape() {
+        let model = TestModel::new(13, &[0, 6])
+            .weight("w", &[2, 3, 4])
+            .ints("shape", &[6, 4])
+            .node("Reshape", "w shape", "matrix", &[])
+            .node("MatMul", "x matrix", "y", &[])
+            .output("y");
+        let graph = model.agree();
+        let constant = &graph.consts[nvcim_ir::ids::Id::new(0)];
+        assert_eq!((constant.name.as_str(), constant.value.shape()), ("w", &[6, 4][..]));
+        let doubled = values("w", constant.value.mapv(|weight| 2.0 * weight));
+        let written = replace_initializers(&model.bytes(), &doubled).unwrap();
+        let again = import_model(&written, &NoExternalData).unwrap().output;
+        assert_eq!(again.consts[nvcim_ir::ids::Id::new(0)].value, doubled["w"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let bytes = TestModel::new(13, &[0, 4])
+            .weight("w", &[4])
+            .node("Constant", "", "c", &[tensor("value", &[1, 2])])
+            .node("Mul", "x w", "y", &[])
+            .output("y")
+            .bytes();
+        for (name, count) in [("w", 3), ("c", 2), ("nothing", 1)] {
+            let new = values(name, Array1::zeros(count).into_dyn());
+            let problems = replace_initializers(&bytes, &new).unwrap_err();
+            assert!(problems[0].at.contains(name), "{problems:?}");
+        }
+        assert!(replace_initializers(&bytes[..bytes.len() - 3], &BTreeMap::new()).is_err());
+    }
+}

@@ -78,3 +78,50 @@ fn scale(value: ArrayD<f32>, factor: f32) -> ArrayD<f32> {
 fn scaled_name(constant: &Constant, factor: f32) -> String {
     if factor == 1.0 { constant.name.clone() } else { format!("{} * {factor}", constant.name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::testing::{TestModel, float, int};
+
+    #[test]
+    fn gemm_scales_transposes_and_spreads_its_bias() {
+        for (bias, alpha, beta) in [(&[3][..], 1.0, 1.0), (&[1, 3], 0.5, 2.0), (&[1], 1.0, 0.25)] {
+            TestModel::new(13, &[0, 4])
+                .weight("w", &[3, 4])
+                .weight("b", bias)
+                .node(
+                    "Gemm",
+                    "x w b",
+                    "y",
+                    &[int("transB", 1), float("alpha", alpha), float("beta", beta)],
+                )
+                .output("y")
+                .agree();
+        }
+        let plain = TestModel::new(13, &[0, 4]).weight("w", &[4, 3]);
+        plain.node("Gemm", "x w", "y", &[]).output("y").agree();
+    }
+
+    #[test]
+    fn matmul_works_on_the_last_axis() {
+        let model = TestModel::new(13, &[0, 2, 5, 4]).weight("w", &[4, 3]);
+        model.node("MatMul", "x w", "y", &[]).output("y").agree();
+        let model = TestModel::new(13, &[0, 2, 4]).weight("w", &[1, 4, 3]);
+        model.node("MatMul", "x w", "y", &[]).output("y").agree();
+    }
+
+    #[test]
+    fn products_that_no_matrix_can_hold_are_refused() {
+        let gemm = TestModel::new(13, &[4, 4]).weight("w", &[4, 3]);
+        let gemm = gemm.node("Gemm", "x w", "y", &[int("transA", 1)]).output("y");
+        gemm.refuse(Kind::Unsupported, "axis 0 is the batch");
+        let batched = TestModel::new(13, &[0, 2, 5, 4]).weight("w", &[2, 4, 3]);
+        batched.node("MatMul", "x w", "y", &[]).output("y").refuse(Kind::Unsupported, "two axes");
+        let left = TestModel::new(13, &[0, 4, 3]).weight("w", &[5, 4]);
+        left.node("MatMul", "w x", "y", &[]).output("y").refuse(Kind::Unsupported, "as its data");
+        let wrong = TestModel::new(13, &[0, 4]).weight("w", &[5, 3]);
+        wrong.node("MatMul", "x w", "y", &[]).output("y").refuse(Kind::BadInput, "do not fit");
+    }
+}

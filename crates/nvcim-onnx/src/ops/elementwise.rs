@@ -35,3 +35,30 @@ pub(crate) fn convert_clip(mut site: Site<'_>) -> Result<Converted, Refusal> {
     }
     Ok(site.keep(Op::Unary(Unary::Clip { lo, hi }), &[x.id], &x.shape))
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::testing::{TestModel, float};
+
+    #[test]
+    fn every_function_agrees() {
+        for op in ["Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish"] {
+            TestModel::new(14, &[0, 3, 5]).node(op, "x", "y", &[]).output("y").agree();
+        }
+        let leaky = TestModel::new(14, &[0, 9]);
+        leaky.node("LeakyRelu", "x", "y", &[float("alpha", 0.3)]).output("y").agree();
+    }
+
+    #[test]
+    fn clip_takes_its_bounds_from_either_place() {
+        let old = TestModel::new(9, &[0, 9]);
+        old.node("Clip", "x", "y", &[float("min", -0.2), float("max", 0.5)]).output("y").agree();
+        let new = TestModel::new(13, &[0, 9]).floats("hi", &[], &[0.25]);
+        let graph = new.node("Clip", "x - hi", "y", &[]).output("y").agree();
+        assert!(graph.to_string().contains("clip -inf..0.25"), "{graph}");
+        let wrong = TestModel::new(13, &[0, 9]).floats("lo", &[2], &[0.0, 1.0]);
+        wrong.node("Clip", "x lo", "y", &[]).output("y").refuse(Kind::BadInput, "node `y`");
+    }
+}

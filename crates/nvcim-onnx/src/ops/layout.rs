@@ -80,3 +80,52 @@ impl Site<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::testing::{TestModel, int, ints};
+
+    #[test]
+    fn shapes_change_and_elements_stay() {
+        let model =
+            TestModel::new(13, &[0, 1, 4, 6]).ints("axes", &[1]).ints("target", &[0, -1, 2, 4]);
+        model
+            .node("Squeeze", "x axes", "a", &[])
+            .node("Reshape", "a target", "b", &[])
+            .node("Unsqueeze", "b axes", "c", &[])
+            .node("Flatten", "c", "d", &[])
+            .node("Identity", "d", "y", &[])
+            .output("y")
+            .agree();
+        let old = TestModel::new(9, &[0, 4, 1]);
+        old.node("Squeeze", "x", "y", &[ints("axes", &[-1])]).output("y").agree();
+    }
+
+    #[test]
+    fn axes_are_permuted_and_joined() {
+        let model = TestModel::new(13, &[0, 2, 3, 4]).weight("c", &[1, 2, 4, 3]);
+        let model = model
+            .node("Transpose", "x", "t", &[ints("perm", &[0, 1, 3, 2])])
+            .node("Concat", "t t", "y", &[int("axis", -3)])
+            .output("y");
+        model.agree();
+        model.node("Concat", "t c", "z", &[int("axis", 1)]).output("z").agree();
+        let joined = TestModel::new(13, &[1, 2, 3]).weight("c", &[1, 2, 1]);
+        joined.node("Concat", "x c", "y", &[int("axis", 2)]).output("y").agree();
+        let batch = TestModel::new(13, &[3, 2]);
+        batch
+            .node("Concat", "x x", "y", &[int("axis", 0)])
+            .output("y")
+            .refuse(Kind::Unsupported, "batch");
+    }
+
+    #[test]
+    fn casts_between_floats_of_one_kind_vanish() {
+        let model = TestModel::new(13, &[0, 2]).node("Cast", "x", "a", &[int("to", 1)]);
+        assert_eq!(model.node("Relu", "a", "y", &[]).output("y").agree().len(), 2);
+        let model = TestModel::new(13, &[0, 2]).node("Cast", "x", "y", &[int("to", 7)]).output("y");
+        assert!(model.import().is_err());
+    }
+}

@@ -27,3 +27,33 @@ pub(crate) fn convert_batch_norm(mut site: Site<'_>) -> Result<Converted, Refusa
     let op = Op::BatchNorm { scale, bias, mean, var, epsilon };
     Ok(site.keep(op, &[x.id], &x.shape))
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::proto::AttributeProto;
+    use crate::testing::{TestModel, float, int};
+
+    fn batch_norm(input: &[i64], attributes: &[AttributeProto]) -> TestModel {
+        TestModel::new(14, input)
+            .weight("scale", &[3])
+            .weight("bias", &[3])
+            .weight("mean", &[3])
+            .floats("var", &[3], &[0.5, 1.0, 2.0])
+            .node("BatchNormalization", "x scale bias mean var", "y", attributes)
+            .output("y")
+    }
+
+    #[test]
+    fn statistics_apply_per_channel() {
+        batch_norm(&[0, 3, 4, 5], &[]).agree();
+        batch_norm(&[0, 3], &[float("epsilon", 0.1)]).agree();
+    }
+
+    #[test]
+    fn training_form_is_refused() {
+        batch_norm(&[0, 3, 4, 5], &[int("training_mode", 1)])
+            .refuse(Kind::Unsupported, "statistics of the batch");
+    }
+}

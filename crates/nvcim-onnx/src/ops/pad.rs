@@ -50,3 +50,34 @@ fn amount(pad: i64) -> Result<usize, Refusal> {
         Refusal::unsupported(format!("pads by {pad}"), "use a Slice to take elements away")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::testing::{TestModel, float, ints, string};
+
+    #[test]
+    fn amounts_come_as_attribute_or_operand() {
+        let old = TestModel::new(9, &[0, 2, 3]);
+        let attributes = [ints("pads", &[0, 1, 0, 0, 0, 2]), float("value", 0.5)];
+        old.node("Pad", "x", "y", &attributes).output("y").agree();
+        let new = TestModel::new(13, &[0, 2, 3]).ints("pads", &[0, 1, 0, 0, 0, 2]);
+        new.clone().node("Pad", "x pads", "y", &[]).output("y").agree();
+        let value = new.floats("value", &[], &[-1.0]);
+        value.node("Pad", "x pads value", "y", &[]).output("y").agree();
+    }
+
+    #[test]
+    fn other_modes_negative_amounts_and_the_batch_are_refused() {
+        let pad = |pads: &[i64], mode| {
+            TestModel::new(13, &[3, 2])
+                .ints("pads", pads)
+                .node("Pad", "x pads", "y", &[string("mode", mode)])
+                .output("y")
+        };
+        pad(&[0, 1, 0, 0], "reflect").refuse(Kind::Unsupported, "mode `reflect`");
+        pad(&[0, -1, 0, 0], "constant").refuse(Kind::Unsupported, "pads by -1");
+        pad(&[1, 0, 0, 0], "constant").refuse(Kind::Unsupported, "pads the batch");
+    }
+}

@@ -49,3 +49,48 @@ fn finish(
     let image = spatial.lift(site, x.id);
     Ok(spatial.finish(site, op, image, &output))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::proto::AttributeProto;
+    use crate::testing::{TestModel, int, ints, string};
+
+    fn pool(op: &str, input: &[i64], attributes: &[AttributeProto]) {
+        TestModel::new(13, input).node(op, "x", "y", attributes).output("y").agree();
+    }
+
+    #[test]
+    fn windows_with_padding_and_rounding() {
+        for op in ["MaxPool", "AveragePool"] {
+            for ceil_mode in [0, 1] {
+                let attributes = [
+                    ints("kernel_shape", &[3, 2]),
+                    ints("strides", &[2, 3]),
+                    ints("pads", &[1, 0, 1, 1]),
+                    int("ceil_mode", ceil_mode),
+                ];
+                pool(op, &[0, 2, 8, 9], &attributes);
+            }
+            let same = [
+                ints("kernel_shape", &[3, 3]),
+                ints("strides", &[2, 2]),
+                string("auto_pad", "SAME_UPPER"),
+            ];
+            pool(op, &[0, 2, 8, 9], &same);
+        }
+        let count = [
+            ints("kernel_shape", &[3, 3]),
+            ints("pads", &[1, 1, 1, 1]),
+            int("count_include_pad", 1),
+        ];
+        pool("AveragePool", &[0, 2, 8, 9], &count);
+    }
+
+    #[test]
+    fn pools_over_one_axis() {
+        pool("MaxPool", &[0, 2, 9], &[ints("kernel_shape", &[2]), ints("strides", &[2])]);
+        pool("AveragePool", &[0, 2, 9], &[ints("kernel_shape", &[3])]);
+        pool("GlobalAveragePool", &[0, 2, 9], &[]);
+        pool("GlobalAveragePool", &[0, 2, 9, 3], &[]);
+    }
+}

@@ -28,3 +28,20 @@ pub(crate) fn convert_reduce_mean(mut site: Site<'_>) -> Result<Converted, Refus
     let output = site.sample_output()?;
     Ok(site.keep(Op::ReduceMean { axes: sample }, &[x.id], &output))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{TestModel, int, ints};
+
+    #[test]
+    fn axes_come_as_attribute_or_operand() {
+        for keepdims in [0, 1] {
+            let old = TestModel::new(13, &[0, 3, 4, 5]);
+            let attributes = [ints("axes", &[-1, 2]), int("keepdims", keepdims)];
+            old.node("ReduceMean", "x", "y", &attributes).output("y").agree();
+            let new = TestModel::new(18, &[0, 3, 4, 5]).ints("axes", &[1]);
+            let attributes = [int("keepdims", keepdims)];
+            new.node("ReduceMean", "x axes", "y", &attributes).output("y").agree();
+        }
+    }
+}

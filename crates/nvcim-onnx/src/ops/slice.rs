@@ -58,3 +58,62 @@ fn cut(len: usize, start: i64, end: i64, step: i64) -> Result<SliceAxis, Refusal
         _ => Err(Refusal::unsupported("takes no element", "export without empty tensors")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use super::cut;
+    use crate::testing::{TestModel, ints};
+
+    #[test]
+    fn bounds_come_as_attributes_or_operands() {
+        let old = TestModel::new(9, &[0, 6, 7]);
+        let attributes = [ints("starts", &[1, -4]), ints("ends", &[5, 99]), ints("axes", &[1, 2])];
+        old.node("Slice", "x", "y", &attributes).output("y").agree();
+        let new = TestModel::new(13, &[0, 6, 7])
+            .ints("starts", &[-1, 6])
+            .ints("ends", &[i64::MIN, 1])
+            .ints("axes", &[1, -1])
+            .ints("steps", &[-2, -3]);
+        new.node("Slice", "x starts ends axes steps", "y", &[]).output("y").agree();
+    }
+
+    #[test]
+    fn the_batch_stays_whole() {
+        let model = TestModel::new(13, &[4, 6]).ints("starts", &[0]).ints("ends", &[2]);
+        model
+            .node("Slice", "x starts ends", "y", &[])
+            .output("y")
+            .refuse(Kind::Unsupported, "batch");
+    }
+
+    #[test]
+    fn cutting_agrees_with_stepping_through_the_axis() {
+        let bounds = [i64::MIN, -9, -5, -4, -1, 0, 1, 3, 4, 5, 9, i64::MAX];
+        for len in 1..5i64 {
+            let clamp = |bound: i64, lowest: i64, highest: i64| {
+                if bound < 0 { bound.saturating_add(len) } else { bound }.clamp(lowest, highest)
+            };
+            for (start, end, step) in bounds.iter().flat_map(|&start| {
+                let steps = [-3, -1, 1, 2, i64::MAX, -i64::MAX];
+                bounds.iter().flat_map(move |&end| steps.map(|step| (start, end, step)))
+            }) {
+                let taken: Vec<i64> = if step > 0 {
+                    let range = clamp(start, 0, len)..clamp(end, 0, len);
+                    range.step_by(step as usize).collect()
+                } else {
+                    let range = clamp(end, -1, len - 1) + 1..clamp(start, 0, len - 1) + 1;
+                    range.rev().step_by(step.unsigned_abs() as usize).collect()
+                };
+                match cut(len as usize, start, end, step) {
+                    Ok(part) => {
+                        let want = (part.start as i64, part.len);
+                        assert_eq!((taken[0], taken.len()), want, "{len} {start} {end} {step}");
+                    }
+                    Err(_) => assert!(taken.is_empty(), "{len} {start} {end} {step}"),
+                }
+            }
+        }
+    }
+}

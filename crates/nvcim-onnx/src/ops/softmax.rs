@@ -40,3 +40,29 @@ pub(crate) fn convert_softmax(mut site: Site<'_>) -> Result<Converted, Refusal> 
     let made = site.help(op, &[flat], &matrix);
     Ok(site.keep(Op::Reshape, &[made], &x.shape))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{TestModel, int};
+
+    #[test]
+    fn both_functions_on_every_axis() {
+        for op in ["Softmax", "LogSoftmax"] {
+            for axis in [1, 2, 3, -1, -2] {
+                let model = TestModel::new(13, &[0, 3, 4, 5]);
+                model.node(op, "x", "y", &[int("axis", axis)]).output("y").agree();
+            }
+        }
+    }
+
+    #[test]
+    fn old_softmax_sums_over_all_axes_behind_the_split() {
+        for axis in [1, 2, 3] {
+            let model = TestModel::new(11, &[0, 3, 4, 5]);
+            let graph = model.node("Softmax", "x", "y", &[int("axis", axis)]).output("y").agree();
+            assert_eq!(graph.len(), if axis == 3 { 2 } else { 4 }, "{graph}");
+        }
+        let model = TestModel::new(11, &[0, 5, 1, 1]);
+        assert_eq!(model.node("LogSoftmax", "x", "y", &[]).output("y").agree().len(), 2);
+    }
+}
