@@ -13,6 +13,7 @@ pub(crate) struct Builder {
     /// What has been built.
     pub(crate) graph: Graph,
     consts: BTreeMap<(String, Vec<usize>), ConstId>,
+    const_nodes: BTreeMap<ConstId, NodeId>,
     tensors: BTreeSet<String>,
 }
 
@@ -61,5 +62,16 @@ impl Builder {
             let value = value.as_standard_layout().into_owned().into_shared();
             self.graph.consts.push(Constant { name: name.into(), value })
         })
+    }
+
+    /// The node that makes a constant a tensor; one for all that read it.
+    pub(crate) fn constant_node(&mut self, id: ConstId) -> NodeId {
+        if let Some(&node) = self.const_nodes.get(&id) {
+            return node;
+        }
+        let Constant { name, value } = self.graph.consts[id].clone();
+        let node = self.add_helper((&name, &name), Op::Const(id), &[], value.shape());
+        self.const_nodes.insert(id, node);
+        node
     }
 }

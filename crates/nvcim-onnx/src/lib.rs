@@ -8,6 +8,7 @@
 mod analyse;
 mod attributes;
 mod builder;
+mod constants;
 mod decode;
 pub mod import;
 mod network_input;
@@ -21,5 +22,6 @@ pub mod tensor_data;
 #[cfg(test)]
 mod testing;
 mod validate;
+mod walk;
 mod wire;
 pub mod write;

@@ -28,13 +28,17 @@ pub(crate) struct NetworkInput {
 /// A file that fixes the batch is taken at its word. Otherwise a prime that occurs nowhere else in the
 /// file tells the batch axis from all others; and 1 serves files that are open in name only.
 pub(crate) fn candidate_batches(model: &Model) -> Vec<usize> {
-    let fixed = find_input(model).and_then(|input| match dimensions(input)?.first()? {
-        Dimension::Fixed(batch) => usize::try_from(*batch).ok(),
-        Dimension::Open => None,
-    });
-    match fixed {
+    match fixed_batch(model) {
         Some(batch) => vec![batch],
         None => vec![distinctive_batch(model), 1],
+    }
+}
+
+/// The batch that the file fixes, if it does.
+pub(crate) fn fixed_batch(model: &Model) -> Option<usize> {
+    match dimensions(find_input(model)?)?.first()? {
+        Dimension::Fixed(batch) => usize::try_from(*batch).ok(),
+        Dimension::Open => None,
     }
 }
 

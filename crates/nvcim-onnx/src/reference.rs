@@ -20,6 +20,7 @@ use crate::proto::{
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::tensor_data::{self, ExternalData};
+use crate::validate;
 
 /// A network that tract has optimised; [`FloatReference::run`] may be called from many threads.
 pub struct FloatReference {
@@ -41,18 +42,19 @@ impl FloatReference {
         // The import has checked everything on which tract is known to stumble.
         import::import_model(bytes, external)?;
         let model = decode::decode_model(bytes)?;
-        let mut last = Vec::new();
-        for batch in [1].into_iter().chain(network_input::candidate_batches(&model)) {
-            let shape = network_input::read_input(&model, batch)?.shape;
-            let sample = shape.get(1..).unwrap_or_default().to_vec();
+        let mut reasons = Vec::new();
+        let shape = network_input::read_input(&model, 1)?.shape;
+        let sample = shape.get(1..).unwrap_or_default().to_vec();
+        let fixed = network_input::fixed_batch(&model).filter(|&batch| batch != 1);
+        for batch in std::iter::once(1).chain(fixed) {
             let whole: Vec<usize> = std::iter::once(batch).chain(sample.clone()).collect();
             let clean = clean_model(&model, &whole, external)?;
             match prepare(clean).and_then(|plan| Self::wrap(plan, batch, &sample)) {
                 Ok(reference) => return Ok(reference),
-                Err(why) => last.push(format!("batch {batch}: {why}")),
+                Err(why) => reasons.push(format!("batch {batch}: {why}")),
             }
         }
-        let message = format!("cannot be run by the float reference ({})", last.join("; "));
+        let message = format!("cannot be run by the float reference ({})", reasons.join("; "));
         Err(Diagnostic::unsupported("model", message).into())
     }
 
@@ -119,12 +121,15 @@ impl FloatReference {
     }
 }
 
-/// The model with its input's shape fixed, all data inside, and nothing that could contradict them.
+/// The model with its input's shape fixed, all data inside, no node that no output needs, and nothing that could contradict them.
 fn clean_model(model: &Model, input: &[usize], external: &dyn ExternalData) -> Result<ModelProto> {
     let GraphProto { node, name, initializer, input: inputs, output, sparse_initializer: _ } =
         &model.graph;
+    let layout = validate::check_graph(&model.graph)?;
+    let live = node.iter().zip(&layout.live).filter(|(_, live)| **live);
     let initializer = initializer
         .iter()
+        .filter(|proto| layout.reads.contains_key(&proto.name))
         .map(|proto| tensor_data::inline_tensor(proto, external))
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let network_input = network_input::find_input(model).map(|input| input.name.as_str());
@@ -138,7 +143,7 @@ fn clean_model(model: &Model, input: &[usize], external: &dyn ExternalData) -> R
         .map(|output| ValueInfoProto { name: output.name.clone(), r#type: None })
         .collect();
     let graph = GraphProto {
-        node: node.clone(),
+        node: live.map(|(node, _)| node.clone()).collect(),
         name: name.clone(),
         initializer,
         input: inputs,

@@ -154,10 +154,8 @@ impl Site<'_> {
             _ => return Ok(self.activation(slot)?.id),
         };
         let value = strip_batch(&constant, rank, self.batch)?;
-        let shape = value.shape().to_vec();
         let id = self.builder.constant(&constant.name, value);
-        let names = (self.label, constant.name.as_str());
-        Ok(self.builder.add_helper(names, Op::Const(id), &[], &shape))
+        Ok(self.builder.constant_node(id))
     }
 
     /// The shape of one sample of the output; an error if axis 0 is not the batch.

@@ -33,9 +33,12 @@ pub(crate) fn load_tensor(
     proto: &TensorProto,
     external: &dyn ExternalData,
 ) -> Result<Arc<Tensor>, Diagnostic> {
-    load(proto, external)
-        .map(Arc::new)
-        .map_err(|message| Diagnostic::bad_input(format!("tensor `{}`", proto.name), message))
+    let at = format!("tensor `{}`", proto.name);
+    if let (1.., Err(message)) = (proto.data_type, width_of(proto.data_type)) {
+        let hint = "export the network in 32-bit floats";
+        return Err(Diagnostic::unsupported(at, message).hint(hint));
+    }
+    load(proto, external).map(Arc::new).map_err(|message| Diagnostic::bad_input(at, message))
 }
 
 fn load(proto: &TensorProto, external: &dyn ExternalData) -> Result<Tensor, String> {

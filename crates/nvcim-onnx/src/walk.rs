@@ -1,0 +1,297 @@
+//! The walk over a graph's nodes in topological order that makes the [`Graph`] and every node's fate.
+
+use std::collections::BTreeMap;
+
+use nvcim_ir::diag::{Diagnostic, Kind, Warned};
+use nvcim_ir::graph::{self, Graph};
+use nvcim_ir::op::Op;
+use tract_onnx::prelude::Datum;
+
+use crate::analyse::{self, Analyser, Fact};
+use crate::builder::Builder;
+use crate::constants;
+use crate::decode::{self, Model};
+use crate::network_input::NetworkInput;
+use crate::ops;
+use crate::proto::NodeProto;
+use crate::refusal::Refusal;
+use crate::site::{Activation, Constant, Converted, Site, Value};
+use crate::survey::{Fate, SurveyedNode};
+use crate::tensor_data::ExternalData;
+use crate::validate::Layout;
+
+/// The most elements that all constants computed from others may have together.
+const MAX_FOLDED: usize = 1 << 26;
+
+/// What the walk over a sound file gave.
+pub(crate) struct Imported {
+    /// Every node, in file order.
+    pub(crate) nodes: Vec<SurveyedNode>,
+    /// The graph, unless there are problems.
+    pub(crate) graph: Option<Warned<Graph>>,
+    /// What stands in the way, first causes only.
+    pub(crate) problems: Vec<Diagnostic>,
+}
+
+impl Imported {
+    /// Whether the file is at fault, and not only beyond what can run here.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.problems.iter().any(|problem| problem.kind == Kind::BadInput)
+    }
+}
+
+/// The walk over the nodes.
+pub(crate) struct Walk<'m> {
+    model: &'m Model,
+    layout: &'m Layout,
+    external: &'m dyn ExternalData,
+    analyser: Analyser,
+    batch: usize,
+    values: BTreeMap<String, Value>,
+    builder: Builder,
+    fates: BTreeMap<usize, Fate>,
+    problems: Vec<Diagnostic>,
+    /// Elements of all constants computed so far.
+    folded: usize,
+}
+
+/// What became of one node: its fate, and the value of its first output.
+type Outcome = (Fate, Value);
+
+impl<'m> Walk<'m> {
+    /// A walk over a file that hangs together, its constants loaded.
+    pub(crate) fn new(
+        model: &'m Model,
+        layout: &'m Layout,
+        external: &'m dyn ExternalData,
+        constants: &BTreeMap<String, Value>,
+        input: NetworkInput,
+    ) -> Self {
+        let outputs = model.graph.node.iter().flat_map(|node| node.output.iter().cloned());
+        let mut builder = Builder::new(outputs.chain([input.name.clone()]));
+        let mut values = constants.clone();
+        let sample = input.shape.get(1..).unwrap_or_default();
+        let value = match &input.problem {
+            Some(problem) if input.shape.is_empty() => Value::Unknown(problem.message.clone()),
+            _ => Value::Activation(Activation {
+                id: builder.add(&input.name, &input.name, Op::Input, &[], sample),
+                shape: sample.to_vec(),
+                datum: input.datum,
+            }),
+        };
+        values.insert(input.name.clone(), value);
+        Self {
+            model,
+            layout,
+            external,
+            analyser: Analyser::new(model.opset),
+            batch: input.shape.first().copied().unwrap_or(1),
+            values,
+            builder,
+            fates: BTreeMap::new(),
+            problems: input.problem.into_iter().collect(),
+            folded: 0,
+        }
+    }
+
+    /// Converts every node and connects the outputs.
+    pub(crate) fn run(mut self) -> Imported {
+        for &at in &self.layout.order {
+            let node = &self.model.graph.node[at];
+            let (fate, value) = self.import_node(at, node);
+            self.fates.insert(at, fate);
+            if let Some(output) = node.output.first() {
+                self.values.insert(output.clone(), value);
+            }
+        }
+        self.connect_outputs();
+        let nodes = self.model.graph.node.iter().zip(&self.layout.labels).zip(self.fates);
+        let nodes = nodes
+            .map(|((node, label), (_, fate))| SurveyedNode {
+                name: label.clone(),
+                op_type: node.op_type.clone(),
+                fate,
+            })
+            .collect();
+        if self.problems.is_empty()
+            && let Err(problems) = graph::verify_graph(&self.builder.graph)
+        {
+            self.problems = problems;
+        }
+        let sound = self.problems.is_empty();
+        let graph = sound.then(|| Warned::clean(self.builder.graph));
+        Imported { nodes, graph, problems: self.problems }
+    }
+
+    fn import_node(&mut self, at: usize, node: &NodeProto) -> Outcome {
+        let label = &self.layout.labels[at];
+        if !self.layout.live[at] {
+            let why = "is not needed by any output";
+            return (Fate::Folded { into: "nothing: no output reads it".into() }, unknown(why));
+        }
+        let unknown_input = node.input.iter().find_map(|name| match self.values.get(name) {
+            Some(Value::Unknown(why)) => Some(format!("reads `{name}`, which {why}")),
+            _ => None,
+        });
+        if let Some(reason) = unknown_input {
+            let hint = "settle the node that makes it first".into();
+            let value = unknown(&format!("depends on node `{label}`, whose shape is unknown"));
+            return (Fate::Unsupported { reason, hint }, value);
+        }
+        self.convert_node(node, label).unwrap_or_else(|(refusal, value)| {
+            self.problems.push(refusal.clone().at(label));
+            let fate = match refusal {
+                Refusal::Unsupported { reason, hint } => Fate::Unsupported { reason, hint },
+                Refusal::Broken(reason) => Fate::Unsupported { reason, hint: String::new() },
+            };
+            (fate, value)
+        })
+    }
+
+    /// The node's outcome, or why it is refused and what is known of its output all the same.
+    fn convert_node(
+        &mut self,
+        node: &NodeProto,
+        label: &str,
+    ) -> std::result::Result<Outcome, (Refusal, Value)> {
+        let blind = |refusal| (refusal, unknown(&format!("is made by refused node `{label}`")));
+        self.check_outputs(node).map_err(blind)?;
+        let runs = ops::find_converter(&node.op_type);
+        if !decode::is_standard(&node.domain) {
+            return Err(blind(Refusal::unsupported(
+                format!("is operator `{}` of foreign domain `{}`", node.op_type, node.domain),
+                "export with standard ONNX operators only",
+            )));
+        }
+        let operands = self.operands(node);
+        match node.op_type.as_str() {
+            "Constant" => {
+                let constant = constants::read_constant(node, self.external).map_err(blind)?;
+                return Ok((Fate::Constant, Value::Constant(constant)));
+            }
+            "Shape" => {
+                let shape = self.shape_of(operands.first()).map_err(blind)?;
+                let constant = constants::read_shape(node, &shape).map_err(blind)?;
+                return Ok((Fate::Constant, Value::Constant(constant)));
+            }
+            _ if runs.is_some() || analyse::is_known(&node.op_type) => {}
+            _ => return Err(blind(ops::refuse_operator(&node.op_type))),
+        }
+        let facts: Vec<_> =
+            operands.iter().map(|operand| Some(self.fact(operand.as_ref()?))).collect();
+        let (output, datum) = match self.analyser.infer(node, &facts).map_err(blind)? {
+            Fact::Constant(value) => {
+                self.folded = self.folded.saturating_add(value.len());
+                if self.folded > MAX_FOLDED {
+                    return Err(blind(Refusal::unsupported(
+                        format!("brings computed constants to more than {MAX_FOLDED} elements"),
+                        "export the constants themselves",
+                    )));
+                }
+                let name = constants::name_folded(node, &operands, &value);
+                return Ok((Fate::Constant, Value::Constant(Constant { name, value })));
+            }
+            Fact::Varying { shape, datum } => (shape, datum),
+        };
+        let site = Site {
+            node,
+            label,
+            opset: self.model.opset,
+            batch: self.batch,
+            operands: &operands,
+            output: &output,
+            builder: &mut self.builder,
+        };
+        let converted = match runs {
+            Some(convert) => convert(site),
+            None => Err(ops::refuse_operator(&node.op_type)),
+        };
+        let sample = output.get(1..).unwrap_or_default().to_vec();
+        match converted {
+            Ok(Converted::Alias(activation)) => {
+                let into = self.builder.graph.node(activation.id).name.clone();
+                Ok((Fate::Folded { into }, Value::Activation(activation)))
+            }
+            Ok(Converted::Kept(id)) => {
+                let made = Activation { id, shape: sample, datum };
+                Ok((Fate::Kept(id), Value::Activation(made)))
+            }
+            Err(refusal) if output.first() == Some(&self.batch) => {
+                // Stands in for the tensor so that later nodes can be judged; never handed out.
+                let id = self.builder.add(label, &node.output[0], Op::Input, &[], &sample);
+                Err((refusal, Value::Activation(Activation { id, shape: sample, datum })))
+            }
+            Err(refusal) => Err(blind(refusal)),
+        }
+    }
+
+    /// Refuses a node whose second or later outputs are read.
+    fn check_outputs(&self, node: &NodeProto) -> std::result::Result<(), Refusal> {
+        if node.output.first().is_none_or(String::is_empty) {
+            return Err(Refusal::broken("has no output"));
+        }
+        match node.output[1..].iter().find(|output| self.layout.reads.contains_key(*output)) {
+            Some(output) if !output.is_empty() => Err(Refusal::unsupported(
+                format!("has a further output `{output}` that is read"),
+                "export the network in inference form, with one output per operator",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn operands(&self, node: &NodeProto) -> Vec<Option<Value>> {
+        node.input.iter().map(|name| self.values.get(name).cloned()).collect()
+    }
+
+    fn fact(&self, value: &Value) -> Fact {
+        match value {
+            Value::Constant(constant) => Fact::Constant(constant.value.clone()),
+            Value::Activation(activation) => Fact::Varying {
+                shape: std::iter::once(self.batch).chain(activation.shape.clone()).collect(),
+                datum: activation.datum,
+            },
+            Value::Unknown(_) => unreachable!("nodes that read unknown tensors are not converted"),
+        }
+    }
+
+    fn shape_of(
+        &self,
+        operand: Option<&Option<Value>>,
+    ) -> std::result::Result<Vec<usize>, Refusal> {
+        match operand {
+            Some(Some(value)) => Ok(match self.fact(value) {
+                Fact::Constant(value) => value.shape().to_vec(),
+                Fact::Varying { shape, .. } => shape,
+            }),
+            _ => Err(Refusal::broken("lacks operand 0")),
+        }
+    }
+
+    fn connect_outputs(&mut self) {
+        for output in &self.model.graph.output {
+            let at = format!("output `{}`", output.name);
+            match self.values.get(&output.name) {
+                Some(Value::Activation(Activation { id, datum, .. })) => {
+                    if *datum == f32::datum_type() {
+                        self.builder.graph.outputs.push(*id);
+                    } else {
+                        self.problems.push(
+                            Diagnostic::unsupported(at, format!("has element type {datum:?}"))
+                                .hint("export the network in 32-bit floats"),
+                        );
+                    }
+                }
+                Some(Value::Constant(_)) => self.problems.push(
+                    Diagnostic::unsupported(at, "does not depend on the network's input")
+                        .hint("export without it"),
+                ),
+                // Its cause has been reported where it stands.
+                Some(Value::Unknown(_)) | None => {}
+            }
+        }
+    }
+}
+
+fn unknown(why: &str) -> Value {
+    Value::Unknown(why.into())
+}
