@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nvcim::codec;
-use nvcim::inspect::{Contents, inspect_bytes};
+use nvcim::inspect::{Contents, hash_contents, inspect_bytes};
 use nvcim::layout::Image;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let bytes = read_file(&args.file)?;
     let contents = inspect_bytes(&args.file.display().to_string(), &bytes)?;
-    let hash = hex(&codec::hash_bytes(&bytes));
+    let hash = hex(&hash_contents(&contents, &bytes));
     let (details, text) = describe(&contents, &bytes)?;
     let document = json!({
         "schema": "nvcim.inspect/1",

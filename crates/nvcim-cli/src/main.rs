@@ -5,7 +5,7 @@ mod check;
 mod chip;
 mod compile;
 mod completions;
-//mod demo;
+mod demo;
 mod die;
 mod diff;
 mod files;
@@ -33,7 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Compile and verify the bundled LeNet on ten NOR-flash dies.
-    //Demo(demo::Args),
+    Demo(demo::Args),
     /// Say of every node of a model where it runs and why, and whether the model fits a chip.
     Check(check::Args),
     /// Compile a model to a deployment image.
@@ -94,7 +94,7 @@ fn run_command(
     terminal: &Terminal,
 ) -> Result<ExitCode, Failure> {
     match command {
-        //Command::Demo(args) => demo::run(args, global, terminal),
+        Command::Demo(args) => demo::run(args, global, terminal),
         Command::Check(args) => check::run(args, terminal),
         Command::Compile(args) => compile::run(args, global, terminal),
         Command::Inspect(args) => inspect::run(args, terminal),

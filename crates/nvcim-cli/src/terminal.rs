@@ -96,11 +96,6 @@ impl Terminal {
         print_stdout(&text);
     }
 
-    /// Prints text that is itself the result, such as a chip file.
-    pub(crate) fn print_raw(&self, text: &str) {
-        print_stdout(text.trim_end_matches('\n'));
-    }
-
     /// Prints warnings on stderr.
     pub(crate) fn warn(&self, warnings: &[Diagnostic]) {
         if !self.quiet {

@@ -30,8 +30,8 @@ fn main() -> Result<(), Vec<Diagnostic>> {
 
 fn run() -> Result<(), Vec<Diagnostic>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let shared = std::env::var_os("NVCIM_SHARED")
-        .map_or_else(|| root.join("../shared"), PathBuf::from);
+    let shared =
+        std::env::var_os("NVCIM_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
     let (model, images, data) = if shared.join("datasets/mnist").is_dir() {
         let model = Model::open(&shared.join("models/lenet5-ccoltong.onnx"))?;
         let preprocess =
@@ -41,7 +41,8 @@ fn run() -> Result<(), Vec<Diagnostic>> {
         (model.clone(), data.head(IMAGES, &model.input_shape()?)?, "MNIST, lenet5-ccoltong")
     } else {
         let model = Model::open(&root.join("onnx-models/lenet5-mnist.onnx"))?;
-        let made_up = |at: ndarray::IxDyn| ((at[0] * 31 + at[2] * 7 + at[3] * 13) % 97) as f32 / 97.0;
+        let made_up =
+            |at: ndarray::IxDyn| ((at[0] * 31 + at[2] * 7 + at[3] * 13) % 97) as f32 / 97.0;
         let images = Tensor::from_shape_fn(ndarray::IxDyn(&[IMAGES, 1, 28, 28]), made_up);
         (model, images, "no shared data: made-up images, bundled lenet5-mnist")
     };
@@ -73,9 +74,7 @@ fn run() -> Result<(), Vec<Diagnostic>> {
     Ok(())
 }
 
-fn best(
-    mut pass: impl FnMut() -> Result<(), Vec<Diagnostic>>,
-) -> Result<f64, Vec<Diagnostic>> {
+fn best(mut pass: impl FnMut() -> Result<(), Vec<Diagnostic>>) -> Result<f64, Vec<Diagnostic>> {
     let mut best = f64::INFINITY;
     for _ in 0..PASSES {
         let start = Instant::now();

@@ -72,11 +72,8 @@ fn read_npz(place: &str, bytes: Vec<u8>, chip: &Chip) -> Result<DieRecord> {
         let message = format!("was made for another chip than `{}`", chip.name);
         return Err(broken(message).hint("pass the chip that the die belongs to").into());
     }
-    let seed = if has("seed") {
-        vector::<u64>(&mut npz, place, "seed")?.first().copied()
-    } else {
-        None
-    };
+    let seed =
+        if has("seed") { vector::<u64>(&mut npz, place, "seed")?.first().copied() } else { None };
     let size = (chip.arrays.n_rows, chip.arrays.n_cols);
     let mut arrays = IdVec::<ArrayId, ArrayRecord>::new();
     while has(&format!("{}_stuck", ArrayId::new(arrays.len()))) {
@@ -91,20 +88,19 @@ fn read_npz(place: &str, bytes: Vec<u8>, chip: &Chip) -> Result<DieRecord> {
             if values.len() == size.1 && values.iter().all(|value| value.is_finite()) {
                 return Ok(values);
             }
-            let message = format!("has `{name}` of {} values, needs {} finite", values.len(), size.1);
+            let message =
+                format!("has `{name}` of {} values, needs {} finite", values.len(), size.1);
             Err(broken(message).into())
         };
         let (column_gain, column_offset_lsb) = (columns("gain")?, columns("offset_lsb")?);
         let name = format!("{id}_read_back");
-        let read_back =
-            if has(&name) { Some(matrix(&mut npz, place, &name, size)?) } else { None };
+        let read_back = if has(&name) { Some(matrix(&mut npz, place, &name, size)?) } else { None };
         let cell = |((row, col), &g): ((usize, usize), &f32)| StuckCell {
             row: row as u32,
             col: col as u32,
             g,
         };
-        let stuck: Vec<_> =
-            stuck.indexed_iter().filter(|(_, g)| !g.is_nan()).map(cell).collect();
+        let stuck: Vec<_> = stuck.indexed_iter().filter(|(_, g)| !g.is_nan()).map(cell).collect();
         if let Some(cell) = stuck.iter().find(|cell| !(cell.g.is_finite() && cell.g >= 0.0)) {
             let message = format!("has a cell of {id} stuck at {}, must be 0 or more", cell.g);
             return Err(broken(message).into());
@@ -137,6 +133,7 @@ fn matrix(npz: &mut Reader, place: &str, name: &str, size: (usize, usize)) -> Re
     if values.dim() == size {
         return Ok(values);
     }
-    let message = format!("has `{name}` of {:?} cells, the chip's arrays are {size:?}", values.dim());
+    let message =
+        format!("has `{name}` of {:?} cells, the chip's arrays are {size:?}", values.dim());
     Err(Diagnostic::bad_input(place, message).into())
 }

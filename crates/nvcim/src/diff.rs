@@ -43,9 +43,12 @@ pub fn diff_images(a: &Image, b: &Image) -> Difference {
     };
     let longer = a.net.tiles.len().max(b.net.tiles.len());
     let kept = a.net.tiles.iter().zip(&b.net.tiles).filter(|(a, b)| place(a) == place(b)).count();
-    let readouts = a.net.tiles.iter().zip(&b.net.tiles).flat_map(|(a, b)| {
-        a.readouts.iter().zip(&b.readouts).filter(|(a, b)| a != b)
-    });
+    let readouts = a
+        .net
+        .tiles
+        .iter()
+        .zip(&b.net.tiles)
+        .flat_map(|(a, b)| a.readouts.iter().zip(&b.readouts).filter(|(a, b)| a != b));
     Difference {
         same_chip: a.chip == b.chip,
         same_model: a.provenance.model_hash == b.provenance.model_hash,

@@ -45,6 +45,16 @@ impl Contents {
     }
 }
 
+/// BLAKE3 of a file; of an image the hash that names it, which stands in its last bytes.
+pub fn hash_contents(contents: &Contents, bytes: &[u8]) -> [u8; 32] {
+    match contents {
+        Contents::Image(_) => codec::hash_image(bytes),
+        Contents::Chip(_) | Contents::Die | Contents::Onnx(_) | Contents::Npz => {
+            blake3::hash(bytes).into()
+        }
+    }
+}
+
 /// Finds out what `bytes` are, and checks them whole.
 ///
 /// # Errors

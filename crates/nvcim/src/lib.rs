@@ -11,14 +11,14 @@ pub mod campaign;
 pub mod check;
 pub mod chips;
 pub mod data;
-// pub mod demo;
+pub mod demo;
 pub mod die_io;
 pub mod diff;
 pub mod inspect;
 pub mod model;
 pub mod pipeline;
 pub mod recovery;
-// pub mod report;
+pub mod report;
 pub mod simulate;
 pub mod verify;
 

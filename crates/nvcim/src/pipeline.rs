@@ -103,7 +103,8 @@ fn check_options(
         let hint = "give `--die DIE`, or leave `--correct` out";
         warnings.push(Diagnostic::bad_input("--correct", message).hint(hint));
     } else if plan.measures() && options.calibration.is_none() {
-        let message = "ranges, gain and offset are fitted on calibration images, and there are none";
+        let message =
+            "ranges, gain and offset are fitted on calibration images, and there are none";
         let hint = "give `--calib DATA`, or choose `--correct closest`";
         return Err(Diagnostic::bad_input("--correct", message).hint(hint).into());
     }
@@ -111,11 +112,8 @@ fn check_options(
 }
 
 fn describe_origin(model: &Model, options: &CompileOptions<'_>, plan: Plan) -> Provenance {
-    let hash_die = |die: &DieRecord| DieStamp {
-        name: die.name.clone(),
-        seed: die.seed,
-        hash: hash_die(die),
-    };
+    let hash_die =
+        |die: &DieRecord| DieStamp { name: die.name.clone(), seed: die.seed, hash: hash_die(die) };
     let measured = options.die.is_some() && plan.measures();
     let modelled = nvcim_chip::effects::Effect::ALL
         .into_iter()

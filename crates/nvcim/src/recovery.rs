@@ -80,7 +80,9 @@ fn bootstrap(n: usize, statistic: impl Fn(&[usize]) -> f64) -> [f64; 2] {
     let mut values: Vec<f64> = (0..RESAMPLES)
         .map(|round| {
             let dies: Vec<usize> = (0..n as u32)
-                .map(|place| ((stream.uniform([round, place, 0, 0]) * n as f64) as usize).min(n - 1))
+                .map(|place| {
+                    ((stream.uniform([round, place, 0, 0]) * n as f64) as usize).min(n - 1)
+                })
                 .collect();
             statistic(&dies)
         })

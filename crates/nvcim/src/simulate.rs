@@ -77,10 +77,8 @@ pub fn load_image(image: &Image, die: &DieRecord, conditions: Conditions) -> Res
 pub fn check_stamp(image: &Image, die: &DieRecord) -> Result<()> {
     match &image.provenance.die {
         Some(stamp) if stamp.hash != crate::pipeline::hash_die(die) => {
-            let message = format!(
-                "was compiled for die `{}`, which is not die `{}`",
-                stamp.name, die.name
-            );
+            let message =
+                format!("was compiled for die `{}`, which is not die `{}`", stamp.name, die.name);
             let hint = format!("give the die file of `{}`, or compile for this die", stamp.name);
             Err(Diagnostic::bad_input("image", message).hint(hint).into())
         }

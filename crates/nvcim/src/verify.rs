@@ -81,7 +81,8 @@ pub fn verify_image(
     progress: &dyn Fn(usize),
 ) -> Result<Verified> {
     if image.provenance.model_hash != model.hash() {
-        let message = format!("is not the model that the image was compiled from: `{}`", model.name);
+        let message =
+            format!("is not the model that the image was compiled from: `{}`", model.name);
         let hint = "give the same file, or compile again";
         return Err(Diagnostic::bad_input("--model", message).hint(hint).into());
     }

@@ -3,6 +3,7 @@
 //! They are looked for in `$NVCIM_SHARED`, or else in a folder `shared` beside the repository. Where
 //! there is none, every test counts as ignored, and a line on stderr says so.
 
+mod deployments;
 mod networks;
 
 use std::env;
@@ -24,8 +25,10 @@ fn main() {
         Ok(folder) => (folder, true),
         Err(folder) => (folder, false),
     };
-    let trials: Vec<Trial> =
-        networks::trials(&folder).into_iter().map(|it| it.with_ignored_flag(!there)).collect();
+    let trials: Vec<Trial> = (networks::trials(&folder).into_iter())
+        .chain(deployments::trials(&folder))
+        .map(|it| it.with_ignored_flag(!there))
+        .collect();
     if !there {
         eprintln!(
             "\nSKIPPED: all {} tests on shared data are skipped: no `MANIFEST.toml` in",

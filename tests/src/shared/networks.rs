@@ -78,7 +78,7 @@ fn open_model(shared: &Path, name: &str) -> Result<Model, Failed> {
     Model::open(&shared.join(format!("models/{name}.onnx"))).map_err(fail)
 }
 
-fn fail(problems: Vec<Diagnostic>) -> Failed {
+pub(crate) fn fail(problems: Vec<Diagnostic>) -> Failed {
     let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n").into()
 }

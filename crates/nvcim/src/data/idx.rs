@@ -64,7 +64,8 @@ fn read_idx(place: &str, mut reader: impl Read) -> Result<Idx> {
         (0, 0, 8) => false,
         (0, 0, 9) => true,
         _ => {
-            let message = format!("begins {zero:02x} {zero2:02x} {kind:02x}, not as IDX of u8 or i8");
+            let message =
+                format!("begins {zero:02x} {zero2:02x} {kind:02x}, not as IDX of u8 or i8");
             return Err(broken(message).into());
         }
     };
@@ -77,7 +78,9 @@ fn read_idx(place: &str, mut reader: impl Read) -> Result<Idx> {
         .iter()
         .try_fold(1usize, |count, &len| count.checked_mul(len))
         .filter(|&count| count <= MAX_ELEMENTS)
-        .ok_or_else(|| broken(format!("claims the shape {shape:?}, over {MAX_ELEMENTS} elements")))?;
+        .ok_or_else(|| {
+            broken(format!("claims the shape {shape:?}, over {MAX_ELEMENTS} elements"))
+        })?;
     let mut values = Vec::new();
     reader
         .take(count as u64)

@@ -157,7 +157,8 @@ fn open_folder(spec: &str) -> Result<Pair> {
     let find = |kind: &str| -> Result<Option<&String>> {
         let found: Vec<_> = names.iter().filter(|name| name.contains(kind)).collect();
         if found.len() > 1 {
-            let message = format!("holds {} files with `{kind}` and `idx` in their names", found.len());
+            let message =
+                format!("holds {} files with `{kind}` and `idx` in their names", found.len());
             let hint = format!("pick a part by its file prefix, as in `{dir}:t10k`");
             return Err(Diagnostic::bad_input(spec, message).hint(hint).into());
         }

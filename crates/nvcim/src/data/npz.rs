@@ -60,7 +60,12 @@ fn images_or_floats(x: ArrayD<u8>, signed: bool) -> Raw {
         let (n, height, width, channels) = colour.dim();
         [n, height, width, channels]
     } else {
-        [x.shape().first().copied().unwrap_or(0), 1, x.len() / x.shape().first().copied().unwrap_or(1).max(1), 1]
+        [
+            x.shape().first().copied().unwrap_or(0),
+            1,
+            x.len() / x.shape().first().copied().unwrap_or(1).max(1),
+            1,
+        ]
     };
     Raw::Bytes { values: x.iter().copied().collect(), dims, signed }
 }

@@ -90,13 +90,11 @@ impl Preprocess {
         let stored = height * width * channels;
         let count = out_h * out_w * channels;
         let mut res = vec![0.0f32; range.len() * count];
-        let to_number =
-            |byte: u8| if signed { f32::from(byte as i8) } else { f32::from(byte) };
+        let to_number = |byte: u8| if signed { f32::from(byte as i8) } else { f32::from(byte) };
         for (image, out) in range.clone().zip(res.chunks_exact_mut(count.max(1))) {
             let image = &values[image * stored..(image + 1) * stored];
-            let pixel = |y: usize, x: usize, c: usize| {
-                to_number(image[(y * width + x) * channels + c])
-            };
+            let pixel =
+                |y: usize, x: usize, c: usize| to_number(image[(y * width + x) * channels + c]);
             for y in 0..out_h {
                 for x in 0..out_w {
                     for (c, &(factor, offset)) in table.iter().enumerate() {
