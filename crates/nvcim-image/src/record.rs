@@ -49,7 +49,7 @@ pub(crate) fn write_records<T: Encode, const LIMIT: usize>(
 
 fn too_large(kind: Kind, index: u32, message: String) -> Diagnostic {
     let place = format!("record {index} of section `{}`", kind.name());
-    Diagnostic::unsupported(place, message).hint("cut the network into smaller parts")
+    Diagnostic::unsupported(place, message).hint("shorten names, or cut the network into parts")
 }
 
 /// The number of records that a section says it has.

@@ -68,3 +68,18 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn the_page_gives_the_limit_of_every_section() {
+        let page = include_str!("../../../docs/image-format.md");
+        for kind in Kind::ALL {
+            let start = format!("| {} | `{}` |", kind.id(), kind.name());
+            let row = page.lines().find(|line| line.starts_with(&start)).unwrap();
+            assert!(row.ends_with(&format!("| {} |", kind.record_limit())), "{row}");
+        }
+    }
+}

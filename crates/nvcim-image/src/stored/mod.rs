@@ -49,3 +49,66 @@ fn store_id<I: Id>(id: I) -> u32 {
 fn load_id<I: Id>(id: u32) -> I {
     I::new(load_size(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use bincode::{BorrowDecode, Encode, config};
+    use wincode::config::DefaultConfig;
+    use wincode::{SchemaRead, SchemaWrite};
+
+    use super::chip::StoredChip;
+    use super::constant::StoredConstant;
+    use super::layer::StoredLayer;
+    use super::outputs::StoredOutputs;
+    use super::provenance::StoredProvenance;
+    use super::step::StoredStep;
+    use super::tile::StoredTile;
+    use crate::frame::{self, Framed};
+
+    /// The fields of every record in a section.
+    fn split_records<'a>(section: &Framed<'a>) -> Vec<&'a [u8]> {
+        let (mut rest, mut res) = (&section.bytes[4..], Vec::new());
+        while let Some((length, _)) = rest.split_first_chunk() {
+            let (record, after) = rest[8..].split_at(u32::from_le_bytes(*length) as usize);
+            res.push(record);
+            rest = after;
+        }
+        res
+    }
+
+    fn agree<'a, T>(section: &Framed<'a>)
+    where
+        T: Debug + PartialEq + Encode + BorrowDecode<'a, ()>,
+        T: SchemaRead<'a, DefaultConfig, Dst = T> + SchemaWrite<DefaultConfig, Src = T>,
+    {
+        for record in split_records(section) {
+            let ours: T = bincode::borrow_decode_from_slice(record, config::legacy()).unwrap().0;
+            let theirs: T = wincode::deserialize(record).unwrap();
+            assert_eq!(ours, theirs);
+            assert_eq!(wincode::serialize(&ours).unwrap(), record);
+        }
+    }
+
+    /// Keeps the way out of an unmaintained dependency open: another crate reads and writes the same bytes.
+    #[test]
+    fn wincode_reads_and_writes_the_same_bytes() {
+        let golden: [&[u8]; 3] = [
+            include_bytes!("../../tests/golden/v1.nvcim"),
+            include_bytes!("../../tests/golden/v1-words.nvcim"),
+            include_bytes!("../../tests/golden/v1-siemens.nvcim"),
+        ];
+        for bytes in golden {
+            let [provenance, chip, steps, outputs, constants, layers, tiles] =
+                &frame::read_frame(bytes).unwrap();
+            agree::<StoredProvenance<'_>>(provenance);
+            agree::<StoredChip<'_>>(chip);
+            agree::<StoredStep<'_>>(steps);
+            agree::<StoredOutputs>(outputs);
+            agree::<StoredConstant<'_>>(constants);
+            agree::<StoredLayer<'_>>(layers);
+            agree::<StoredTile>(tiles);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod crafted;
 mod damage;
+mod docs;
 mod golden;
 #[path = "../hostile/reseal.rs"]
 mod reseal;

@@ -3,6 +3,9 @@
 use nvcim_image::codec::{decode_image, encode_image, hash_image, list_sections};
 use nvcim_image::layout::Image;
 use nvcim_ir::diag::Kind;
+use nvcim_ir::programmed::Targets;
+
+use proptest::prelude::*;
 
 use crate::sample::sample_image;
 
@@ -76,4 +79,34 @@ fn names_beyond_the_limit_of_a_record_are_refused() {
     let problems = encode_image(&image).unwrap_err();
     assert_eq!(problems[0].kind, Kind::Unsupported);
     assert!(problems[0].message.contains("must be at most 65536"), "{problems:?}");
+}
+
+proptest! {
+    /// Texts of any script and floats of any size, denormal and negative zero included, keep every bit.
+    #[test]
+    fn any_text_and_any_float_comes_back(
+        texts in prop::collection::vec(any::<String>(), 4),
+        bias in prop::collection::vec(-f32::MAX..=f32::MAX, 2),
+        targets in prop::collection::vec(0.0..=f32::MAX, 20),
+        scale in any::<f32>().prop_filter("finite", |scale| scale.is_finite()),
+        at_s in 0.0..f64::MAX,
+    ) {
+        let mut image = sample_image(None);
+        image.provenance.corrections = texts.clone();
+        image.provenance.at_s = at_s;
+        for (step, text) in image.net.program.steps.iter_mut().zip(&texts) {
+            step.name.clone_from(text);
+        }
+        image.net.layers.iter_mut().next().unwrap().bias = bias;
+        let tile = image.net.tiles.iter_mut().next().unwrap();
+        tile.readouts[0].scale = scale;
+        let Targets::Siemens { plus, .. } = &mut tile.targets else { unreachable!() };
+        plus.iter_mut().zip(targets).for_each(|(cell, target)| *cell = target);
+        let bytes = encode_image(&image).unwrap();
+        let again = decode_image(&bytes).unwrap();
+        prop_assert_eq!(&again, &image);
+        let found = again.net.tiles.iter().next().unwrap().readouts[0].scale;
+        prop_assert_eq!(found.to_bits(), scale.to_bits());
+        prop_assert_eq!(encode_image(&again).unwrap(), bytes);
+    }
 }
