@@ -46,11 +46,44 @@ impl MatrixEngine for Collector<'_> {
         x: ArrayView2<'_, f32>,
         out: ArrayViewMut2<'_, f32>,
     ) {
-        let stride = columns.per_sample.div_ceil(POSITIONS_PER_SAMPLE).max(1);
-        let chosen: Vec<usize> = (0..x.ncols())
-            .filter(|column| (column % columns.per_sample) % stride == stride / 2)
+        let per_sample = columns.per_sample;
+        let chosen: Vec<usize> = (0..x.ncols() / per_sample)
+            .flat_map(|sample| {
+                let number = columns.first_sample + sample as u64;
+                choose_positions(number, per_sample).map(move |it| sample * per_sample + it)
+            })
             .collect();
         self.taken[layer].push(x.select(Axis(1), &chosen).reversed_axes());
         self.float.multiply(layer, columns, x, out);
+    }
+}
+
+/// The positions taken from one sample, ascending.
+///
+/// Steps of the golden ratio spread evenly over any number of positions, and no regular grid of a
+/// feature map, such as its left border, catches more than its share.
+fn choose_positions(sample: u64, per_sample: usize) -> impl Iterator<Item = usize> {
+    const GOLDEN: f64 = 0.618_033_988_749_894_8;
+    let taken = POSITIONS_PER_SAMPLE.min(per_sample) as u64;
+    let place = |k: u64| {
+        let turns = (sample * taken + k) as f64 * GOLDEN;
+        (((turns - turns.floor()) * per_sample as f64) as usize).min(per_sample - 1)
+    };
+    let places: std::collections::BTreeSet<usize> = (0..taken).map(place).collect();
+    places.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose_positions;
+
+    #[test]
+    fn every_position_and_every_border_gets_its_share() {
+        let mut taken = [0usize; 64];
+        for sample in 0..256 {
+            choose_positions(sample, 64).for_each(|position| taken[position] += 1);
+        }
+        assert!(taken.iter().all(|&count| (8..=24).contains(&count)), "{taken:?}");
+        assert_eq!(choose_positions(3, 1).collect::<Vec<_>>(), [0]);
     }
 }
