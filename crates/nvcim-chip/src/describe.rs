@@ -206,4 +206,10 @@ impl Chip {
         let Arrays { count, n_rows, n_cols, .. } = self.arrays;
         ArraySize { n_rows, n_cols, count }
     }
+
+    /// Whether the description calls for an effect; converters are always described.
+    pub fn describes(&self, effect: Effect) -> bool {
+        matches!(effect, Effect::Dac | Effect::Adc)
+            || self.effects.models().iter().any(|(present, _)| *present == effect)
+    }
 }

@@ -5,6 +5,8 @@ use std::num::NonZero;
 use clap::Args;
 use nvcim::conditions::Conditions;
 use nvcim::data::{Dataset, Preprocess};
+use nvcim::describe::Chip;
+use nvcim::diag::Diagnostic;
 use nvcim::effects::{Effect, EffectSet};
 
 use crate::terminal::Failure;
@@ -83,6 +85,19 @@ pub(crate) struct EffectOptions {
 }
 
 impl EffectOptions {
+    /// Warns of effects asked for by name that the chip does not describe, and so cannot have.
+    pub(crate) fn warnings(&self, chip: &Chip) -> Vec<Diagnostic> {
+        let asked = |effect: &Effect| self.effects.is_some_and(|effects| effects.has(*effect));
+        let missing = Effect::ALL.into_iter().filter(asked).filter(|it| !chip.describes(*it));
+        let warn = |effect: Effect| {
+            let message =
+                format!("chip `{}` does not describe `{effect}`: no influence", chip.name);
+            Diagnostic::bad_input("--effects", message)
+                .hint("see `nvcim chip show CHIP` for the effects that it describes")
+        };
+        missing.map(warn).collect()
+    }
+
     /// The conditions of a run with these options.
     pub(crate) fn conditions(&self, run_seed: u64) -> Conditions {
         let mut effects = self.effects.unwrap_or(EffectSet::ALL);
@@ -128,9 +143,7 @@ fn parse_size(text: &str) -> Result<(usize, usize), String> {
 fn parse_effects(text: &str) -> Result<EffectSet, String> {
     let known = || Effect::ALL.map(Effect::name).join(" ");
     let find = |name: &str| {
-        Effect::ALL
-            .into_iter()
-            .find(|effect| effect.name() == name.trim())
+        Effect::find(name.trim())
             .ok_or_else(|| format!("`{name}` is no effect; known: {}", known()))
     };
     text.split(',').try_fold(EffectSet::NONE, |set, name| Ok(set.with(find(name)?)))

@@ -52,7 +52,8 @@ fn describe(checked: &Checked, chip: &str) -> String {
     let width = |pick: fn(&nvcim::check::CheckedNode) -> usize| {
         checked.nodes.iter().map(pick).max().unwrap_or(0)
     };
-    let (names, ops) = (width(|node| node.name.len()), width(|node| node.op.len()));
+    // Exporters write names of any length; a longer one pushes its own line only.
+    let (names, ops) = (width(|node| node.name.len()).min(40), width(|node| node.op.len()));
     let mut text = String::new();
     for node in &checked.nodes {
         let (name, op, place) = (&node.name, &node.op, node.place.name());

@@ -43,6 +43,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let start = Instant::now();
     let chip = open_chip(&args.chip, terminal)?;
+    terminal.warn(&args.effects.warnings(&chip));
     let model = Model::open(&args.model)?;
     let default = if args.die.is_some() { "full" } else { "none" };
     let mut warnings = Vec::new();
@@ -115,8 +116,9 @@ fn print_result(args: &Args, compiled: &Compiled, seconds: f64, terminal: &Termi
         let mut text = String::new();
         for (index, layer) in image.net.layers.iter().enumerate() {
             let tiles = tiles_of(LayerId::new(index)).count();
+            let noun = if tiles == 1 { "tile" } else { "tiles" };
             let size = format!("{}x{}", layer.shape.n_rows, layer.shape.n_cols);
-            text += &format!("{:<24} {size:>11}  {tiles} tiles\n", layer.name);
+            text += &format!("{:<24} {size:>11}  {tiles} {noun}\n", layer.name);
         }
         text += &format!(
             "\n{} arrays of `{}` (at least {}), {:.1} % of their cells in use\n",

@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     if args.fail_under.is_some() && data.labels(0..0).is_none() {
         return Err(Failure::usage("--fail-under", "needs labels, and the data has none"));
     }
+    terminal.warn(&args.effects.warnings(&image.chip));
     let dies = choose_dies(args, &image)?;
     let conditions =
         if args.ideal { ideal_conditions() } else { args.effects.conditions(global.seed) };
@@ -149,13 +150,16 @@ fn print_result(
             };
             text += &format!("  ({clipped:.3} % of conversions clipped)\n");
         }
-        if let Some(Summary { mean, std, ci95: [low, high], min, max }) = summary {
-            text += &format!(
-                "\naccuracy {mean:.2} % (95 % interval {low:.2} to {high:.2}, standard deviation \
-                 {std:.2}, {min:.2} to {max:.2}) on {} images\n",
-                data.len()
-            );
+        match summary {
+            Some(Summary { mean, std, ci95: [low, high], min, max }) if runs.len() > 1 => {
+                text += &format!(
+                    "\naccuracy {mean:.2} % over dies (95 % interval {low:.2} to {high:.2}, standard \
+                     deviation {std:.2}, {min:.2} to {max:.2})\n"
+                );
+            }
+            _ => {}
         }
+        text += &format!("{} images per die, ", data.len());
         text + &format!("{speed:.0} images per second")
     });
     let missed = match (args.fail_under, summary) {

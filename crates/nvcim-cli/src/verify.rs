@@ -48,6 +48,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let ChipOptions { chip, force_chip } = &args.chip;
     let image = open_image(&args.image, chip.as_deref(), *force_chip, terminal)?;
     let data = args.preprocess.open(&args.data)?;
+    terminal.warn(&args.effects.warnings(&image.chip));
     let model = Model::open(&args.model)?;
     let die = match &args.die {
         Some(path) => {

@@ -83,7 +83,7 @@ pub fn compile_model(
         }
         _ => (targeted.net, Vec::new()),
     };
-    let provenance = describe_origin(model, options, plan);
+    let provenance = describe_origin(model, chip, options, plan);
     let bytes = codec::encode_image(&Image { chip: chip.clone(), net, provenance })?;
     let image = codec::decode_image(&bytes)?;
 
@@ -111,13 +111,19 @@ fn check_options(
     Ok(())
 }
 
-fn describe_origin(model: &Model, options: &CompileOptions<'_>, plan: Plan) -> Provenance {
+fn describe_origin(
+    model: &Model,
+    chip: &Chip,
+    options: &CompileOptions<'_>,
+    plan: Plan,
+) -> Provenance {
     let hash_die =
         |die: &DieRecord| DieStamp { name: die.name.clone(), seed: die.seed, hash: hash_die(die) };
     let measured = options.die.is_some() && plan.measures();
     let modelled = nvcim_chip::effects::Effect::ALL
         .into_iter()
-        .filter(|effect| measured && options.conditions.effects.has(*effect));
+        .filter(|effect| measured && options.conditions.effects.has(*effect))
+        .filter(|effect| chip.describes(*effect));
     Provenance {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         model_hash: model.hash(),

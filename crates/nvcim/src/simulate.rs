@@ -91,14 +91,14 @@ pub fn check_stamp(image: &Image, die: &DieRecord) -> Result<()> {
 /// # Errors
 /// Data that does not suit the network's input.
 pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> Result<DieRun> {
-    let sample = input_shape(machine);
+    let sample = machine.input_shape().to_vec();
     let mut parts = Vec::new();
     let mut correct = 0;
     let mut clips = ClipCount::default();
     for first in (0..data.len()).step_by(IMAGES_AT_ONCE) {
         let range = first..(first + IMAGES_AT_ONCE).min(data.len());
         let count = range.len();
-        let run = machine.run(&data.batch(range.clone(), sample)?, first as u64);
+        let run = machine.run(&data.batch(range.clone(), &sample)?, first as u64);
         let output = run.outputs.into_iter().next().expect("a verified program has an output");
         if let Some(labels) = data.labels(range) {
             correct += count_correct(&output, labels);
@@ -115,12 +115,6 @@ pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> 
         accuracy: data.labels(0..0).map(|_| share),
         clip_fraction: clips.fraction(),
     })
-}
-
-/// The shape of one input sample.
-pub fn input_shape(machine: &Machine) -> &[usize] {
-    let input = machine.program().steps.iter().next();
-    input.map_or(&[], |step| step.shape.as_slice())
 }
 
 /// Images whose largest output stands at the label's index; the first of equals counts.

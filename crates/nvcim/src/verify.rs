@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::data::Dataset;
 use crate::model::Model;
-use crate::simulate::{count_correct, input_shape, run_data};
+use crate::simulate::{count_correct, run_data};
 
 /// Images compared layer by layer, from the start of the data; more change no figure noticeably.
 pub const IMAGES_COMPARED: usize = 256;
@@ -90,7 +90,7 @@ pub fn verify_image(
     let reference = model.reference()?;
     let layers = compare_layers(image, machine, &graph, data)?;
     let run = run_data(machine, data, progress)?;
-    let sample = input_shape(machine);
+    let sample = machine.input_shape();
     let float = run_reference(&reference, data, sample)?;
     let same = count_correct(&run.outputs, &classes(&float));
     let n = data.len() as f64;
@@ -202,7 +202,7 @@ fn compare_layers(
     let mut engine = machine.engine();
     let n = data.len().min(IMAGES_COMPARED);
     for first in (0..n).step_by(IMAGES_HELD) {
-        let input = data.batch(first..(first + IMAGES_HELD).min(n), input_shape(machine))?;
+        let input = data.batch(first..(first + IMAGES_HELD).min(n), machine.input_shape())?;
         let mut wanted: BTreeMap<LayerId, Tensor> = BTreeMap::new();
         run_graph(graph, &input, &mut |id, tensor| {
             if let Some(layer) = tensors.get(graph.node(id).tensor.as_str()) {

@@ -1,0 +1,176 @@
+//! The command line as a contract: exit codes, JSON documents, errors, and whole runs of the bundled LeNet.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder of its own, and the binary to run in it.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("there is room for a folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_nvcim"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the binary starts")
+    }
+
+    /// Runs with `--json`, checks the exit code and the schema, and gives the document.
+    fn json(&self, arguments: &[&str], code: i32, schema: &str) -> Value {
+        let run = self.run(&[arguments, &["--json"]].concat());
+        let complaint = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(code), "{arguments:?}: {complaint}");
+        let document: Value = serde_json::from_slice(&run.stdout).expect("one JSON document");
+        assert_eq!(document["schema"], schema, "{arguments:?}");
+        document
+    }
+
+    /// Compiles the bundled LeNet for NOR flash, with more arguments, to `name`.
+    fn compile(&self, name: &str, more: &[&str]) -> Value {
+        let model = model();
+        let base = ["compile", &model, "--chip", "nor-flash-lenet", "-o", name];
+        self.json(&[&base, &["--calib", "digits:train"], more].concat(), 0, "nvcim.compile/1")
+    }
+}
+
+fn model() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../onnx-models/lenet-digits.onnx");
+    path.display().to_string()
+}
+
+#[test]
+fn a_die_is_compiled_for_and_recovers() {
+    let bench = Bench::new();
+    let die = bench.json(
+        &["die", "sample", "--chip", "nor-flash-lenet", "--seed", "1", "-o", "d.toml"],
+        0,
+        "nvcim.die/1",
+    );
+    assert_eq!(die["arrays"], 16);
+    bench.compile("naive.nvcim", &[]);
+    let compiled = bench.compile("lab.nvcim", &["--die", "d.toml", "--correct", "lab"]);
+    assert_eq!(compiled["layers"].as_array().map(Vec::len), Some(4));
+
+    let simulate = |image: &str| {
+        let call = ["simulate", image, "--die", "d.toml", "--data", "digits"];
+        let document = bench.json(&call, 0, "nvcim.simulate/1");
+        document["accuracy"]["mean"].as_f64().expect("the digits have labels")
+    };
+    let (naive, lab) = (simulate("naive.nvcim"), simulate("lab.nvcim"));
+    assert!(naive < 80.0 && lab > 97.0, "naive {naive}, lab {lab}");
+
+    let diff = bench.json(&["diff", "naive.nvcim", "lab.nvcim"], 0, "nvcim.diff/1");
+    assert!(diff["cells_changed"].as_u64() > Some(0), "{diff}");
+    let call = ["verify", "lab.nvcim", "--die", "d.toml", "--data", "digits", "--model"];
+    let verified = bench.json(&[&call[..], &[&model()]].concat(), 0, "nvcim.verify/1");
+    assert_eq!(verified["layers"].as_array().map(Vec::len), Some(4));
+    assert!(verified["agreement"].as_f64() > Some(95.0), "{verified}");
+    let strict = [&call[..], &[&model(), "--min-snr", "90"]].concat();
+    assert_eq!(bench.json(&strict, 1, "nvcim.verify/1")["first_bad_layer"], "conv1");
+}
+
+#[test]
+fn die_k_of_a_run_is_the_sampled_die_k() {
+    let bench = Bench::new();
+    bench.compile("any.nvcim", &[]);
+    let many = bench.json(
+        &["simulate", "any.nvcim", "--data", "digits", "--dies", "3", "--limit", "64"],
+        0,
+        "nvcim.simulate/1",
+    );
+    bench.run(&["die", "sample", "--chip", "nor-flash-lenet", "--seed", "2", "-o", "d.npz"]);
+    let one = bench.json(
+        &["simulate", "any.nvcim", "--data", "digits", "--die", "d.npz", "--limit", "64"],
+        0,
+        "nvcim.simulate/1",
+    );
+    assert_eq!(many["dies"][2]["accuracy"], one["dies"][0]["accuracy"]);
+    assert_eq!(many["dies"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn the_same_bytes_come_on_any_number_of_threads() {
+    let bench = Bench::new();
+    bench.run(&["die", "sample", "--chip", "nor-flash-lenet", "-o", "d.toml"]);
+    for threads in ["1", "4"] {
+        bench.compile(&format!("{threads}.nvcim"), &["--die", "d.toml", "--threads", threads]);
+        let (image, output) = (format!("{threads}.nvcim"), format!("{threads}.npz"));
+        let call = ["simulate", &image, "--die", "d.toml", "--data", "digits", "-o", &output];
+        assert!(bench.run(&[&call[..], &["--threads", threads]].concat()).status.success());
+    }
+    let read = |name: &str| fs::read(bench.path(name)).expect("it was written");
+    assert_eq!(read("1.nvcim"), read("4.nvcim"));
+    assert_eq!(read("1.npz"), read("4.npz"));
+}
+
+#[test]
+fn wrong_uses_and_broken_files_have_their_exit_codes() {
+    let bench = Bench::new();
+    let error = |arguments: &[&str], code| bench.json(arguments, code, "nvcim.error/1");
+    error(&["frobnicate"], 2);
+    error(&["simulate", "none.nvcim", "--data", "digits"], 4);
+    error(&["check", "none.onnx"], 4);
+    let similar = error(&["chip", "show", "idael"], 4);
+    assert!(similar["errors"][0]["hints"][0].as_str().is_some_and(|hint| hint.contains("`ideal`")));
+
+    bench.compile("any.nvcim", &[]);
+    let mut bytes = fs::read(bench.path("any.nvcim")).expect("it was written");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(bench.path("flipped.nvcim"), &bytes).expect("there is room");
+    error(&["inspect", "flipped.nvcim"], 4);
+    fs::write(bench.path("cut.nvcim"), &bytes[..middle]).expect("there is room");
+    error(&["inspect", "cut.nvcim"], 4);
+    fs::write(bench.path("noise.onnx"), &bytes[..200]).expect("there is room");
+    error(&["check", "noise.onnx"], 4);
+    error(&["simulate", "any.nvcim", "--data", "digits", "--chip", "ideal"], 4);
+    error(&["simulate", "any.nvcim", "--data", "digits", "--effects", "stuk"], 2);
+
+    let strict = ["simulate", "any.nvcim", "--data", "digits", "--fail-under", "100"];
+    bench.json(&strict, 1, "nvcim.simulate/1");
+    assert_eq!(bench.run(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_image_for_one_die_runs_on_no_other() {
+    let bench = Bench::new();
+    for seed in ["0", "1"] {
+        let name = format!("{seed}.toml");
+        bench.run(&["die", "sample", "--chip", "nor-flash-lenet", "--seed", seed, "-o", &name]);
+    }
+    bench.compile("zero.nvcim", &["--die", "0.toml", "--correct", "closest"]);
+    let call = ["simulate", "zero.nvcim", "--data", "digits", "--limit", "8"];
+    bench.json(&[&call[..], &["--dies", "2"]].concat(), 2, "nvcim.error/1");
+    bench.json(&[&call[..], &["--die", "1.toml"]].concat(), 4, "nvcim.error/1");
+    bench.json(&[&call[..], &["--die", "0.toml"]].concat(), 0, "nvcim.simulate/1");
+    bench.json(&[&call[..], &["--ideal"]].concat(), 0, "nvcim.simulate/1");
+}
+
+#[test]
+fn every_preset_shows_validates_and_checks() {
+    let bench = Bench::new();
+    let list = bench.json(&["chip", "list"], 0, "nvcim.chip/1");
+    let chips = list["chips"].as_array().expect("a list");
+    for chip in chips.iter().map(|chip| chip["name"].as_str().expect("a name")) {
+        let shown = bench.run(&["chip", "show", chip]);
+        fs::write(bench.path("shown.toml"), &shown.stdout).expect("there is room");
+        bench.json(&["chip", "validate", "shown.toml"], 0, "nvcim.chip/1");
+        let checked = bench.json(&["check", &model(), "--chip", chip], 0, "nvcim.check/1");
+        assert_eq!(checked["fits"], true, "{chip}");
+    }
+    assert_eq!(chips.len(), 5);
+}
