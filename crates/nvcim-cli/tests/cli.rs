@@ -43,7 +43,8 @@ impl Bench {
     fn compile(&self, name: &str, more: &[&str]) -> Value {
         let model = model();
         let base = ["compile", &model, "--chip", "nor-flash-lenet", "-o", name];
-        self.json(&[&base, &["--calib", "digits:train"], more].concat(), 0, "nvcim.compile/1")
+        let call = [&base[..], &["--calib", "digits:train"], more].concat();
+        self.json(&call, 0, "nvcim.compile/1")
     }
 }
 
@@ -75,11 +76,12 @@ fn a_die_is_compiled_for_and_recovers() {
 
     let diff = bench.json(&["diff", "naive.nvcim", "lab.nvcim"], 0, "nvcim.diff/1");
     assert!(diff["cells_changed"].as_u64() > Some(0), "{diff}");
-    let call = ["verify", "lab.nvcim", "--die", "d.toml", "--data", "digits", "--model"];
-    let verified = bench.json(&[&call[..], &[&model()]].concat(), 0, "nvcim.verify/1");
+    let model = model();
+    let call = ["verify", "lab.nvcim", "--die", "d.toml", "--data", "digits", "--model", &model];
+    let verified = bench.json(&call, 0, "nvcim.verify/1");
     assert_eq!(verified["layers"].as_array().map(Vec::len), Some(4));
     assert!(verified["agreement"].as_f64() > Some(95.0), "{verified}");
-    let strict = [&call[..], &[&model(), "--min-snr", "90"]].concat();
+    let strict = [&call[..], &["--min-snr", "90"]].concat();
     assert_eq!(bench.json(&strict, 1, "nvcim.verify/1")["first_bad_layer"], "conv1");
 }
 

@@ -82,6 +82,21 @@ fn examples_print_what_the_readme_shows() {
 }
 
 #[test]
+fn the_chip_file_is_valid() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("there is a README");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join("mine.toml");
+    fs::write(&file, block.expect("the README shows a chip file")).expect("there is room");
+    let run = Command::new(env!("CARGO_BIN_EXE_nvcim"))
+        .args(["chip", "validate"])
+        .arg(&file)
+        .output()
+        .expect("the binary starts");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
 fn masking_keeps_words_and_forgets_figures() {
     assert_eq!(mask("a  12.5 % to -3\n"), ["a # % to -#"]);
     assert_eq!(mask("(36998 bytes, 142de0853da01b8c)"), ["(# bytes, @)"]);
