@@ -1,17 +1,30 @@
 //! The report of a campaign: one self-contained HTML page with inline SVG, no script and no network.
 //!
 //! The same campaign gives the same bytes: nothing here asks for a clock, a path or a host name.
+//! Each section is a file; `html`, `number` and `footprint` serve them all.
 
-mod charts;
+mod array;
+mod corrections;
+mod dies;
+mod floor;
+mod footprint;
+mod headline;
 mod html;
+mod layers;
+mod number;
+mod origin;
+#[cfg(test)]
+mod testing;
 
 use nvcim_chip::describe::Chip;
-use nvcim_chip::file::hash_chip;
-use nvcim_ir::programmed::{ProgrammedLayer, ProgrammedTile};
+use nvcim_chip::record::DieRecord;
+use nvcim_image::layout::Image;
 
-use crate::campaign::Outcome;
+use crate::campaign::{DieOutcome, Outcome};
 use crate::model::Model;
-use html::{escape, number, table};
+use crate::pipeline::{Compiled, hash_die};
+use crate::recovery::{Summary, summarize};
+use crate::simulate::{DieChoice, resolve_die};
 
 /// What a page is about.
 #[derive(Clone, Copy)]
@@ -22,7 +35,7 @@ pub struct Page<'a> {
     pub model: &'a Model,
     /// The chip.
     pub chip: &'a Chip,
-    /// Its numbers.
+    /// The campaign's numbers.
     pub outcome: &'a Outcome,
     /// Test images per die.
     pub images: usize,
@@ -32,154 +45,103 @@ pub struct Page<'a> {
 
 /// Writes the whole page.
 pub fn write_page(page: &Page<'_>) -> String {
+    let die = page.last_die();
     let sections = [
-        write_headline(page),
-        write_dies(page),
-        write_floor(page),
-        write_corrections(page),
-        write_layers(page),
-        write_origin(page),
+        headline::write(page),
+        dies::write(page),
+        floor::write(page),
+        array::write(page, die.as_ref()),
+        corrections::write(page, die.as_ref()),
+        layers::write(page),
+        origin::write(page),
     ];
     html::document(page.title, &sections.concat())
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-    sum / f64::from(count.max(1))
+impl Page<'_> {
+    /// The compilation for the last die.
+    fn corrected(&self) -> &Compiled {
+        &self.outcome.corrected
+    }
+
+    /// The image for the last die.
+    fn image(&self) -> &Image {
+        &self.outcome.corrected.image
+    }
+
+    /// Mean and spread over dies of one number; `None` without a die.
+    fn summary(&self, pick: fn(&DieOutcome) -> f64) -> Option<Summary> {
+        summarize(&self.outcome.dies.iter().map(pick).collect::<Vec<_>>())
+    }
+
+    /// The die that the last image was compiled for, drawn again from its seed.
+    ///
+    /// `None` where there was no die, or where the stamp in the image is not that of this draw.
+    fn last_die(&self) -> Option<DieRecord> {
+        let stamp = self.image().provenance.die.as_ref()?;
+        let die = resolve_die(&self.outcome.naive.image, DieChoice::Seed(stamp.seed?));
+        (hash_die(&die) == stamp.hash).then_some(die)
+    }
 }
 
-fn write_headline(page: &Page<'_>) -> String {
-    let outcome = page.outcome;
-    let naive = mean(outcome.dies.iter().map(|die| die.naive));
-    let corrected = mean(outcome.dies.iter().map(|die| die.corrected));
-    let figure = |value: f64, name: &str, note: &str| {
-        format!(
-            "<div class=\"figure\"><strong>{} %</strong><span>{name}</span><small>{note}</small></div>",
-            number(value, 2)
-        )
-    };
-    let recovered = match outcome.recovery {
-        Some(recovery) => figure(
-            recovery.percent,
-            "of the loss recovered",
-            &format!(
-                "95 % interval {} to {}",
-                number(recovery.ci95[0], 1),
-                number(recovery.ci95[1], 1)
-            ),
-        ),
-        None => String::new(),
-    };
-    format!(
-        "<h1>{}</h1><p>{} on <code>{}</code>: {} dies, each compiled for anew, {} test images per die. \
-         Naive programs the nominal weights and measures nothing; corrected runs {}.</p>\
-         <div class=\"figures\">{}{}{}{}{recovered}</div>",
-        escape(page.title),
-        escape(&page.model.name),
-        escape(&page.chip.name),
-        outcome.dies.len(),
-        page.images,
-        escape(&outcome.corrected.image.provenance.corrections.join(", ")),
-        figure(outcome.float_accuracy, "float", "the ONNX file, by tract"),
-        figure(outcome.ideal_accuracy, "ideal arrays", "no effect, converters included"),
-        figure(naive, "naive", "mean over dies"),
-        figure(corrected, "corrected", "mean over dies"),
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::testing::{Sample, check_markup};
+    use super::write_page;
 
-fn write_dies(page: &Page<'_>) -> String {
-    let rows = page
-        .outcome
-        .dies
-        .iter()
-        .map(|die| vec![die.seed.to_string(), number(die.naive, 2), number(die.corrected, 2)]);
-    format!(
-        "<h2>Accuracy of every die</h2>{}{}",
-        charts::draw_dies(page.outcome),
-        table(&["die", "naive %", "corrected %"], rows),
-    )
-}
+    #[test]
+    fn the_page_is_well_formed_self_contained_and_small() {
+        let page = Sample::shared().page(write_page);
+        check_markup(&page);
+        for outside in ["http", "//", "@import", "src=", "url("] {
+            assert!(!page.contains(outside), "the page reaches out with `{outside}`");
+        }
+        assert!(page.len() < 500_000, "{} bytes", page.len());
+    }
 
-fn write_floor(page: &Page<'_>) -> String {
-    let image = &page.outcome.corrected.image;
-    format!(
-        "<h2>Chip floor map</h2><p>{} arrays of {}x{} cells in use, {} % of their cells. Each array is \
-         drawn to scale; colours are layers.</p>{}",
-        page.outcome.corrected.mapped.arrays_needed,
-        page.chip.arrays.n_rows,
-        page.chip.arrays.n_cols,
-        number(100.0 * utilisation(page), 1),
-        charts::draw_floor(image),
-    )
-}
+    #[test]
+    fn the_same_campaign_gives_the_same_bytes() {
+        let first = Sample::shared().page(write_page);
+        assert!(first == Sample::run().page(write_page), "two runs differ");
+    }
 
-fn utilisation(page: &Page<'_>) -> f64 {
-    let mapped = &page.outcome.corrected.mapped;
-    let cells = mapped.arrays_needed * page.chip.arrays.n_rows * page.chip.arrays.n_cols;
-    mapped.cells_used as f64 / cells.max(1) as f64
-}
+    #[test]
+    fn sections_come_in_order() {
+        let page = Sample::shared().page(write_page);
+        let ids = ["headline", "dies", "floor", "array", "corrections", "layers", "origin"];
+        let places: Vec<_> =
+            ids.iter().map(|id| page.find(&format!("<section id=\"{id}\">"))).collect();
+        assert!(places.iter().all(Option::is_some), "{places:?}");
+        assert!(places.is_sorted(), "{places:?}");
+    }
 
-fn write_corrections(page: &Page<'_>) -> String {
-    let corrected = &page.outcome.corrected;
-    let rows = corrected.fits.iter().map(|fit| {
-        let tile = &corrected.image.net.tiles[fit.tile];
-        let layer = &corrected.image.net.layers[tile.layer];
-        vec![
-            fit.tile.to_string(),
-            escape(&layer.name),
-            tile.array.to_string(),
-            number(fit.rms_before, 4),
-            number(fit.rms_after, 4),
-        ]
-    });
-    format!(
-        "<h2>What measuring the last die changed</h2><p>{} weights sit on pairs with a stuck cell. Root \
-         mean square error of each tile's contribution on the calibration vectors, in output units, \
-         before and after ranges, gain and offset were fitted.</p>{}",
-        corrected.weights_on_stuck_pairs,
-        table(&["tile", "layer", "array", "before", "after"], rows),
-    )
-}
+    #[test]
+    fn names_cannot_break_out() {
+        let name = "<script>\"a\" & 'b'</script>";
+        let mut sample = Sample::shared().clone();
+        name.clone_into(&mut sample.model.name);
+        name.clone_into(&mut sample.chip.name);
+        name.clone_into(&mut sample.chip.description);
+        for layer in sample.outcome.corrected.image.net.layers.iter_mut() {
+            name.clone_into(&mut layer.name);
+        }
+        let page =
+            sample.page(|page| write_page(&super::Page { title: name, command: name, ..*page }));
+        check_markup(&page);
+        assert!(!page.contains("<script"));
+        let escaped = "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/script&gt;";
+        assert!(page.matches(escaped).count() > 10);
+    }
 
-fn write_layers(page: &Page<'_>) -> String {
-    let net = &page.outcome.corrected.image.net;
-    let describe = |(id, layer): (nvcim_ir::ids::LayerId, &ProgrammedLayer)| {
-        let tiles: Vec<&ProgrammedTile> =
-            net.tiles.iter().filter(|tile| tile.layer == id).collect();
-        let ranges = || tiles.iter().flat_map(|tile| &tile.readouts).map(|it| it.readout.range);
-        let lo = ranges().map(|range| range.lo).fold(f32::INFINITY, f32::min);
-        let hi = ranges().map(|range| range.hi).fold(f32::NEG_INFINITY, f32::max);
-        vec![
-            escape(&layer.name),
-            format!("{}x{}", layer.shape.n_rows, layer.shape.n_cols),
-            tiles.len().to_string(),
-            number(f64::from(layer.input.full_scale), 3),
-            if layer.input.signed { "signed" } else { "unsigned" }.to_owned(),
-            format!("{} to {}", number(f64::from(lo), 2), number(f64::from(hi), 2)),
-        ]
-    };
-    let heads = ["layer", "matrix", "tiles", "input full scale", "inputs", "ADC ranges"];
-    format!(
-        "<h2>Layers</h2><p>ADC ranges of the last die, in currents of one full cell at full drive.</p>{}",
-        table(&heads, net.layers.iter_enumerated().map(describe)),
-    )
-}
-
-fn write_origin(page: &Page<'_>) -> String {
-    let provenance = &page.outcome.corrected.image.provenance;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let rows = [
-        ("command", format!("<code>{}</code>", escape(page.command))),
-        ("nvcim", escape(&provenance.tool_version)),
-        ("model, BLAKE3", format!("<code>{}</code>", hex(&provenance.model_hash))),
-        ("chip, BLAKE3", format!("<code>{}</code>", hex(&hash_chip(page.chip)))),
-        ("dies", format!("seeds 0 to {}", page.outcome.dies.len().saturating_sub(1))),
-        ("effects", escape(&provenance.effects.join(", "))),
-    ];
-    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
-    format!(
-        "<h2>Where the numbers come from</h2>{}<p>Recovery is (corrected - naive) / (float - naive), a \
-         ratio of means over the same dies, with a paired bootstrap interval over dies.</p>",
-        table(&["what", "value"], rows),
-    )
+    #[test]
+    fn a_campaign_without_dies_or_measurements_has_a_page() {
+        let mut sample = Sample::shared().clone();
+        sample.outcome.dies.clear();
+        sample.outcome.recovery = None;
+        sample.outcome.corrected = sample.outcome.naive.clone();
+        let page = sample.page(write_page);
+        check_markup(&page);
+        assert!(page.contains("No die was simulated"));
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
 }

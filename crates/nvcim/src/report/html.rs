@@ -1,6 +1,12 @@
-//! HTML by hand: escaping, tables, the frame with its style.
+//! HTML by hand: escaping, tables, legends, sections, and the frame with its style.
+//!
+//! Whatever comes from a file goes through [`escape`]; every other argument named `html` or `body` is
+//! markup already.
 
-/// Text as HTML shows it.
+/// The page's only style sheet, part of the page itself.
+const STYLE: &str = include_str!("style.css");
+
+/// Text as HTML shows it, in content and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut res = String::with_capacity(text.len());
     for c in text.chars() {
@@ -9,75 +15,136 @@ pub(super) fn escape(text: &str) -> String {
             '<' => res.push_str("&lt;"),
             '>' => res.push_str("&gt;"),
             '"' => res.push_str("&quot;"),
+            '\'' => res.push_str("&#39;"),
             c => res.push(c),
         }
     }
     res
 }
 
-/// A number with so many decimals.
-pub(super) fn number(value: f64, decimals: usize) -> String {
-    format!("{value:.decimals$}")
+/// A name or value as the user typed it.
+pub(super) fn code(text: &str) -> String {
+    format!("<code>{}</code>", escape(text))
 }
 
-/// A table; cells are HTML already.
-pub(super) fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let cells = |tag: &str, cells: &mut dyn Iterator<Item = String>| -> String {
-        cells.map(|cell| format!("<{tag}>{cell}</{tag}>")).collect()
+/// A part of the page under its heading.
+pub(super) fn section(id: &str, heading: &str, body: &str) -> String {
+    format!("<section id=\"{id}\">\n<h2>{}</h2>\n{body}</section>\n", escape(heading))
+}
+
+/// A paragraph.
+pub(super) fn paragraph(html: &str) -> String {
+    format!("<p>{html}</p>\n")
+}
+
+/// What the colours of a drawing mean: class of the swatch and name, in order.
+pub(super) fn legend<'a>(entries: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let entry = |(class, name): (&str, String)| {
+        format!("<li><i class=\"{class}\"></i>{}</li>", escape(&name))
     };
-    let head = cells("th", &mut heads.iter().map(|head| escape(head)));
-    let body: String =
-        rows.map(|row| format!("<tr>{}</tr>\n", cells("td", &mut row.into_iter()))).collect();
-    format!(
-        "<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
-    )
+    let entries: String = entries.into_iter().map(entry).collect();
+    format!("<ul class=\"legend\">{entries}</ul>\n")
+}
+
+/// Where the cells of a column stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Align {
+    /// Words.
+    Left,
+    /// Numbers, so that digits of one weight stand below each other.
+    Right,
+}
+
+/// A table under construction; the first cell of a row names it.
+pub(super) struct Table<'a> {
+    columns: &'a [(&'a str, Align)],
+    body: String,
+    foot: String,
+}
+
+impl<'a> Table<'a> {
+    /// A table with these column heads.
+    pub(super) fn new(columns: &'a [(&'a str, Align)]) -> Self {
+        Self { columns, body: String::new(), foot: String::new() }
+    }
+
+    /// Adds a row; cells are markup.
+    pub(super) fn row(&mut self, cells: &[String]) {
+        self.body += &self.write_row(cells);
+    }
+
+    /// Adds a row that sums up; cells are markup.
+    pub(super) fn foot(&mut self, cells: &[String]) {
+        self.foot += &self.write_row(cells);
+    }
+
+    fn write_row(&self, cells: &[String]) -> String {
+        let cell = |(place, (html, (_, align))): (usize, (&String, &(&str, Align)))| {
+            let tag = if place == 0 { "th" } else { "td" };
+            let scope = if place == 0 { " scope=\"row\"" } else { "" };
+            format!("<{tag}{scope}{}>{html}</{tag}>", align.class())
+        };
+        let cells: String = cells.iter().zip(self.columns).enumerate().map(cell).collect();
+        format!("<tr>{cells}</tr>\n")
+    }
+
+    /// The whole table, which scrolls by itself where the page is narrower.
+    pub(super) fn finish(self) -> String {
+        let head = |(name, align): &(&str, Align)| {
+            format!("<th scope=\"col\"{}>{}</th>", align.class(), escape(name))
+        };
+        let heads: String = self.columns.iter().map(head).collect();
+        let foot = if self.foot.is_empty() {
+            String::new()
+        } else {
+            format!("<tfoot>\n{}</tfoot>", self.foot)
+        };
+        format!(
+            "<div class=\"scroll\"><table><thead><tr>{heads}</tr></thead>\n<tbody>\n{}</tbody>{foot}\
+             </table></div>\n",
+            self.body
+        )
+    }
+}
+
+impl Align {
+    fn class(self) -> &'static str {
+        match self {
+            Align::Left => "",
+            Align::Right => " class=\"n\"",
+        }
+    }
 }
 
 /// The whole page round its sections.
 pub(super) fn document(title: &str, body: &str) -> String {
+    // The empty icon keeps browsers from asking a server for one.
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\
-         <title>{}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>\n",
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <link rel=\"icon\" href=\"data:,\"/>\n<title>{}</title>\n<style>\n{STYLE}</style></head>\n\
+         <body><main>\n{body}</main></body></html>\n",
         escape(title)
     )
 }
 
-const STYLE: &str = "
-:root { --ink: #1c2530; --dim: #5d6b7a; --line: #d8dee6; --paper: #ffffff; --card: #f4f6f9;
-  --naive: #c2571a; --good: #1b7f5c; --accent: #2b5fb3; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf1; --dim: #9aa7b5; --line: #33404d;
-  --paper: #12181f; --card: #1b232c; --naive: #f0935a; --good: #4cc79b; --accent: #7aa7f0; } }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; }
-main { max-width: 58rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0.5rem 0; }
-h2 { font-size: 1.15rem; margin: 2.4rem 0 0.4rem; border-bottom: 1px solid var(--line); }
-p { color: var(--dim); max-width: 46rem; }
-code { font: 0.85em ui-monospace, monospace; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 0.7rem; }
-.figure { background: var(--card); border-radius: 0.5rem; padding: 0.7rem 0.9rem;
-  display: flex; flex-direction: column; }
-.figure strong { font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-.figure small { color: var(--dim); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; margin: 0.8rem 0; }
-th, td { text-align: left; padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid var(--line); }
-th { color: var(--dim); font-weight: 600; }
-svg { width: 100%; height: auto; display: block; margin: 0.8rem 0; }
-svg text { fill: var(--dim); font-size: 12px; font-family: inherit; }
-@media print { :root { --paper: #ffffff; --ink: #000000; } main { max-width: none; }
-  h2 { break-after: avoid; } table, svg { break-inside: avoid; } }
-";
-
 #[cfg(test)]
 mod tests {
-    use super::{escape, table};
+    use super::{Align, Table, escape, legend};
 
     #[test]
-    fn names_cannot_break_out() {
-        assert_eq!(escape("<a b=\"c\">&"), "&lt;a b=&quot;c&quot;&gt;&amp;");
-        let rows = [vec![escape("<script>")]].into_iter();
-        assert!(!table(&["x"], rows).contains("<script>"));
+    fn what_html_reads_is_escaped() {
+        assert_eq!(escape("<a b=\"c\">&'é"), "&lt;a b=&quot;c&quot;&gt;&amp;&#39;é");
+        assert!(legend([("x", "<b>".to_owned())]).contains("</i>&lt;b&gt;</li>"));
+    }
+
+    #[test]
+    fn rows_are_named_by_their_first_cell() {
+        let mut table = Table::new(&[("a<b", Align::Left), ("n", Align::Right)]);
+        table.row(&["x".into(), "1".into()]);
+        let html = table.finish();
+        assert!(html.contains("<th scope=\"col\">a&lt;b</th><th scope=\"col\" class=\"n\">n</th>"));
+        assert!(html.contains("<tr><th scope=\"row\">x</th><td class=\"n\">1</td></tr>"));
+        assert!(!html.contains("tfoot"));
     }
 }

@@ -1,0 +1,165 @@
+//! What corrections changed on the last die, tile by tile.
+
+use nvcim_chip::record::DieRecord;
+use nvcim_correct::after::TileFit;
+use nvcim_ir::ids::TileId;
+use nvcim_ir::programmed::Targets;
+
+use super::Page;
+use super::html::{Align, Table, code, paragraph, section};
+use super::number::{count, counted, fixed, significant};
+
+const COLUMNS: [(&str, Align); 8] = [
+    ("tile", Align::Left),
+    ("layer", Align::Left),
+    ("weights", Align::Right),
+    ("on stuck pairs", Align::Right),
+    ("retargeted", Align::Right),
+    ("rms before", Align::Right),
+    ("rms after", Align::Right),
+    ("left", Align::Left),
+];
+
+/// Shown where a number is not known.
+const UNKNOWN: &str = "\u{2013}";
+
+pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
+    let compiled = page.corrected();
+    let net = &compiled.image.net;
+    let mut table = Table::new(&COLUMNS);
+    let mut weights = 0;
+    let mut moved = 0;
+    for (id, tile) in net.tiles.iter_enumerated() {
+        let size = tile.rows.len() * tile.cols.len();
+        let retargeted = count_retargeted(page, id);
+        weights += size;
+        moved += retargeted.unwrap_or(0);
+        let stuck = die
+            .and_then(|die| die.arrays.get(tile.array))
+            .map(|array| count(super::footprint::count_stuck_pairs(&tile.wiring, &array.stuck)));
+        let [before, after, left] = describe_fit(compiled.fits.iter().find(|fit| fit.tile == id));
+        table.row(&[
+            format!("{id} on {}", tile.array),
+            code(&net.layers[tile.layer].name),
+            count(size),
+            stuck.unwrap_or_else(|| UNKNOWN.to_owned()),
+            retargeted.map_or_else(|| UNKNOWN.to_owned(), count),
+            before,
+            after,
+            left,
+        ]);
+    }
+    let body = [
+        paragraph(&format!(
+            "The fault map put {} on pairs with a stuck cell; {} of all {} got other conductance targets \
+             than in the naive image.",
+            counted(compiled.weights_on_stuck_pairs, "weight", "weights"),
+            count(moved),
+            count(weights),
+        )),
+        table.finish(),
+        paragraph(&explain_fits(page)),
+    ];
+    section("corrections", "What corrections changed on the last die", &body.concat())
+}
+
+fn explain_fits(page: &Page<'_>) -> String {
+    if page.corrected().fits.is_empty() {
+        return "Nothing was measured after programming, so ranges and scales are nominal."
+            .to_owned();
+    }
+    "Rms: root mean square error of a tile\u{2019}s contribution to its layer on the calibration vectors, \
+     in output units, as measured on the die: with nominal ranges and scales, and with those fitted. What \
+     is left is noise, quantisation and cell errors that no scale can mend."
+        .to_owned()
+}
+
+/// Error before and after, and what is left as a bar.
+fn describe_fit(fit: Option<&TileFit>) -> [String; 3] {
+    let Some(TileFit { rms_before, rms_after, .. }) = fit else {
+        return [(); 3].map(|()| UNKNOWN.to_owned());
+    };
+    let left = 100.0 * rms_after / rms_before;
+    let bar = if left.is_finite() {
+        format!(
+            "<span class=\"bar\"><span style=\"width:{:.1}%\"></span></span> {} %",
+            left.clamp(0.0, 100.0),
+            fixed(left, 0)
+        )
+    } else {
+        UNKNOWN.to_owned()
+    };
+    [significant(*rms_before, 3), significant(*rms_after, 3), bar]
+}
+
+/// Weights of a tile whose pair has another target than in the naive image; `None` where the naive
+/// image is cut in another way.
+fn count_retargeted(page: &Page<'_>, id: TileId) -> Option<usize> {
+    let tile = page.image().net.tiles.get(id)?;
+    let naive = page.outcome.naive.image.net.tiles.get(id)?;
+    if (tile.layer, &tile.rows, &tile.cols) != (naive.layer, &naive.rows, &naive.cols) {
+        return None;
+    }
+    match (&tile.targets, &naive.targets) {
+        (
+            Targets::Levels { plus, minus },
+            Targets::Levels { plus: naive_plus, minus: naive_minus },
+        ) => Some(count_differing([plus, minus], [naive_plus, naive_minus])),
+        (
+            Targets::Siemens { plus, minus },
+            Targets::Siemens { plus: naive_plus, minus: naive_minus },
+        ) => Some(count_differing([plus, minus], [naive_plus, naive_minus])),
+        _ => None,
+    }
+}
+
+fn count_differing<T: PartialEq>(
+    [plus, minus]: [&ndarray::Array2<T>; 2],
+    [other_plus, other_minus]: [&ndarray::Array2<T>; 2],
+) -> usize {
+    let pairs = plus.iter().zip(minus);
+    pairs.zip(other_plus.iter().zip(other_minus)).filter(|(pair, other)| pair != other).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::footprint::count_stuck_pairs;
+    use super::super::testing::{Sample, check_markup};
+    use super::{count_retargeted, write};
+
+    #[test]
+    fn the_drawn_die_is_the_one_that_was_compiled_for() {
+        let sample = Sample::shared();
+        let die = sample.last_die();
+        let compiled = &sample.outcome.corrected;
+        let on_stuck = compiled
+            .image
+            .net
+            .tiles
+            .iter()
+            .map(|tile| count_stuck_pairs(&tile.wiring, &die.arrays[tile.array].stuck));
+        assert_eq!(on_stuck.sum::<usize>(), compiled.weights_on_stuck_pairs);
+        assert!(compiled.weights_on_stuck_pairs > 0);
+    }
+
+    #[test]
+    fn only_weights_on_stuck_pairs_get_other_targets() {
+        let sample = Sample::shared();
+        let tiles = &sample.outcome.corrected.image.net.tiles;
+        let moved: usize =
+            sample.page(|page| tiles.ids().filter_map(|id| count_retargeted(page, id)).sum());
+        assert!(moved > 0 && moved <= sample.outcome.corrected.weights_on_stuck_pairs, "{moved}");
+    }
+
+    #[test]
+    fn every_tile_has_a_row() {
+        let sample = Sample::shared();
+        let die = sample.last_die();
+        let html = sample.page(|page| write(page, Some(&die)));
+        check_markup(&html);
+        assert_eq!(html.matches("<span class=\"bar\">").count(), 4);
+        let html = sample.page(|page| write(page, None));
+        check_markup(&html);
+        assert_eq!(html.matches("<td class=\"n\">\u{2013}</td>").count(), 4);
+    }
+}

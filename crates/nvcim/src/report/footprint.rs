@@ -1,0 +1,166 @@
+//! Which cells of an array a tile takes up, and which of its pairs have a stuck cell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nvcim_chip::record::StuckCell;
+use nvcim_ir::tiled::Wiring;
+
+/// Cells of consecutive word lines and bit lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rectangle {
+    /// The first word line.
+    pub(super) row: u32,
+    /// The first bit line.
+    pub(super) col: u32,
+    /// Word lines.
+    pub(super) n_rows: u32,
+    /// Bit lines.
+    pub(super) n_cols: u32,
+}
+
+impl Rectangle {
+    /// Whether the cell lies inside.
+    pub(super) fn holds(&self, row: u32, col: u32) -> bool {
+        let along = |at: u32, first: u32, len: u32| at >= first && at - first < len;
+        along(row, self.row, self.n_rows) && along(col, self.col, self.n_cols)
+    }
+
+    /// The smallest rectangle that holds all; `None` for none.
+    pub(super) fn round(all: &[Self]) -> Option<Self> {
+        let row = all.iter().map(|it| it.row).min()?;
+        let col = all.iter().map(|it| it.col).min()?;
+        let n_rows = all.iter().map(|it| it.row + it.n_rows).max()? - row;
+        let n_cols = all.iter().map(|it| it.col + it.n_cols).max()? - col;
+        Some(Self { row, col, n_rows, n_cols })
+    }
+}
+
+/// The cells that a wiring uses, as rectangles. Lines at most `gap` apart count as consecutive.
+pub(super) fn outline(wiring: &Wiring, gap: u32) -> Vec<Rectangle> {
+    let Wiring { plus_rows, minus_rows, plus_cols, minus_cols } = wiring;
+    if plus_rows == minus_rows {
+        cross(&runs(&[plus_rows], gap), &runs(&[plus_cols, minus_cols], gap))
+    } else if plus_cols == minus_cols {
+        cross(&runs(&[plus_rows, minus_rows], gap), &runs(&[plus_cols], gap))
+    } else {
+        let mut all = cross(&runs(&[plus_rows], gap), &runs(&[plus_cols], gap));
+        all.extend(cross(&runs(&[minus_rows], gap), &runs(&[minus_cols], gap)));
+        all
+    }
+}
+
+/// First line and number of lines of every run of lines at most `gap` apart.
+fn runs(lines: &[&Vec<u32>], gap: u32) -> Vec<(u32, u32)> {
+    let lines: BTreeSet<u32> = lines.iter().copied().flatten().copied().collect();
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for line in lines {
+        match runs.last_mut() {
+            Some((first, len)) if line - (*first + *len - 1) <= gap => {
+                *len = line - *first + 1;
+            }
+            _ => runs.push((line, 1)),
+        }
+    }
+    runs
+}
+
+fn cross(rows: &[(u32, u32)], cols: &[(u32, u32)]) -> Vec<Rectangle> {
+    let beside = |&(row, n_rows): &(u32, u32)| {
+        cols.iter().map(move |&(col, n_cols)| Rectangle { row, col, n_rows, n_cols })
+    };
+    rows.iter().flat_map(beside).collect()
+}
+
+/// The number of pairs of a tile with at least one stuck cell.
+pub(super) fn count_stuck_pairs(wiring: &Wiring, stuck: &[StuckCell]) -> usize {
+    let index = |wires: &[u32]| -> BTreeMap<u32, usize> {
+        wires.iter().enumerate().map(|(place, &wire)| (wire, place)).collect()
+    };
+    let Wiring { plus_rows, minus_rows, plus_cols, minus_cols } = wiring;
+    let sides = [(index(plus_rows), index(plus_cols)), (index(minus_rows), index(minus_cols))];
+    let pairs: BTreeSet<(usize, usize)> = stuck
+        .iter()
+        .flat_map(|cell| {
+            sides
+                .iter()
+                .filter_map(|(rows, cols)| Some((*rows.get(&cell.row)?, *cols.get(&cell.col)?)))
+        })
+        .collect();
+    pairs.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use nvcim_chip::record::StuckCell;
+    use nvcim_ir::tiled::Wiring;
+
+    use super::{Rectangle, count_stuck_pairs, outline};
+
+    fn pairs_on_columns(rows: &[u32], first_col: u32, n_cols: u32) -> Wiring {
+        let cols = |side: u32| (0..n_cols).map(|col| first_col + 2 * col + side).collect();
+        Wiring {
+            plus_rows: rows.to_vec(),
+            minus_rows: rows.to_vec(),
+            plus_cols: cols(0),
+            minus_cols: cols(1),
+        }
+    }
+
+    #[test]
+    fn neighbouring_pairs_make_one_rectangle() {
+        let all = outline(&pairs_on_columns(&[4, 3, 5], 6, 4), 1);
+        assert_eq!(all, [Rectangle { row: 3, col: 6, n_rows: 3, n_cols: 8 }]);
+    }
+
+    #[test]
+    fn gaps_that_would_not_be_seen_are_closed() {
+        let wiring = pairs_on_columns(&[0, 1, 4, 9], 0, 1);
+        assert_eq!(outline(&wiring, 1).len(), 3);
+        assert_eq!(outline(&wiring, 3).len(), 2);
+        assert_eq!(outline(&wiring, 5).len(), 1);
+    }
+
+    #[test]
+    fn sides_apart_are_drawn_apart() {
+        let wiring = Wiring {
+            plus_rows: vec![0, 1],
+            minus_rows: vec![8, 9],
+            plus_cols: vec![0, 1, 2],
+            minus_cols: vec![5, 6, 7],
+        };
+        assert_eq!(outline(&wiring, 1).len(), 2);
+        let round = Rectangle::round(&outline(&wiring, 1));
+        assert_eq!(round, Some(Rectangle { row: 0, col: 0, n_rows: 10, n_cols: 8 }));
+        assert_eq!(Rectangle::round(&[]), None);
+    }
+
+    #[test]
+    fn a_pair_with_two_stuck_cells_counts_once() {
+        let cell = |row, col| StuckCell { row, col, g: 0.0 };
+        let stuck = [cell(2, 0), cell(2, 1), cell(2, 4), cell(7, 0)];
+        assert_eq!(count_stuck_pairs(&pairs_on_columns(&[1, 2], 0, 2), &stuck), 1);
+        assert_eq!(count_stuck_pairs(&pairs_on_columns(&[1, 2], 0, 3), &stuck), 2);
+    }
+
+    #[test]
+    fn rectangles_cover_the_used_cells_and_no_others() {
+        const N_LINES: u32 = 7;
+        for subset in 1..1u32 << N_LINES {
+            let rows: Vec<u32> = (0..N_LINES).filter(|row| subset >> row & 1 == 1).collect();
+            for first_col in 0..2 {
+                let all = outline(&pairs_on_columns(&rows, first_col, 2), 1);
+                for (row, col) in
+                    (0..N_LINES).flat_map(|row| (0..N_LINES).map(move |col| (row, col)))
+                {
+                    let used = rows.contains(&row) && (first_col..first_col + 4).contains(&col);
+                    let covered = all.iter().filter(|it| it.holds(row, col)).count();
+                    assert_eq!(
+                        covered,
+                        usize::from(used),
+                        "{rows:?} from {first_col}: {row}, {col}"
+                    );
+                }
+            }
+        }
+    }
+}
