@@ -86,6 +86,9 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
+    use nvcim_ir::ids::{ArrayId, Id};
+    use nvcim_ir::programmed::ProgrammedTile;
+
     use super::testing::{Sample, check_markup};
     use super::write_page;
 
@@ -96,6 +99,22 @@ mod tests {
         for outside in ["http", "//", "@import", "src=", "url("] {
             assert!(!page.contains(outside), "the page reaches out with `{outside}`");
         }
+        assert!(page.len() < 500_000, "{} bytes", page.len());
+    }
+
+    #[test]
+    fn a_large_network_has_a_small_page() {
+        let mut sample = Sample::shared().clone();
+        sample.chip.arrays.count = None;
+        let net = &mut sample.outcome.corrected.image.net;
+        let tiles: Vec<_> = net.tiles.iter().cloned().collect();
+        net.tiles = (0..2000)
+            .map(|at| ProgrammedTile { array: ArrayId::new(at), ..tiles[at % tiles.len()].clone() })
+            .collect();
+        let page = sample.page(write_page);
+        check_markup(&page);
+        assert!(page.contains("The first 256 are drawn."));
+        assert!(page.contains("1\u{202f}744 more tiles are not listed."));
         assert!(page.len() < 500_000, "{} bytes", page.len());
     }
 

@@ -16,7 +16,7 @@ use super::number::{count, counted, siemens};
 const WINDOW: (u32, u32) = (128, 256);
 
 /// Shades of conductance, from the lowest, which is not drawn, to the highest.
-const N_SHADES: usize = 8;
+const N_SHADES: usize = 9;
 
 pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
     let net = &page.image().net;
@@ -81,6 +81,9 @@ impl View<'_> {
         let Some(die) = die else {
             return text + " The page does not have the fault map of its die.";
         };
+        if self.stuck.is_empty() {
+            return format!("{text} On {} it has no known stuck cell.", code(&die.name));
+        }
         let high = self.stuck.iter().filter(|cell| self.stuck_high(cell)).count();
         let pairs: usize =
             tiles.iter().map(|tile| count_stuck_pairs(&tile.wiring, self.stuck)).sum();
@@ -99,7 +102,7 @@ impl View<'_> {
         let Cell { g_min, g_max, .. } = *self.cell();
         let shade = |share: f64| siemens(g_min + share * (g_max - g_min));
         let mut entries =
-            vec![("g0", format!("target {}", shade(0.0))), ("g4", shade(0.5)), ("g7", shade(1.0))];
+            vec![("g0", format!("target {}", shade(0.0))), ("g4", shade(0.5)), ("g8", shade(1.0))];
         if !self.stuck.is_empty() {
             entries.push(("low", "stuck low".to_owned()));
             entries.push(("high", "stuck high".to_owned()));

@@ -2,12 +2,13 @@
 
 use nvcim_chip::record::DieRecord;
 use nvcim_correct::after::TileFit;
-use nvcim_ir::ids::TileId;
+use nvcim_ir::ids::{Id, TileId};
 use nvcim_ir::programmed::Targets;
 
 use super::Page;
+use super::footprint::count_stuck_pairs;
 use super::html::{Align, Table, code, paragraph, section};
-use super::number::{count, counted, fixed, significant};
+use super::number::{count, counted, percent, significant};
 
 const COLUMNS: [(&str, Align); 8] = [
     ("tile", Align::Left),
@@ -19,6 +20,9 @@ const COLUMNS: [(&str, Align); 8] = [
     ("rms after", Align::Right),
     ("left", Align::Left),
 ];
+
+/// Most tiles listed.
+const MAX_TILES: usize = 256;
 
 /// Shown where a number is not known.
 const UNKNOWN: &str = "\u{2013}";
@@ -34,9 +38,12 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
         let retargeted = count_retargeted(page, id);
         weights += size;
         moved += retargeted.unwrap_or(0);
+        if id.index() >= MAX_TILES {
+            continue;
+        }
         let stuck = die
             .and_then(|die| die.arrays.get(tile.array))
-            .map(|array| count(super::footprint::count_stuck_pairs(&tile.wiring, &array.stuck)));
+            .map(|array| count(count_stuck_pairs(&tile.wiring, &array.stuck)));
         let [before, after, left] = describe_fit(compiled.fits.iter().find(|fit| fit.tile == id));
         table.row(&[
             format!("{id} on {}", tile.array),
@@ -49,15 +56,27 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
             left,
         ]);
     }
+    let unlisted = net.tiles.len().saturating_sub(MAX_TILES);
     let body = [
         paragraph(&format!(
-            "The fault map put {} on pairs with a stuck cell; {} of all {} got other conductance targets \
-             than in the naive image.",
-            counted(compiled.weights_on_stuck_pairs, "weight", "weights"),
+            "{} in the fault map; {} of all {} got other conductance targets than in the naive image.",
+            counted(
+                compiled.weights_on_stuck_pairs,
+                "weight sits on a pair with a stuck cell",
+                "weights sit on pairs with a stuck cell",
+            ),
             count(moved),
             count(weights),
         )),
         table.finish(),
+        if unlisted > 0 {
+            paragraph(&format!(
+                "{} not listed.",
+                counted(unlisted, "more tile is", "more tiles are")
+            ))
+        } else {
+            String::new()
+        },
         paragraph(&explain_fits(page)),
     ];
     section("corrections", "What corrections changed on the last die", &body.concat())
@@ -82,9 +101,9 @@ fn describe_fit(fit: Option<&TileFit>) -> [String; 3] {
     let left = 100.0 * rms_after / rms_before;
     let bar = if left.is_finite() {
         format!(
-            "<span class=\"bar\"><span style=\"width:{:.1}%\"></span></span> {} %",
+            "<span class=\"bar\"><span style=\"width:{:.1}%\"></span></span> {}",
             left.clamp(0.0, 100.0),
-            fixed(left, 0)
+            percent(left, 0)
         )
     } else {
         UNKNOWN.to_owned()
@@ -123,9 +142,8 @@ fn count_differing<T: PartialEq>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::footprint::count_stuck_pairs;
     use super::super::testing::{Sample, check_markup};
-    use super::{count_retargeted, write};
+    use super::{count_retargeted, count_stuck_pairs, write};
 
     #[test]
     fn the_drawn_die_is_the_one_that_was_compiled_for() {

@@ -2,7 +2,7 @@
 
 use super::Page;
 use super::html::{Align, Table, legend, paragraph, section};
-use super::number::fixed;
+use super::number::{fixed, percent};
 use crate::campaign::{DieOutcome, Outcome};
 use crate::recovery::Summary;
 
@@ -72,8 +72,9 @@ fn draw(outcome: &Outcome) -> String {
             let x = axis.place(tick);
             format!(
                 "<line class=\"grid\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{bottom}\"/>\
-                 <text class=\"middle\" x=\"{x}\" y=\"{}\">{tick} %</text>\n",
-                bottom + 18
+                 <text class=\"middle\" x=\"{x}\" y=\"{}\">{}</text>\n",
+                bottom + 18,
+                percent(tick, 0)
             )
         })
         .collect();
@@ -102,13 +103,13 @@ fn draw_die(axis: &Axis, place: usize, die: &DieOutcome, named: bool) -> String 
         String::new()
     };
     format!(
-        "<g><title>die {}: naive {} %, corrected {} %</title>{name}\
+        "<g><title>die {}: naive {}, corrected {}</title>{name}\
          <line class=\"span\" x1=\"{naive}\" x2=\"{corrected}\" y1=\"{y}\" y2=\"{y}\"/>\
          <circle class=\"naive\" cx=\"{naive}\" cy=\"{y}\" r=\"5\"/>\
          <circle class=\"corrected\" cx=\"{corrected}\" cy=\"{y}\" r=\"5\"/></g>\n",
         die.seed,
-        fixed(die.naive, 2),
-        fixed(die.corrected, 2),
+        percent(die.naive, 2),
+        percent(die.corrected, 2),
     )
 }
 
@@ -141,7 +142,7 @@ fn write_table(page: &Page<'_>) -> String {
         };
         if page.outcome.dies.len() > 1 {
             table.foot(&spread("sd over dies", |it| fixed(it.std, 2)));
-            table.foot(&spread("95 % of mean", |it| {
+            table.foot(&spread("95\u{202f}% of mean", |it| {
                 format!("{} to {}", fixed(it.ci95[0], 2), fixed(it.ci95[1], 2))
             }));
         }

@@ -9,7 +9,7 @@ use nvcim_ir::programmed::ProgrammedNet;
 use super::Page;
 use super::footprint::{Rectangle, outline};
 use super::html::{code, escape, legend, paragraph, section};
-use super::number::{count, counted, fixed};
+use super::number::{count, counted, percent};
 
 /// Colours that the style sheet has for layers; more layers begin again with the first.
 const N_COLOURS: usize = 7;
@@ -30,14 +30,13 @@ pub(super) fn write(page: &Page<'_>) -> String {
         by_array.entry(tile.array).or_default().push(id);
     }
     let arrays = &page.chip.arrays;
-    let shown = choose_arrays(arrays, &by_array);
-    let figures: String = shown
+    let used: String = by_array
         .iter()
-        .map(|array| {
-            let tiles = by_array.get(array).map_or(&[][..], Vec::as_slice);
-            draw_array(net, arrays, *array, tiles)
-        })
+        .take(MAX_ARRAYS)
+        .map(|(&array, tiles)| draw_array(net, arrays, array, tiles))
         .collect();
+    let unused: String =
+        list_unused(arrays, &by_array).map(|array| draw_array(net, arrays, array, &[])).collect();
     let names = net.layers.iter().map(|layer| layer.name.clone());
     let classes: Vec<String> = net.layers.ids().map(colour_of).collect();
     let mut entries: Vec<_> = classes.iter().map(String::as_str).zip(names).collect();
@@ -45,9 +44,10 @@ pub(super) fn write(page: &Page<'_>) -> String {
         entries.push(("kept", "spare and reserved lines".to_owned()));
     }
     let body = [
-        paragraph(&describe(page, by_array.len(), &shown)),
+        paragraph(&describe(page, by_array.len())),
         legend(entries),
-        format!("<div class=\"floor\">\n{figures}</div>\n"),
+        format!("<div class=\"floor\">\n{used}</div>\n"),
+        format!("<div class=\"floor unused\">\n{unused}</div>\n"),
     ];
     section("floor", "Chip floor map", &body.concat())
 }
@@ -57,30 +57,34 @@ fn colour_of(layer: LayerId) -> String {
     format!("l{}", layer.index() % N_COLOURS)
 }
 
-fn choose_arrays(arrays: &Arrays, by_array: &BTreeMap<ArrayId, Vec<TileId>>) -> BTreeSet<ArrayId> {
+/// The arrays without a tile, on chips with few enough to draw them all.
+fn list_unused(
+    arrays: &Arrays,
+    by_array: &BTreeMap<ArrayId, Vec<TileId>>,
+) -> impl Iterator<Item = ArrayId> {
     let all = arrays.count.filter(|&count| count <= MAX_WITH_UNUSED).unwrap_or(0);
-    let used = by_array.keys().copied().take(MAX_ARRAYS);
-    (0..all).map(ArrayId::new).chain(used).collect()
+    (0..all).map(ArrayId::new).filter(|array| !by_array.contains_key(array))
 }
 
-fn describe(page: &Page<'_>, n_used: usize, shown: &BTreeSet<ArrayId>) -> String {
+fn describe(page: &Page<'_>, n_used: usize) -> String {
     let arrays = &page.chip.arrays;
     let of_all = arrays.count.map_or_else(String::new, |all| format!(" of {}", count(all)));
     let used_cells = page.corrected().mapped.cells_used;
     let cells = n_used * arrays.n_rows * arrays.n_cols;
     let mut text = format!(
-        "{}{of_all} in use, each {} word lines by {} bit lines; {} cells hold weights, {} % of the cells \
+        "{}{of_all} in use, each {} word lines by {} bit lines; {} cells hold weights, {} of the cells \
          of these arrays. Word lines run across, word line 0 at the top; rectangles stand where the cells \
          are.",
         counted(n_used, "array", "arrays"),
         count(arrays.n_rows),
         count(arrays.n_cols),
         count(used_cells),
-        fixed(100.0 * used_cells as f64 / cells.max(1) as f64, 1),
+        percent(100.0 * used_cells as f64 / cells.max(1) as f64, 1),
     );
-    if shown.len() < n_used {
+    if n_used > MAX_ARRAYS {
         text += &format!(" The first {MAX_ARRAYS} are drawn.");
-    } else if arrays.count.is_some_and(|all| all > shown.len()) {
+    }
+    if arrays.count.is_some_and(|all| all > n_used.max(MAX_WITH_UNUSED)) {
         text += " Unused arrays are not drawn.";
     }
     text
@@ -98,15 +102,14 @@ fn draw_array(net: &ProgrammedNet, arrays: &Arrays, array: ArrayId, tiles: &[Til
     let layers: BTreeSet<LayerId> = tiles.iter().map(|&tile| net.tiles[tile].layer).collect();
     let names: Vec<String> = layers.iter().map(|&layer| code(&net.layers[layer].name)).collect();
     let caption = match names.join(" ") {
-        names if names.is_empty() => "unused".to_owned(),
+        names if names.is_empty() => String::new(),
         names => format!(
-            "{names} {} %",
-            fixed(100.0 * cells as f64 / (n_rows * n_cols).max(1) as f64, 1)
+            "{names} {}",
+            percent(100.0 * cells as f64 / (n_rows * n_cols).max(1) as f64, 1)
         ),
     };
-    let unused = if tiles.is_empty() { " class=\"unused\"" } else { "" };
     format!(
-        "<figure{unused}><svg viewBox=\"0 0 {n_cols} {n_rows}\" role=\"img\" aria-label=\"{array}\">\
+        "<figure><svg viewBox=\"0 0 {n_cols} {n_rows}\" role=\"img\" aria-label=\"{array}\">\
          <rect class=\"paper\" width=\"{n_cols}\" height=\"{n_rows}\"/>{}{drawn}</svg>\
          <figcaption><b>{array}</b> {caption}</figcaption></figure>\n",
         draw_kept(arrays),
@@ -163,8 +166,11 @@ mod tests {
         check_markup(&html);
         assert_eq!(Some(html.matches("<figure").count()), sample.chip.arrays.count);
         assert_eq!(html.matches("<path").count(), sample.outcome.corrected.image.net.tiles.len());
-        let empty = html.matches("unused</figcaption>").count();
-        assert_eq!(empty, 16 - sample.outcome.corrected.mapped.arrays_needed);
+        let (_, unused) = html.split_once("floor unused").unwrap();
+        assert_eq!(
+            unused.matches("<figure").count(),
+            16 - sample.outcome.corrected.mapped.arrays_needed
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use nvcim_ir::diag::Diagnostic;
 
 use super::Page;
 use super::html::{code, escape, paragraph};
-use super::number::{counted, fixed};
+use super::number::{counted, fixed, percent};
 use crate::recovery::{Recovery, Summary};
 
 /// Where less than this was lost, in points, a share of it says little: the distance to float is given.
@@ -53,32 +53,41 @@ fn say_verdict(page: &Page<'_>) -> String {
         Verdict::NoDie => "No die was simulated.".to_owned(),
         Verdict::NothingLost { corrected } => format!(
             "On {dies} the naive mapping loses nothing against the float network, so there is nothing \
-             to recover; with corrections accuracy is {} %.",
-            fixed(corrected.mean, 2)
+             to recover; with corrections accuracy is {}.",
+            percent(corrected.mean, 2)
         ),
         Verdict::LittleLost { lost, corrected } => format!(
             "On {dies} the naive mapping loses only {} points against the float network, too few for a \
-             share to say much; with corrections accuracy stays within {} points of float (the far end \
-             of the 95 % interval over dies).",
+             share to say much; with corrections accuracy stays within {} points of float{}.",
             fixed(lost, 2),
-            fixed((float - corrected.ci95[0]).max(0.0), 2)
+            fixed((float - corrected.ci95[0]).max(0.0), 2),
+            if_many(page, || " (the far end of the 95\u{202f}% interval over dies)".to_owned())
         ),
         Verdict::Recovered { lost, recovery } => format!(
-            "On {dies} the naive mapping loses {} points of the float network\u{2019}s {} % accuracy; \
-             corrections bring back <strong>{} %</strong> of that loss{}.",
+            "On {dies} the naive mapping loses {} points of the float network\u{2019}s {} accuracy; \
+             corrections bring back {}{}.",
             fixed(lost, 2),
-            fixed(float, 2),
-            fixed(recovery.percent, 1),
-            match page.outcome.dies.len() {
-                0 | 1 => String::new(),
-                _ => format!(" (95 % interval over dies {})", interval(recovery.ci95, 1)),
-            }
+            percent(float, 2),
+            match recovery.percent {
+                share if share > 0.0 => {
+                    format!("<strong>{}</strong> of that loss", percent(share, 1))
+                }
+                share => format!("<strong>none</strong> of that loss: {}", percent(share, 1)),
+            },
+            if_many(page, || {
+                format!(" (95\u{202f}% interval over dies {})", interval(recovery.ci95, 1))
+            })
         ),
     }
 }
 
+/// What is to be said of a spread over dies; nothing where there is one die.
+fn if_many(page: &Page<'_>, say: impl Fn() -> String) -> String {
+    if page.outcome.dies.len() > 1 { say() } else { String::new() }
+}
+
 fn interval([low, high]: [f64; 2], decimals: usize) -> String {
-    format!("{} to {} %", fixed(low, decimals), fixed(high, decimals))
+    format!("{} to {}", fixed(low, decimals), percent(high, decimals))
 }
 
 fn write_figures(page: &Page<'_>) -> String {
@@ -91,7 +100,10 @@ fn write_figures(page: &Page<'_>) -> String {
     ];
     for (name, summary) in measured {
         if let Some(Summary { mean, min, max, .. }) = summary {
-            let note = format!("mean; dies {}", interval([min, max], 1));
+            let note = match outcome.dies.len() {
+                1 => "one die".to_owned(),
+                _ => format!("mean; dies {}", interval([min, max], 1)),
+            };
             figures += &figure(name, mean, 2, name, &note);
         }
     }
@@ -106,15 +118,15 @@ fn write_figures(page: &Page<'_>) -> String {
             Verdict::Recovered { recovery, .. } => {
                 let note = match outcome.dies.len() {
                     0 | 1 => "one die: no interval".to_owned(),
-                    _ => format!("95 % interval {}", interval(recovery.ci95, 1)),
+                    _ => format!("95\u{202f}% interval {}", interval(recovery.ci95, 1)),
                 };
                 figure("gain", recovery.percent, 1, "recovered", &note)
             }
         }
 }
 
-fn figure(class: &str, percent: f64, decimals: usize, name: &str, note: &str) -> String {
-    figure_of(class, &format!("{}<small> %</small>", fixed(percent, decimals)), name, note)
+fn figure(class: &str, value: f64, decimals: usize, name: &str, note: &str) -> String {
+    figure_of(class, &format!("{}<small> %</small>", fixed(value, decimals)), name, note)
 }
 
 fn figure_of(class: &str, html: &str, name: &str, note: &str) -> String {
@@ -180,8 +192,17 @@ mod tests {
     fn a_large_loss_is_stated_as_a_share() {
         let html = headline(99.0, 49.0, 94.0);
         assert!(html.contains("loses 50.00 points"), "{html}");
-        assert!(html.contains("bring back <strong>90.0 %</strong>"), "{html}");
-        assert!(html.contains("95 % interval 90.0 to 90.0 %"), "{html}");
+        assert!(html.contains("bring back <strong>90.0\u{202f}%</strong>"), "{html}");
+        assert!(html.contains("95\u{202f}% interval 90.0 to 90.0\u{202f}%"), "{html}");
+    }
+
+    #[test]
+    fn harm_is_not_dressed_up() {
+        let html = headline(99.0, 49.0, 44.0);
+        assert!(
+            html.contains("<strong>none</strong> of that loss: \u{2212}10.0\u{202f}%"),
+            "{html}"
+        );
     }
 
     #[test]

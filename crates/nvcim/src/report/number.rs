@@ -18,6 +18,11 @@ pub(super) fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
+/// A share in percent, kept on one line with its sign.
+pub(super) fn percent(value: f64, decimals: usize) -> String {
+    format!("{}{NARROW_SPACE}%", fixed(value, decimals))
+}
+
 /// A number with so many significant digits, in powers of ten where it is very small or large.
 pub(super) fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
@@ -54,12 +59,15 @@ pub(super) fn counted(value: usize, one: &str, many: &str) -> String {
 /// A conductance in the unit that suits it.
 pub(super) fn siemens(value: f64) -> String {
     let units = [(1.0, "S"), (1e-3, "mS"), (1e-6, "\u{b5}S"), (1e-9, "nS")];
+    if value == 0.0 {
+        return format!("0{NARROW_SPACE}S");
+    }
     // Three digits that round up to the next unit's 1 are written in that unit.
     let fits = |size: f64| value.abs() >= size * 0.9995;
     let (size, unit) = units.into_iter().find(|(size, _)| fits(*size)).unwrap_or((1e-12, "pS"));
     let text = significant(value / size, 3);
     let short = if text.contains('.') { text.trim_end_matches('0') } else { &text };
-    format!("{} {unit}", short.trim_end_matches('.'))
+    format!("{}{NARROW_SPACE}{unit}", short.trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -98,10 +106,10 @@ mod tests {
 
     #[test]
     fn conductances_have_fitting_units() {
-        assert_eq!(siemens(1e-9), "1 nS");
-        assert_eq!(siemens(1e-6), "1 \u{b5}S");
-        assert_eq!(siemens(2.5e-5), "25 \u{b5}S");
-        assert_eq!(siemens(1e-4), "100 \u{b5}S");
-        assert_eq!(siemens(0.0), "0 pS");
+        assert_eq!(siemens(1e-9), "1\u{202f}nS");
+        assert_eq!(siemens(1e-6), "1\u{202f}\u{b5}S");
+        assert_eq!(siemens(2.5e-5), "25\u{202f}\u{b5}S");
+        assert_eq!(siemens(1e-4), "100\u{202f}\u{b5}S");
+        assert_eq!(siemens(0.0), "0\u{202f}S");
     }
 }

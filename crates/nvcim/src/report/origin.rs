@@ -46,7 +46,7 @@ fn define_terms() -> Vec<(String, String)> {
             "recovery",
             "(corrected \u{2212} naive) / (float \u{2212} naive), with accuracies averaged over the same dies \
              first. Its interval is a paired bootstrap over dies: it says how far other dies of this chip \
-             may differ, not other test images. Above 100 % corrected dies beat the float network. Where \
+             may differ, not other test images. Above 100\u{202f}% corrected dies beat the float network. Where \
              naive loses fewer than 10 points, the distance to float is given instead.",
         ),
     ];
