@@ -163,6 +163,18 @@ fn an_image_for_one_die_runs_on_no_other() {
 }
 
 #[test]
+fn a_compile_sees_only_the_effects_asked_for() {
+    let bench = Bench::new();
+    bench.run(&["die", "sample", "--chip", "nor-flash-lenet", "-o", "d.toml"]);
+    let on_stuck = |effects: &str| {
+        let more = ["--die", "d.toml", "--correct", "closest", "--effects", effects];
+        bench.compile("d.nvcim", &more)["weights_on_stuck_pairs"].as_u64()
+    };
+    assert!(on_stuck("stuck,adc") > Some(0));
+    assert_eq!(on_stuck("programming,adc"), Some(0));
+}
+
+#[test]
 fn every_preset_shows_validates_and_checks() {
     let bench = Bench::new();
     let list = bench.json(&["chip", "list"], 0, "nvcim.chip/1");

@@ -67,7 +67,7 @@ pub fn run_demo(run_seed: u64, progress: &dyn Fn(usize)) -> Result<Demo> {
         chip: &chip,
         outcome: &outcome,
         images: data.len(),
-        command: "nvcim demo",
+        command: &format!("nvcim demo --seed {run_seed}"),
     });
     Ok(Demo { outcome, images: data.len(), report })
 }

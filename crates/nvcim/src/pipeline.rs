@@ -3,7 +3,7 @@
 use nvcim_chip::describe::Chip;
 use nvcim_chip::die;
 use nvcim_chip::die_file;
-use nvcim_chip::effects::EffectSet;
+use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::record::DieRecord;
 use nvcim_correct::after::{TileFit, correct_after};
 use nvcim_correct::before::correct_before;
@@ -73,7 +73,9 @@ pub fn compile_model(
 
     let graph = model.import()?.unload(&mut warnings);
     let mapped = map_graph(&graph, chip, calibration)?.unload(&mut warnings);
-    let targeted = correct_before(&mapped.net, chip, die, plan)?;
+    // A die measured without its stuck cells has no fault map to act on.
+    let fault_map = die.filter(|_| conditions.effects.has(Effect::Stuck));
+    let targeted = correct_before(&mapped.net, chip, fault_map, plan)?;
     let (net, fits) = match (die, calibration) {
         (Some(record), Some(images)) if plan.measures() => {
             let mut sim = SimDie::new(chip, record, conditions);
@@ -120,7 +122,7 @@ fn describe_origin(
     let hash_die =
         |die: &DieRecord| DieStamp { name: die.name.clone(), seed: die.seed, hash: hash_die(die) };
     let measured = options.die.is_some() && plan.measures();
-    let modelled = nvcim_chip::effects::Effect::ALL
+    let modelled = Effect::ALL
         .into_iter()
         .filter(|effect| measured && options.conditions.effects.has(*effect))
         .filter(|effect| chip.describes(*effect));
