@@ -22,7 +22,10 @@ use nvcim_ir::ids::{ArrayId, Id, IdVec};
 /// A file that cannot be read, is broken, or belongs to another chip.
 pub fn open_die(path: &Path, chip: &Chip) -> Result<DieRecord> {
     let place = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| Diagnostic::bad_input(&place, error.to_string()))?;
+    let bytes = fs::read(path).map_err(|error| {
+        Diagnostic::bad_input(&place, error.to_string())
+            .hint("give a die file, or make one with `nvcim die sample`")
+    })?;
     if bytes.starts_with(b"PK") {
         return read_npz(&place, bytes, chip);
     }

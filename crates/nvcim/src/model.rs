@@ -28,8 +28,9 @@ impl Model {
     /// A file that cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let bytes =
-            fs::read(path).map_err(|error| Diagnostic::bad_input(&name, error.to_string()))?;
+        let bytes = fs::read(path).map_err(|error| {
+            Diagnostic::bad_input(&name, error.to_string()).hint("give the path of an ONNX file")
+        })?;
         let folder = path.parent().map(Path::to_path_buf);
         Ok(Self { bytes, name, folder })
     }

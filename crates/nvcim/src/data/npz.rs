@@ -10,7 +10,10 @@ use super::{Pair, Raw};
 
 /// Reads a data set; bytes of three or four axes are images, everything else is taken as it is.
 pub(crate) fn read_npz(path: &str) -> Result<Pair> {
-    let file = File::open(path).map_err(|error| Diagnostic::bad_input(path, error.to_string()))?;
+    let file = File::open(path).map_err(|error| {
+        Diagnostic::bad_input(path, error.to_string())
+            .hint("give an `.npz` file with `x` and, for accuracies, `y`")
+    })?;
     let mut npz = NpzReader::new(file)
         .map_err(|error| Diagnostic::bad_input(path, format!("is no readable `.npz`: {error}")))?;
     let names = npz.names().map_err(|error| Diagnostic::bad_input(path, error.to_string()))?;
