@@ -49,10 +49,11 @@ pub(crate) fn trials(shared: &Path) -> Vec<Trial> {
         let (ideal, stuck) = ((shared.to_path_buf(), network.clone()), shared.to_path_buf());
         let name = network.name;
         [
-            Trial::test(format!("keeps_its_accuracy_on_the_ideal_chip::{name}"), move || {
-                deploy_on_ideal(&ideal.0, &ideal.1)
-            }),
-            Trial::test(format!("recovers_from_stuck_cells::{name}"), move || {
+            Trial::test(
+                format!("deployments::keeps_its_accuracy_on_the_ideal_chip::{name}"),
+                move || deploy_on_ideal(&ideal.0, &ideal.1),
+            ),
+            Trial::test(format!("deployments::recovers_from_stuck_cells::{name}"), move || {
                 recover_from_stuck_cells(&stuck, &network)
             }),
         ]
