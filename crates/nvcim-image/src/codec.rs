@@ -112,6 +112,15 @@ pub fn decode_image(bytes: &[u8]) -> Result<Image> {
     Ok(Image { chip, net, provenance })
 }
 
+/// The format version that [`encode_image`] writes, the only one that [`decode_image`] reads.
+pub const FORMAT_VERSION: u32 = crate::frame::VERSION;
+
+/// Whether a file means to be an image. The line end in the magic is left out: a transfer that mangled
+/// it made a damaged image, which is worth saying.
+pub fn is_image(bytes: &[u8]) -> bool {
+    bytes.starts_with(crate::frame::MAGIC.trim_ascii_end())
+}
+
 /// The name of an image: BLAKE3 over all but its last 32 bytes, which hold the same in an undamaged one.
 pub fn hash_image(bytes: &[u8]) -> [u8; 32] {
     let content = bytes.len().saturating_sub(TRAILER);

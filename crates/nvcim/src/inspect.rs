@@ -37,7 +37,7 @@ impl Contents {
     /// The version of the file's format, as its kind counts it.
     pub fn version(&self) -> u64 {
         match self {
-            Contents::Image(_) => 1,
+            Contents::Image(_) => u64::from(codec::FORMAT_VERSION),
             Contents::Chip(_) | Contents::Die | Contents::Npz => 1,
             // The ONNX IR version has no bearing on what is read; operators carry the meaning.
             Contents::Onnx(_) => 0,
@@ -63,7 +63,7 @@ pub fn inspect_bytes(place: &str, bytes: &[u8]) -> Result<Contents> {
     let named = |problems: Vec<Diagnostic>| -> Vec<Diagnostic> {
         problems.into_iter().map(|problem| problem.within(place)).collect()
     };
-    if bytes.starts_with(b"\x89NVCIM") {
+    if codec::is_image(bytes) {
         return Ok(Contents::Image(Box::new(codec::decode_image(bytes).map_err(named)?)));
     }
     if bytes.starts_with(b"PK\x03\x04") {

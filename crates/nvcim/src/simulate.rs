@@ -117,15 +117,19 @@ pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> 
     })
 }
 
-/// Images whose largest output stands at the label's index; the first of equals counts.
+/// Images whose largest output stands at the label's index.
 pub fn count_correct(outputs: &Tensor, labels: &[i64]) -> usize {
-    let hits = outputs.outer_iter().zip(labels).filter(|(output, label)| {
-        let best = output.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, &value)| {
-            if value > best.1 { (at, value) } else { best }
-        });
-        best.0 as i64 == **label
-    });
-    hits.count()
+    classify(outputs).zip(labels).filter(|(class, label)| class == *label).count()
+}
+
+/// The index of the largest output of each image; the first of equals counts.
+pub fn classify(outputs: &Tensor) -> impl Iterator<Item = i64> {
+    outputs.outer_iter().map(|output| {
+        let pick = |best: (i64, f32), (at, &value): (usize, &f32)| {
+            if value > best.1 { (at as i64, value) } else { best }
+        };
+        output.iter().enumerate().fold((0, f32::NEG_INFINITY), pick).0
+    })
 }
 
 /// Conditions without any effect, converters included.

@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::data::Dataset;
 use crate::model::Model;
-use crate::simulate::{count_correct, run_data};
+use crate::simulate::{classify, count_correct, run_data};
 
 /// Images compared layer by layer, from the start of the data; more change no figure noticeably.
 pub const IMAGES_COMPARED: usize = 256;
@@ -92,7 +92,7 @@ pub fn verify_image(
     let run = run_data(machine, data, progress)?;
     let sample = machine.input_shape();
     let float = run_reference(&reference, data, sample)?;
-    let same = count_correct(&run.outputs, &classes(&float));
+    let same = classify(&run.outputs).zip(classify(&float)).filter(|(a, b)| a == b).count();
     let n = data.len() as f64;
     let timed = data.head(IMAGES_TIMED, sample)?;
     Ok(Verified {
@@ -136,17 +136,6 @@ fn run_reference(reference: &FloatReference, data: &Dataset, sample: &[usize]) -
         .collect::<Result<_>>()?;
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     Ok(ndarray::concatenate(Axis(0), &views).expect("every batch has the same output shape"))
-}
-
-/// The index of the largest output of each image.
-fn classes(outputs: &Tensor) -> Vec<i64> {
-    let best = |output: ndarray::ArrayViewD<'_, f32>| {
-        let pick = |best: (i64, f32), (at, &value): (usize, &f32)| {
-            if value > best.1 { (at as i64, value) } else { best }
-        };
-        output.iter().enumerate().fold((0, f32::NEG_INFINITY), pick).0
-    };
-    outputs.outer_iter().map(best).collect()
 }
 
 /// Images per second of one core, after a warm-up.
