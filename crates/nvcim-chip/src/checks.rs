@@ -2,7 +2,7 @@
 
 use nvcim_ir::diag::Diagnostic;
 
-use crate::describe::{Chip, InputDrive, PairAxis, Subtract, Topology};
+use crate::describe::{Chip, InputDrive, PairAxis, SignCoding, Subtract, Topology, Weights};
 use crate::reader::Section;
 
 /// A rule between keys.
@@ -65,7 +65,7 @@ pub const CHECKS: &[Check] = &[
         broken: |chip| {
             let arrays = &chip.arrays;
             let taken = arrays.spare_rows + arrays.reserved_rows;
-            let needed = if arrays.pairs == PairAxis::Rows { 2 } else { 1 };
+            let needed = lines_of_a_weight(chip).0;
             (arrays.n_rows < taken + needed).then(|| {
                 format!("and spare rows take {taken} of {} rows, {needed} must stay", arrays.n_rows)
             })
@@ -74,11 +74,11 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "free-columns",
         keys: &["arrays.columns", "arrays.spare_columns", "arrays.reserved_columns"],
-        remedy: "leave bit lines for weights, two of them where pairs sit on columns",
+        remedy: "leave bit lines for weights: one per slice, two where pairs sit on columns, and a reference column",
         broken: |chip| {
             let arrays = &chip.arrays;
             let taken = arrays.spare_cols + arrays.reserved_cols;
-            let needed = if arrays.pairs == PairAxis::Columns { 2 } else { 1 };
+            let needed = lines_of_a_weight(chip).1;
             (arrays.n_cols < taken + needed).then(|| {
                 format!(
                     "and spare columns take {taken} of {} columns, {needed} must stay",
@@ -108,6 +108,82 @@ pub const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "pairs-arrays",
+        keys: &["arrays.count", "arrays.pairs"],
+        remedy: "describe an even number of arrays, or put pairs on `columns` or `rows`",
+        broken: |chip| {
+            let odd = chip.arrays.count.is_some_and(|count| count % 2 == 1);
+            let apart = chip.arrays.pairs == PairAxis::Arrays;
+            (apart && odd).then(|| "is `arrays`, but the chip has an odd number of them".into())
+        },
+    },
+    Check {
+        name: "active-rows",
+        keys: &["arrays.pairs", "arrays.max_active_rows"],
+        remedy: "allow two rows at once where pairs sit on `rows`",
+        broken: |chip| {
+            let one = chip.arrays.max_active_rows == Some(1);
+            let rows = chip.arrays.pairs == PairAxis::Rows;
+            (one && rows).then(|| "is 1, but a pair sits on two rows".into())
+        },
+    },
+    Check {
+        name: "offset-subtract",
+        keys: &["arrays.subtract", "arrays.pairs", "weights.coding"],
+        remedy: "leave `pairs` and `subtract` out: a weight is one cell, there is no pair to subtract",
+        broken: |chip| {
+            let offset = chip.weights.sign != SignCoding::Pairs;
+            let plain =
+                chip.arrays.pairs == PairAxis::Columns && chip.arrays.subtract == Subtract::Analog;
+            (offset && !plain).then(|| "codes an offset, but `arrays` speaks of pairs".into())
+        },
+    },
+    Check {
+        name: "slice-digits",
+        keys: &["weights.slices", "weights.bits_per_slice", "weights.bits"],
+        remedy: "give as many bits as the slices hold, or fewer; an offset takes 2 or more",
+        broken: |chip| {
+            let Weights { sign, bits_per_slice, bits, significance } = &chip.weights;
+            let room = bits_per_slice.unwrap_or(0) * significance.len() as u32;
+            let least = if *sign == SignCoding::Pairs { 1 } else { 2 };
+            match (bits_per_slice, bits) {
+                (None, None) => None,
+                (None, Some(bits)) => Some(format!("is {bits}, but slices hold no digits")),
+                (Some(_), _) if room > 32 => {
+                    Some(format!("and slices make {room} bits of a weight, at most 32"))
+                }
+                (Some(_), _) if bits.unwrap_or(room) > room || bits.unwrap_or(room) < least => {
+                    let bits = bits.unwrap_or(room);
+                    Some(format!("are {bits}, must be {least} to {room} here"))
+                }
+                _ => None,
+            }
+        },
+    },
+    Check {
+        name: "slice-levels",
+        keys: &["cell.levels", "weights.bits_per_slice"],
+        remedy: "give the cell as many levels as a digit has values, or `continuous`",
+        broken: |chip| {
+            let values = 1u32 << chip.weights.bits_per_slice?;
+            let levels = chip.cell.n_levels?;
+            // Digits fall on levels where the steps between them are whole.
+            (!(levels - 1).is_multiple_of(values - 1)).then(|| {
+                format!("makes digits of {values} values, which {levels} levels cannot hold evenly")
+            })
+        },
+    },
+    Check {
+        name: "slice-significance",
+        keys: &["weights.bits_per_slice", "weights.significance"],
+        remedy: "leave `significance` out: the worth of digits follows from their width",
+        broken: |chip| {
+            let weighed = chip.weights.significance.iter().any(|&worth| worth != 1.0);
+            (chip.weights.bits_per_slice.is_some() && weighed)
+                .then(|| "is given for slices that hold digits".into())
+        },
+    },
+    Check {
         name: "stuck-share",
         keys: &["effects.stuck.stuck_gmin", "effects.stuck.stuck_gmax"],
         remedy: "give shares of all cells",
@@ -117,6 +193,18 @@ pub const CHECKS: &[Check] = &[
         },
     },
 ];
+
+/// Word lines and bit lines that the smallest tile takes.
+fn lines_of_a_weight(chip: &Chip) -> (usize, usize) {
+    let slices = chip.weights.significance.len();
+    let (pairs, reference) = match chip.weights.sign {
+        SignCoding::Pairs => (true, 0),
+        SignCoding::OffsetDigital => (false, 0),
+        SignCoding::OffsetColumn => (false, slices),
+    };
+    let on = |axis| if pairs && chip.arrays.pairs == axis { 2 } else { 1 };
+    (on(PairAxis::Rows), slices * on(PairAxis::Columns) + reference)
+}
 
 impl Check {
     /// Reports to `root` if `chip` breaks the rule.

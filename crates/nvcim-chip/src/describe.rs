@@ -18,6 +18,8 @@ pub struct Chip {
     pub arrays: Arrays,
     /// The cells.
     pub cell: Cell,
+    /// How cells hold weights.
+    pub weights: Weights,
     /// The input converters.
     pub dac: Dac,
     /// The output converters.
@@ -53,6 +55,8 @@ pub struct Arrays {
     pub pairs: PairAxis,
     /// Where the two currents of a pair are subtracted.
     pub subtract: Subtract,
+    /// The most word lines driven at once; `None` for all of them. Taller tiles are read in parts.
+    pub max_active_rows: Option<usize>,
 }
 
 /// How current flows through an array.
@@ -71,6 +75,8 @@ pub enum PairAxis {
     Columns,
     /// On neighbouring word lines of the same bit line, the second driven with the opposite sign.
     Rows,
+    /// On the same lines of two arrays, which are driven alike.
+    Arrays,
 }
 
 /// Where the two currents of a pair are subtracted.
@@ -91,6 +97,52 @@ pub struct Cell {
     pub g_max: f64,
     /// Evenly spaced levels from `g_min` to `g_max`, at least 2; `None` for a continuous range.
     pub n_levels: Option<u32>,
+}
+
+/// How cells hold weights; see [`crate::coding`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// What stands for the sign.
+    pub sign: SignCoding,
+    /// Width of the digits that slices hold, 1 to 8; `None` where all slices hold the same share.
+    pub bits_per_slice: Option<u32>,
+    /// Bits of a weight held in digits: of its magnitude for pairs, of all of it for an offset. `None` for
+    /// as many as the slices have.
+    pub bits: Option<u32>,
+    /// The worth of each slice in relation to the others, least significant first; 1 for digits. At least
+    /// one slice, each worth more than 0.
+    pub significance: Vec<f64>,
+}
+
+/// What stands for the sign of a weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignCoding {
+    /// Two cells, one of which counts negatively.
+    Pairs,
+    /// One cell; half the range is taken off as a digital sum of the drives.
+    OffsetDigital,
+    /// One cell; half the range is taken off as the result of a reference column.
+    OffsetColumn,
+}
+
+impl Weights {
+    /// One pair per weight.
+    pub fn pairs() -> Self {
+        let sign = SignCoding::Pairs;
+        Self { sign, bits_per_slice: None, bits: None, significance: vec![1.0] }
+    }
+
+    /// Bits of a weight that is held in digits, at most 32; 0 where it is not.
+    pub fn total_bits(&self) -> u32 {
+        let room = self.bits_per_slice.unwrap_or(0) * self.significance.len() as u32;
+        self.bits.unwrap_or(room).min(room)
+    }
+
+    /// Physical cells that one weight takes.
+    pub fn cells_per_weight(&self) -> usize {
+        let sides = if self.sign == SignCoding::Pairs { 2 } else { 1 };
+        sides * self.significance.len()
+    }
 }
 
 /// The input converters.
@@ -199,6 +251,19 @@ macro_rules! define_effects {
     };
 }
 effect_list!(define_effects);
+
+impl Arrays {
+    /// Physical arrays that one tile takes.
+    pub fn arrays_per_tile(&self) -> usize {
+        if self.pairs == PairAxis::Arrays { 2 } else { 1 }
+    }
+
+    /// The most rows of a matrix that one conversion sums over, of `n_rows`.
+    pub fn rows_at_once(&self, n_rows: usize) -> usize {
+        let per_row = if self.pairs == PairAxis::Rows { 2 } else { 1 };
+        self.max_active_rows.map_or(n_rows, |most| (most / per_row).clamp(1, n_rows.max(1)))
+    }
+}
 
 impl Chip {
     /// The physical size of the arrays, for verifiers.

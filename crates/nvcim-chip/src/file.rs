@@ -3,6 +3,7 @@
 //! `docs/chip-format.md` specifies the file key by key.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use nvcim_ir::diag::{Result, Warned};
 use nvcim_ir::tiled::AdcRange;
@@ -10,14 +11,20 @@ use nvcim_ir::tiled::AdcRange;
 use crate::checks;
 use crate::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    SignCoding, Subtract, Topology, Weights,
 };
-use crate::reader::{Section, read_file};
+use crate::reader::{Section, read_file, to_number};
 use crate::writer::Writer;
 
 const TOPOLOGIES: &[(&str, Topology)] =
     &[("passive", Topology::Passive), ("gated", Topology::Gated)];
-const PAIR_AXES: &[(&str, PairAxis)] = &[("columns", PairAxis::Columns), ("rows", PairAxis::Rows)];
+const PAIR_AXES: &[(&str, PairAxis)] =
+    &[("columns", PairAxis::Columns), ("rows", PairAxis::Rows), ("arrays", PairAxis::Arrays)];
+const SIGN_CODINGS: &[(&str, SignCoding)] = &[
+    ("pairs", SignCoding::Pairs),
+    ("offset-digital", SignCoding::OffsetDigital),
+    ("offset-column", SignCoding::OffsetColumn),
+];
 const SUBTRACTS: &[(&str, Subtract)] =
     &[("analog", Subtract::Analog), ("digital", Subtract::Digital)];
 const DRIVES: &[(&str, InputDrive)] =
@@ -29,6 +36,16 @@ const RANGES_PER: &[(&str, RangePer)] =
 
 /// `arrays.count` where a chip has as many arrays as a network needs.
 const AS_NEEDED: &str = "as-needed";
+/// `arrays.max_active_rows` where all rows may be driven at once.
+const ALL_ROWS: &str = "all";
+/// `weights.bits_per_slice` where slices hold no digits.
+const SHARED: &str = "shared";
+/// `weights.bits` where a weight has all the bits of its slices.
+const ALL_BITS: &str = "all";
+/// Cells or pairs that hold one weight.
+const MAX_SLICES: u64 = 16;
+/// The worth of a slice in relation to the others.
+const SIGNIFICANCE: RangeInclusive<f64> = 1e-6..=1e6;
 /// `cell.levels` where a cell has no levels.
 const CONTINUOUS: &str = "continuous";
 
@@ -64,12 +81,13 @@ pub fn parse_chip(text: &str, place: &str) -> Result<Warned<Chip>> {
 ///
 /// [`parse_chip`] gives the same chip back, and two chips with the same text are the same.
 pub fn write_chip(chip: &Chip) -> String {
-    let Chip { name, description, arrays, cell, dac, adc, holds, effects, sources } = chip;
+    let Chip { name, description, arrays, cell, weights, dac, adc, holds, effects, sources } = chip;
     let mut out = Writer::new("chip");
     out.text("name", name);
     out.text("description", description);
     write_arrays(&mut out, arrays);
     write_cell(&mut out, cell);
+    write_weights(&mut out, weights);
     write_converters(&mut out, dac, adc);
     write_holds(&mut out, holds);
     for (effect, model) in effects.models() {
@@ -112,6 +130,7 @@ fn read_chip(root: &mut Section<'_>) -> Chip {
         description: root.text("description"),
         arrays: root.section("arrays", read_arrays),
         cell: root.section("cell", read_cell),
+        weights: root.optional_section("weights", read_weights).unwrap_or_else(Weights::pairs),
         dac: root.section("dac", read_dac),
         adc: root.section("adc", read_adc),
         holds: root.optional_section("holds", read_holds).unwrap_or(Holds::NOTHING),
@@ -134,6 +153,9 @@ fn read_arrays(section: &mut Section<'_>) -> Arrays {
         topology: section.choice("topology", None, TOPOLOGIES),
         pairs: section.choice("pairs", Some(PairAxis::Columns), PAIR_AXES),
         subtract: section.choice("subtract", Some(Subtract::Analog), SUBTRACTS),
+        max_active_rows: section
+            .integer_or_word("max_active_rows", 1..=MAX_LINES, ALL_ROWS)
+            .map(|rows| rows as usize),
     }
 }
 
@@ -154,6 +176,7 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
         topology,
         pairs,
         subtract,
+        max_active_rows,
     } = arrays;
     out.section("arrays");
     match count {
@@ -169,6 +192,10 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
     out.text("topology", name_of(TOPOLOGIES, topology));
     out.text("pairs", name_of(PAIR_AXES, pairs));
     out.text("subtract", name_of(SUBTRACTS, subtract));
+    match max_active_rows {
+        Some(rows) => out.value("max_active_rows", rows),
+        None => out.text("max_active_rows", ALL_ROWS),
+    }
 }
 
 fn read_cell(section: &mut Section<'_>) -> Cell {
@@ -190,6 +217,41 @@ fn write_cell(out: &mut Writer, cell: &Cell) {
         Some(levels) => out.value("levels", levels),
         None => out.text("levels", CONTINUOUS),
     }
+}
+
+fn read_weights(section: &mut Section<'_>) -> Weights {
+    let sign = section.choice("coding", Some(SignCoding::Pairs), SIGN_CODINGS);
+    let slices = section.optional_integer("slices", 1..=MAX_SLICES).unwrap_or(1) as usize;
+    let bits_per_slice =
+        section.integer_or_word("bits_per_slice", 1..=8, SHARED).map(|bits| bits as u32);
+    let bits = section.integer_or_word("bits", 1..=32, ALL_BITS).map(|bits| bits as u32);
+    let wanted = format!("a number from {:e} to {:e}", SIGNIFICANCE.start(), SIGNIFICANCE.end());
+    let mut significance = section.list("significance", &wanted, |value| {
+        to_number(value).filter(|number| SIGNIFICANCE.contains(number))
+    });
+    if significance.is_empty() {
+        significance = vec![1.0; slices];
+    } else if significance.len() != slices {
+        let message = format!("has {} entries for {slices} slices", significance.len());
+        section.report("significance", message);
+    }
+    Weights { sign, bits_per_slice, bits, significance }
+}
+
+fn write_weights(out: &mut Writer, weights: &Weights) {
+    let Weights { sign, bits_per_slice, bits, significance } = weights;
+    out.section("weights");
+    out.text("coding", name_of(SIGN_CODINGS, sign));
+    out.value("slices", significance.len());
+    match bits_per_slice {
+        Some(bits) => out.value("bits_per_slice", bits),
+        None => out.text("bits_per_slice", SHARED),
+    }
+    match bits {
+        Some(bits) => out.value("bits", bits),
+        None => out.text("bits", ALL_BITS),
+    }
+    out.value("significance", significance);
 }
 
 fn read_dac(section: &mut Section<'_>) -> Dac {

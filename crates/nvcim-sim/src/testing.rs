@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::EffectSet;
 use nvcim_image::layout::{Image, Provenance};
@@ -33,8 +33,10 @@ pub(crate) fn plain_chip() -> Chip {
             topology: Topology::Passive,
             pairs: PairAxis::Columns,
             subtract: Subtract::Analog,
+            max_active_rows: None,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: None },
+        weights: Weights::pairs(),
         dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: -4.0, hi: 4.0 }, range_per: RangePer::Tile },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
