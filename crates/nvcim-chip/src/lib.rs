@@ -11,6 +11,7 @@ pub mod file;
 pub mod presets;
 pub mod random;
 mod reader;
+pub mod real;
 pub mod record;
 mod source;
 mod writer;

@@ -8,6 +8,9 @@ use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_chip::effects::Effect;
+use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::random::Stream;
+use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
@@ -17,7 +20,7 @@ use nvcim_ops::run_program::Columns;
 use crate::cells::{ArrayCells, Writer};
 use crate::conditions::Conditions;
 use crate::drive::{Driver, Part, take_like};
-use crate::kernel::{Kernel, Periphery, Scratch, Sense};
+use crate::kernel::{Currents, Kernel, Periphery, Scratch, Sense};
 use crate::noise::{Block, Purpose, place};
 
 /// The largest array that is simulated: 200 MB.
@@ -60,8 +63,8 @@ impl SimDie {
     }
 
     /// The drivers of the die.
-    pub(crate) fn driver(&self) -> Driver {
-        self.setup.periphery.driver
+    pub(crate) fn driver<T: Real>(&self) -> Driver<T> {
+        Driver::new(&self.setup.chip.dac, self.setup.conditions.effects)
     }
 
     /// Prepares conversions over `n_rows` drives of the cells that `array` now has. `cells` picks the
@@ -69,18 +72,19 @@ impl SimDie {
     ///
     /// # Errors
     /// An array that the die does not have.
-    pub(crate) fn prepare(
+    pub(crate) fn prepare<T: Real>(
         &mut self,
         array: ArrayId,
         lines: &[(u32, AdcRange)],
         n_rows: usize,
         cells: impl Fn(&ArrayCells, usize, usize) -> (f64, f64),
-    ) -> Result<Kernel> {
+    ) -> Result<Kernel<T>> {
         let touched = self.setup.touch(&mut self.arrays, array)?;
         let sense = |&(line, range): &(u32, AdcRange)| self.setup.sense(array, line, range);
         let senses: Vec<_> = lines.iter().map(sense).collect();
-        let cells = |conversion, row| cells(touched, conversion, row);
-        Ok(Kernel::new(&self.setup.periphery, &senses, n_rows, cells))
+        let dim = (senses.len(), n_rows);
+        let currents = self.setup.currents(dim, |conversion, row| cells(touched, conversion, row));
+        Ok(Kernel::new(&self.setup.periphery, &currents, &senses))
     }
 
     fn count_call(&mut self) -> u64 {
@@ -113,6 +117,30 @@ impl Setup {
             return Err(Diagnostic::unsupported(place, message).hint(hint).into());
         }
         Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions.effects)))
+    }
+
+    /// What conversions see of cells between perfect wires; `dim` is conversions and rows.
+    fn currents(
+        &self,
+        dim: (usize, usize),
+        cells: impl Fn(usize, usize) -> (f64, f64),
+    ) -> Currents {
+        let g_max = self.chip.cell.g_max;
+        let per_cell = |of: &dyn Fn((f64, f64)) -> f64| {
+            Array2::from_shape_fn(dim, |(conversion, row)| of(cells(conversion, row)))
+        };
+        Currents {
+            weights: per_cell(&|(plus, minus)| (plus - minus) / g_max),
+            variances: self.read_noise().map(|(noise, _)| {
+                per_cell(&|(plus, minus)| noise.pair_variance(plus, minus) / (g_max * g_max))
+            }),
+            leakage: Vec::new(),
+        }
+    }
+
+    /// The noise of reads, where they are noisy.
+    fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
+        self.chip.effects.read.zip(self.periphery.read_stream())
     }
 
     /// The sense stage of a bit line, set to `range`.
@@ -191,7 +219,7 @@ impl Die for SimDie {
     fn read(&mut self, array: ArrayId, rows: &[u32], cols: &[u32]) -> Result<Array2<f32>> {
         self.setup.check_lines(array, rows, cols)?;
         let call = self.count_call();
-        let noise = self.setup.periphery.read_noise();
+        let noise = self.setup.read_noise();
         let cells = self.setup.touch(&mut self.arrays, array)?;
         let mut z = vec![0.0; rows.len() * cols.len()];
         if let Some((_, stream)) = noise {
@@ -216,11 +244,12 @@ impl Die for SimDie {
         self.setup.check_lines(array, rows, &lines)?;
         self.setup.check_drives(array, rows, drives)?;
         let senses: Vec<_> = conversions.iter().map(|it| (it.col, it.range)).collect();
-        let kernel = self.prepare(array, &senses, rows.len(), |cells, conversion, row| {
-            let Conversion { col, minus_col, .. } = conversions[conversion];
-            let at = |col| cells.conductance(rows[row], col);
-            (at(col), minus_col.map_or(0.0, at))
-        })?;
+        let kernel: Kernel =
+            self.prepare(array, &senses, rows.len(), |cells, conversion, row| {
+                let Conversion { col, minus_col, .. } = conversions[conversion];
+                let at = |col| cells.conductance(rows[row], col);
+                (at(col), minus_col.map_or(0.0, at))
+            })?;
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
         let block = Block { purpose: Purpose::Mvm, unit: array.index() as u32, columns };
         let mut room = Vec::new();

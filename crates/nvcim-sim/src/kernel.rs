@@ -3,152 +3,157 @@
 //! Notation: drives x `[rows, columns]` in the driver's unit, weights W `[conversions, rows]` and, where
 //! reads are noisy, variances V of the same shape.
 //! 1. Current: `y = W x`, and `+ sqrt(V x^2) z` with one standard normal draw z per conversion and column.
-//!    W is `(g+ - g-) / g_max` times the drive unit, computed in f64 from the cells; V is
-//!    `(s+^2 + s-^2) / g_max^2` times its square. One draw per output has the exact distribution of a
-//!    draw per cell, see [`ReadNoise::pair_variance`].
+//!    One draw per output has the exact distribution of a draw per cell, see [`ReadNoise::pair_variance`].
 //! 2. Column gain and offset, then output noise, in codes.
 //! 3. The ADC: round and clip, counting what was clipped.
 //!
 //! Cost: one matrix product, two where reads are noisy, and a few operations per conversion.
+//!
+//! [`ReadNoise::pair_variance`]: nvcim_chip::effects::read::ReadNoise::pair_variance
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
 use nvcim_chip::describe::{Adc, Chip};
 use nvcim_chip::effects::adc::Transfer;
-use nvcim_chip::effects::read::ReadNoise;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
+use nvcim_chip::real::Real;
 use nvcim_ir::tiled::AdcRange;
 
 use crate::clips::ClipCount;
 use crate::conditions::Conditions;
-use crate::drive::{Driver, take_like, take_slice};
+use crate::drive::{drive_unit, take_like, take_slice};
 use crate::noise::Block;
 
 /// What all conversions of a die have in common.
 #[derive(Debug, Clone)]
-pub(crate) struct Periphery {
-    pub(crate) driver: Driver,
-    g_max: f64,
+pub struct Periphery {
+    /// Full scales per drive unit.
+    unit: f64,
     adc: Adc,
     /// Whether codes are whole and clipped.
     rounds: bool,
-    read: Option<(ReadNoise, Stream)>,
+    read: Option<Stream>,
     /// Standard deviation in normalised current.
     output: Option<(f64, Stream)>,
 }
 
 impl Periphery {
-    pub(crate) fn new(chip: &Chip, die_seed: u64, conditions: &Conditions) -> Self {
+    /// The converters and the noise of a die that `die_seed` draws.
+    pub fn new(chip: &Chip, die_seed: u64, conditions: &Conditions) -> Self {
         let set: EffectSet = conditions.effects;
         let stream = |effect| Stream::new(conditions.run_seed, die_seed, effect);
         let read = chip.effects.read.filter(|_| set.has(Effect::Read));
         let output = chip.effects.output_noise.filter(|_| set.has(Effect::OutputNoise));
         Self {
-            driver: Driver::new(&chip.dac, set),
-            g_max: chip.cell.g_max,
+            unit: drive_unit(&chip.dac, set),
             adc: chip.adc,
             rounds: set.has(Effect::Adc),
-            read: read.map(|noise| (noise, stream(Effect::Read))),
+            read: read.map(|_| stream(Effect::Read)),
             output: output.map(|noise| (noise.sd(&chip.adc), stream(Effect::OutputNoise))),
         }
     }
 
-    /// A read-back's noise, where reads are noisy.
-    pub(crate) fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
+    /// The noise of reads, where they are noisy.
+    pub(crate) fn read_stream(&self) -> Option<Stream> {
         self.read
     }
 }
 
 /// A column's sense stage and converter, set to a range.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sense {
+pub struct Sense {
     /// 1 for a perfect one.
-    pub(crate) gain: f32,
+    pub gain: f32,
     /// In LSB of the nominal range.
-    pub(crate) offset_lsb: f32,
-    pub(crate) range: AdcRange,
+    pub offset_lsb: f32,
+    /// The range of the conversion.
+    pub range: AdcRange,
+}
+
+/// What conversions see of the array: numbers alone, wherever they come from.
+#[derive(Debug, Clone)]
+pub struct Currents {
+    /// Normalised current per full-scale drive, `[conversions, rows]`: `(g+ - g-) / g_max` for cells
+    /// between perfect wires.
+    pub weights: Array2<f64>,
+    /// Variance of the normalised current per squared full-scale drive, `[conversions, rows]`, where
+    /// reads are noisy: `(s+^2 + s-^2) / g_max^2` for cells between perfect wires.
+    pub variances: Option<Array2<f64>>,
+    /// Normalised current that each conversion sees whatever is driven; empty for none.
+    pub leakage: Vec<f64>,
 }
 
 /// Prepared conversions.
 #[derive(Debug, Clone)]
-pub(crate) struct Kernel {
+pub struct Kernel<T = f32> {
     /// Normalised current per drive unit, `[conversions, rows]`.
-    weights: Array2<f32>,
-    transfers: Vec<Transfer>,
+    weights: Array2<T>,
+    transfers: Vec<Transfer<T>>,
     /// The highest code, where codes are whole and clipped.
-    max_code: Option<f32>,
+    max_code: Option<T>,
     /// Variance of the current per squared drive unit, `[conversions, rows]`.
-    read: Option<(Array2<f32>, Stream)>,
+    read: Option<(Array2<T>, Stream)>,
     /// Standard deviation in codes of each conversion.
-    output: Option<(Vec<f32>, Stream)>,
+    output: Option<(Vec<T>, Stream)>,
 }
 
 /// Room that conversions work in; any one serves any kernel.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    squares: Vec<f32>,
-    variances: Vec<f32>,
+pub struct Scratch<T = f32> {
+    squares: Vec<T>,
+    variances: Vec<T>,
     read_draws: Vec<f32>,
     output_draws: Vec<f32>,
 }
 
-impl Kernel {
-    /// Prepares one conversion per entry of `senses` over `n_rows` drives. `cells(conversion, row)` is
-    /// the pair of conductances in siemens between them, positive first, 0 where there is none.
-    pub(crate) fn new(
-        periphery: &Periphery,
-        senses: &[Sense],
-        n_rows: usize,
-        cells: impl Fn(usize, usize) -> (f64, f64),
-    ) -> Self {
-        let Periphery { driver, g_max, adc, rounds, read, output } = periphery;
-        let dim = (senses.len(), n_rows);
-        let unit = driver.unit() / g_max;
-        let weights = Array2::from_shape_fn(dim, |(conversion, row)| {
-            let (plus, minus) = cells(conversion, row);
-            ((plus - minus) * unit) as f32
-        });
-        let variances = |noise: &ReadNoise| {
-            Array2::from_shape_fn(dim, |(conversion, row)| {
-                let (plus, minus) = cells(conversion, row);
-                (noise.pair_variance(plus, minus) * unit * unit) as f32
-            })
+impl<T: Real> Kernel<T> {
+    /// Prepares one conversion per entry of `senses`. Variances without noisy reads are left out.
+    ///
+    /// # Panics
+    /// If `currents` and `senses` differ in the number of conversions.
+    pub fn new(periphery: &Periphery, currents: &Currents, senses: &[Sense]) -> Self {
+        let Periphery { unit, adc, rounds, read, output } = periphery;
+        let Currents { weights, variances, leakage } = currents;
+        assert_eq!(weights.nrows(), senses.len(), "one sense stage per conversion");
+        let max_code = f64::from(adc.max_code());
+        let transfer = |(conversion, it): (usize, &Sense)| {
+            let leak = leakage.get(conversion).copied().unwrap_or(0.0);
+            Transfer::with_current(adc, it.range, it.gain, it.offset_lsb, leak)
         };
-        let max_code = adc.max_code() as f32;
-        let transfer = |it: &Sense| Transfer::new(adc, it.range, it.gain, it.offset_lsb);
         let codes_per_current =
-            |it: &Sense| f64::from(max_code) / (f64::from(it.range.hi) - f64::from(it.range.lo));
+            |it: &Sense| max_code / (f64::from(it.range.hi) - f64::from(it.range.lo));
         let deviations = |sd: &f64| {
-            senses.iter().map(|it| (sd * codes_per_current(it)) as f32).collect::<Vec<_>>()
+            senses.iter().map(|it| T::from_f64(sd * codes_per_current(it))).collect::<Vec<_>>()
         };
+        let scaled = |of: &Array2<f64>, unit: f64| of.mapv(|value| T::from_f64(value * unit));
         Self {
-            weights,
-            transfers: senses.iter().map(transfer).collect(),
-            max_code: rounds.then_some(max_code),
-            read: read.as_ref().map(|(noise, stream)| (variances(noise), *stream)),
+            weights: scaled(weights, *unit),
+            transfers: senses.iter().enumerate().map(transfer).collect(),
+            max_code: rounds.then_some(T::from_f64(max_code)),
+            read: read.zip(variances.as_ref()).map(|(it, of)| (scaled(of, unit * unit), it)),
             output: output.as_ref().map(|(sd, stream)| (deviations(sd), *stream)),
         }
     }
 
     /// The number of conversions.
-    pub(crate) fn n_conversions(&self) -> usize {
+    pub fn n_conversions(&self) -> usize {
         self.transfers.len()
     }
 
     /// The way between current and code of each conversion.
-    pub(crate) fn transfers(&self) -> &[Transfer] {
+    pub fn transfers(&self) -> &[Transfer<T>] {
         &self.transfers
     }
 
     /// Converts the currents of `drives`, `[rows, columns]`, to `codes`, row-major `[conversions,
     /// columns]`, with the noise of `block`, whose columns these are.
-    pub(crate) fn convert(
+    pub fn convert(
         &self,
-        drives: ArrayView2<'_, f32>,
+        drives: ArrayView2<'_, T>,
         block: Block,
-        codes: &mut [f32],
-        scratch: &mut Scratch,
+        codes: &mut [T],
+        scratch: &mut Scratch<T>,
     ) -> ClipCount {
         let n_columns = drives.ncols();
         if codes.is_empty() {
@@ -178,11 +183,11 @@ impl Kernel {
     /// Draws all noise of `len` conversions.
     fn draw<'a>(
         &self,
-        drives: ArrayView2<'_, f32>,
+        drives: ArrayView2<'_, T>,
         block: Block,
         len: usize,
-        scratch: &'a mut Scratch,
-    ) -> Draws<'a> {
+        scratch: &'a mut Scratch<T>,
+    ) -> Draws<'a, T> {
         let Scratch { squares, variances, read_draws, output_draws } = scratch;
         let read = self.read.as_ref().map(|(per_square, stream)| {
             let mut squares = take_like(squares, &drives);
@@ -203,17 +208,17 @@ impl Kernel {
 }
 
 /// Overwrites `out`, row-major, with the product of both matrices.
-fn multiply(left: &Array2<f32>, right: ArrayView2<'_, f32>, out: &mut [f32]) {
+fn multiply<T: Real>(left: &Array2<T>, right: ArrayView2<'_, T>, out: &mut [T]) {
     let dim = (left.nrows(), right.ncols());
     let mut out = ArrayViewMut2::from_shape(dim, out).expect("the room fits the product");
-    general_mat_mul(1.0, left, &right, 0.0, &mut out);
+    general_mat_mul(T::ONE, left, &right, T::ZERO, &mut out);
 }
 
 /// Clips and rounds exact codes in place.
-fn settle(transfer: &Transfer, max_code: f32, codes: &mut [f32]) -> ClipCount {
+fn settle<T: Real>(transfer: &Transfer<T>, max_code: T, codes: &mut [T]) -> ClipCount {
     let (mut low, mut high) = (0u32, 0u32);
     for code in codes {
-        low += u32::from(*code < 0.0);
+        low += u32::from(*code < T::ZERO);
         high += u32::from(*code > max_code);
         *code = transfer.settle(*code);
     }
@@ -221,9 +226,9 @@ fn settle(transfer: &Transfer, max_code: f32, codes: &mut [f32]) -> ClipCount {
 }
 
 /// Noise for all conversions: standard normal draws, `[samples, conversions, positions]`.
-struct Draws<'a> {
+struct Draws<'a, T> {
     /// With the variances of the currents, `[conversions, columns]`.
-    read: Option<(&'a [f32], &'a [f32])>,
+    read: Option<(&'a [T], &'a [f32])>,
     output: Option<&'a [f32]>,
 }
 
@@ -234,20 +239,32 @@ struct Row {
 }
 
 impl Row {
-    fn add_read_noise(&self, y: &mut [f32], variances: &[f32], z: &[f32], n_conversions: usize) {
+    fn add_read_noise<T: Real>(
+        &self,
+        y: &mut [T],
+        variances: &[T],
+        z: &[f32],
+        n_conversions: usize,
+    ) {
         let samples = y.chunks_exact_mut(self.per_sample);
         let variances = variances.chunks_exact(self.per_sample);
         for ((y, variances), z) in samples.zip(variances).zip(self.draws(z, n_conversions)) {
             for ((y, variance), z) in y.iter_mut().zip(variances).zip(z) {
-                *y += variance.sqrt() * z;
+                *y += variance.sqrt() * T::from_real(*z);
             }
         }
     }
 
-    fn add_output_noise(&self, y: &mut [f32], deviation: f32, z: &[f32], n_conversions: usize) {
+    fn add_output_noise<T: Real>(
+        &self,
+        y: &mut [T],
+        deviation: T,
+        z: &[f32],
+        n_conversions: usize,
+    ) {
         let samples = y.chunks_exact_mut(self.per_sample);
         for (y, z) in samples.zip(self.draws(z, n_conversions)) {
-            y.iter_mut().zip(z).for_each(|(y, z)| *y += deviation * z);
+            y.iter_mut().zip(z).for_each(|(y, z)| *y += deviation * T::from_real(*z));
         }
     }
 
@@ -269,7 +286,7 @@ mod tests {
     use nvcim_ir::tiled::AdcRange;
     use nvcim_ops::run_program::Columns;
 
-    use super::{Kernel, Periphery, Scratch, Sense};
+    use super::{Currents, Kernel, Periphery, Scratch, Sense};
     use crate::clips::ClipCount;
     use crate::noise::{Block, Purpose};
     use crate::testing::{fresh, plain_chip};
@@ -298,7 +315,18 @@ mod tests {
         columns: Columns,
     ) -> (Array2<f32>, ClipCount) {
         let periphery = Periphery::new(chip, 0, &fresh(effects));
-        let kernel = Kernel::new(&periphery, &senses, 3, |conversion, row| CELLS[conversion][row]);
+        let cells = |of: &dyn Fn((f64, f64)) -> f64| {
+            Array2::from_shape_fn((2, 3), |(conversion, row)| of(CELLS[conversion][row]))
+        };
+        let g_max = chip.cell.g_max;
+        let currents = Currents {
+            weights: cells(&|(plus, minus)| (plus - minus) / g_max),
+            variances: chip.effects.read.map(|noise| {
+                cells(&|(plus, minus)| noise.pair_variance(plus, minus) / (g_max * g_max))
+            }),
+            leakage: vec![],
+        };
+        let kernel = Kernel::new(&periphery, &currents, &senses);
         let block = Block { purpose: Purpose::Inference, unit: 0, columns };
         let mut codes = vec![0.0; 2 * drives.ncols()];
         let clips = kernel.convert(drives, block, &mut codes, &mut Scratch::default());

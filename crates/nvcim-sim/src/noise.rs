@@ -9,7 +9,7 @@ use nvcim_ops::run_program::Columns;
 
 /// What a draw is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// A conversion of the running image; the unit is a tile and pass, the serial a sample.
     Inference,
     /// A conversion asked for through the bench interface; the unit is an array, the serial a call.
@@ -26,18 +26,20 @@ pub(crate) fn place(purpose: Purpose, unit: u32, serial: u64) -> [u32; 3] {
 
 /// A matrix of draws, `[conversions, columns]`, one place per sample.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Block {
-    pub(crate) purpose: Purpose,
-    pub(crate) unit: u32,
+pub struct Block {
+    /// What the draws are for.
+    pub purpose: Purpose,
+    /// A tile and pass, or an array; see [`Purpose`].
+    pub unit: u32,
     /// Whose the columns are; samples are the serials.
-    pub(crate) columns: Columns,
+    pub columns: Columns,
 }
 
 impl Block {
     /// Draws for `n_conversions` conversions of as many samples as `z` has room for.
     ///
     /// Layout: `[samples, conversions, positions]`. A sample's draws depend on nothing but the sample.
-    pub(crate) fn fill(&self, stream: &Stream, n_conversions: usize, z: &mut [f32]) {
+    pub fn fill(&self, stream: &Stream, n_conversions: usize, z: &mut [f32]) {
         let Columns { first_sample, per_sample } = self.columns;
         let samples = z.chunks_exact_mut(n_conversions * per_sample);
         for (serial, z) in (first_sample..).zip(samples) {

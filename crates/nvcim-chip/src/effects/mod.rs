@@ -142,19 +142,9 @@ impl EffectSet {
     }
 }
 
-/// The whole number nearest to `x`, the even one halfway, for `|x| <= 2^22`.
-///
-/// Adding 1.5 * 2^23 leaves no bits for fractions, so the sum rounds as every IEEE sum does; unlike the
-/// library call this needs two additions on any machine and vectorises.
-#[inline]
-pub(crate) fn round_half_even(x: f32) -> f32 {
-    const NO_FRACTION: f32 = 12_582_912.0;
-    (x + NO_FRACTION) - NO_FRACTION
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Effect, EffectSet, round_half_even};
+    use super::{Effect, EffectSet};
 
     #[test]
     fn names_find_their_effects() {
@@ -170,16 +160,5 @@ mod tests {
         let held: Vec<_> = Effect::ALL.into_iter().filter(|&effect| set.has(effect)).collect();
         assert_eq!(held, [Effect::Adc]);
         assert!(Effect::ALL.iter().all(|&effect| EffectSet::ALL.has(effect)));
-    }
-
-    #[test]
-    fn rounding_agrees_with_the_library_up_to_its_bound() {
-        for quarter in -400_000..=400_000 {
-            let x = quarter as f32 / 4.0;
-            assert_eq!(round_half_even(x), x.round_ties_even(), "{x}");
-        }
-        for x in [4_194_303.5f32, 4_194_304.0, -4_194_303.5, -4_194_304.0] {
-            assert_eq!(round_half_even(x), x.round_ties_even(), "{x}");
-        }
     }
 }
