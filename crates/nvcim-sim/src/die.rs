@@ -22,6 +22,7 @@ use crate::conditions::Conditions;
 use crate::drive::{Driver, Part, take_like};
 use crate::kernel::{Currents, Kernel, Periphery, Scratch, Sense};
 use crate::noise::{Block, Purpose, place};
+use crate::tap::{Tap, tap_lines};
 
 /// The largest array that is simulated: 200 MB.
 const MAX_CELLS: usize = 1 << 24;
@@ -67,23 +68,21 @@ impl SimDie {
         Driver::new(&self.setup.chip.dac, self.setup.conditions.effects)
     }
 
-    /// Prepares conversions over `n_rows` drives of the cells that `array` now has. `cells` picks the
-    /// pair of conductances between a conversion and a row, positive first, 0 where there is none.
+    /// Prepares conversions over `n_rows` drives of the cells that the die's arrays now have.
     ///
     /// # Errors
     /// An array that the die does not have.
     pub(crate) fn prepare<T: Real>(
         &mut self,
-        array: ArrayId,
-        lines: &[(u32, AdcRange)],
+        taps: &[Tap<'_>],
         n_rows: usize,
-        cells: impl Fn(&ArrayCells, usize, usize) -> (f64, f64),
     ) -> Result<Kernel<T>> {
-        let touched = self.setup.touch(&mut self.arrays, array)?;
-        let sense = |&(line, range): &(u32, AdcRange)| self.setup.sense(array, line, range);
-        let senses: Vec<_> = lines.iter().map(sense).collect();
-        let dim = (senses.len(), n_rows);
-        let currents = self.setup.currents(dim, |conversion, row| cells(touched, conversion, row));
+        for term in taps.iter().flat_map(|tap| &tap.terms) {
+            self.setup.touch(&mut self.arrays, term.array)?;
+        }
+        let currents = self.setup.currents(&self.arrays, taps, n_rows);
+        let sense = |tap: &Tap<'_>| self.setup.sense(tap.array, tap.line, tap.range);
+        let senses: Vec<_> = taps.iter().map(sense).collect();
         Ok(Kernel::new(&self.setup.periphery, &currents, &senses))
     }
 
@@ -119,23 +118,32 @@ impl Setup {
         Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions.effects)))
     }
 
-    /// What conversions see of cells between perfect wires; `dim` is conversions and rows.
+    /// What conversions see of the cells of touched arrays.
     fn currents(
         &self,
-        dim: (usize, usize),
-        cells: impl Fn(usize, usize) -> (f64, f64),
+        arrays: &IdVec<ArrayId, Option<ArrayCells>>,
+        taps: &[Tap<'_>],
+        n_rows: usize,
     ) -> Currents {
         let g_max = self.chip.cell.g_max;
-        let per_cell = |of: &dyn Fn((f64, f64)) -> f64| {
-            Array2::from_shape_fn(dim, |(conversion, row)| of(cells(conversion, row)))
-        };
-        Currents {
-            weights: per_cell(&|(plus, minus)| (plus - minus) / g_max),
-            variances: self.read_noise().map(|(noise, _)| {
-                per_cell(&|(plus, minus)| noise.pair_variance(plus, minus) / (g_max * g_max))
-            }),
-            leakage: Vec::new(),
+        let cells = |array: ArrayId| arrays[array].as_ref().expect("every array was touched");
+        let mut weights = Array2::zeros((taps.len(), n_rows));
+        let mut variances = self.read_noise().map(|_| weights.clone());
+        for (conversion, tap) in taps.iter().enumerate() {
+            for term in &tap.terms {
+                let cells = cells(term.array);
+                for row in tap.driven.clone() {
+                    let g = cells.conductance(term.rows[row], term.col);
+                    weights[(conversion, row)] += term.sign * g / g_max;
+                    if let (Some(variances), Some((noise, _))) = (&mut variances, self.read_noise())
+                    {
+                        let sd = noise.sd(g) / g_max;
+                        variances[(conversion, row)] += sd * sd;
+                    }
+                }
+            }
         }
+        Currents { weights, variances, leakage: Vec::new() }
     }
 
     /// The noise of reads, where they are noisy.
@@ -239,17 +247,12 @@ impl Die for SimDie {
         drives: ArrayView2<'_, f32>,
         conversions: &[Conversion],
     ) -> Result<Array2<f32>> {
-        let lines_of = |it: &Conversion| std::iter::once(it.col).chain(it.minus_col);
-        let lines: Vec<_> = conversions.iter().flat_map(lines_of).collect();
-        self.setup.check_lines(array, rows, &lines)?;
+        let taps = tap_lines(array, rows, conversions);
+        for term in taps.iter().flat_map(|tap| &tap.terms) {
+            self.setup.check_lines(term.array, rows, &[term.col])?;
+        }
         self.setup.check_drives(array, rows, drives)?;
-        let senses: Vec<_> = conversions.iter().map(|it| (it.col, it.range)).collect();
-        let kernel: Kernel =
-            self.prepare(array, &senses, rows.len(), |cells, conversion, row| {
-                let Conversion { col, minus_col, .. } = conversions[conversion];
-                let at = |col| cells.conductance(rows[row], col);
-                (at(col), minus_col.map_or(0.0, at))
-            })?;
+        let kernel: Kernel = self.prepare(&taps, rows.len())?;
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
         let block = Block { purpose: Purpose::Mvm, unit: array.index() as u32, columns };
         let mut room = Vec::new();
@@ -354,8 +357,8 @@ mod tests {
         die.program(array(1), &ROWS, &COLS, array![[1e-4, 0.0], [0.0, 5e-5]].view()).unwrap();
         let range = AdcRange { lo: -1.0, hi: 1.0 };
         let conversions = [
-            Conversion { col: 2, minus_col: Some(7), range },
-            Conversion { col: 7, minus_col: None, range },
+            Conversion { col: 2, minus: Some((array(1), 7)), range },
+            Conversion { col: 7, minus: None, range },
         ];
         let drives = array![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
         let codes = die.mvm(array(1), &ROWS, drives.view(), &conversions).unwrap();
@@ -368,8 +371,7 @@ mod tests {
         let chip = noisy_chip();
         let mut die = die(&chip, EffectSet::ALL.without(Effect::Adc));
         program(&mut die, 5e-5);
-        let conversion =
-            Conversion { col: 2, minus_col: None, range: AdcRange { lo: 0.0, hi: 1.0 } };
+        let conversion = Conversion { col: 2, minus: None, range: AdcRange { lo: 0.0, hi: 1.0 } };
         let drives = Array2::ones((3, 2));
         let mut measure = || die.mvm(array(1), &ROWS, drives.view(), &[conversion]).unwrap();
         let (first, second) = (measure(), measure());
@@ -381,7 +383,7 @@ mod tests {
     fn what_the_die_lacks_is_refused() {
         let mut chip = plain_chip();
         let range = AdcRange { lo: 0.0, hi: 1.0 };
-        let conversion = Conversion { col: 2, minus_col: None, range };
+        let conversion = Conversion { col: 2, minus: None, range };
         let mut plain = die(&chip, EffectSet::ALL);
         let ones = Array2::ones((1, 2));
         let refusal = plain.read(array(2), &ROWS, &COLS).unwrap_err();

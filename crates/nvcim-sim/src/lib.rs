@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod machine;
 pub mod noise;
 pub mod sample;
+mod tap;
 pub mod tile;
 
 mod cells;

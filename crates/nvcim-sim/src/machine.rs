@@ -14,7 +14,6 @@ use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, IdVec, LayerId, StepId, TileId};
 use nvcim_ir::program::Program;
 use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout, verify_programmed};
-use nvcim_ir::tiled::{Readout, Terminal};
 use nvcim_ops::run_program::run_program;
 use nvcim_ops::tensor::Tensor;
 use rayon::prelude::*;
@@ -25,6 +24,7 @@ use crate::conditions::Conditions;
 use crate::die::SimDie;
 use crate::drive::{Driver, choose_passes};
 use crate::engine::{ChipEngine, PreparedLayer};
+use crate::tap::tap_tile;
 use crate::tile::{PreparedTile, Target, Worth};
 
 /// Samples that one thread runs at a time. Bounds memory and sets the grain of parallel work, not results.
@@ -126,37 +126,19 @@ fn prepare_tile<T: Real>(
     id: TileId,
     tile: &ProgrammedTile,
 ) -> Result<PreparedTile<T>> {
-    let wiring = &tile.wiring;
-    let sense = |scaled: &ScaledReadout| {
-        let Readout { col, terminal, range } = scaled.readout;
-        let lines = match terminal {
-            Terminal::Pair | Terminal::Plus => &wiring.plus_cols,
-            Terminal::Minus => &wiring.minus_cols,
-        };
-        (lines[col as usize], range)
-    };
-    let senses: Vec<_> = tile.readouts.iter().map(sense).collect();
-    let kernel = die.prepare(tile.array, &senses, tile.rows.len(), |cells, conversion, row| {
-        let Readout { col, terminal, range: _ } = tile.readouts[conversion].readout;
-        let col = col as usize;
-        let plus = || cells.conductance(wiring.plus_rows[row], wiring.plus_cols[col]);
-        let minus = || cells.conductance(wiring.minus_rows[row], wiring.minus_cols[col]);
-        match terminal {
-            // Pairs on rows subtract alike: their second word line is driven with the opposite sign.
-            Terminal::Pair => (plus(), minus()),
-            Terminal::Plus => (plus(), 0.0),
-            // Its scale is negative; the current itself is not.
-            Terminal::Minus => (minus(), 0.0),
-        }
-    })?;
-    let worth = |scaled: &ScaledReadout| Worth {
-        target: Target::Column(scaled.readout.col as usize),
-        scale: T::from_real(scaled.scale),
-        shift: T::from_real(scaled.shift),
+    let kernel = die.prepare(&tap_tile(tile), tile.rows.len())?;
+    let worth = |&ScaledReadout { readout, scale, shift }: &ScaledReadout| Worth {
+        target: match readout.col as usize {
+            col if col < tile.cols.len() => Target::Column(col),
+            _ => Target::AllColumns,
+        },
+        scale: T::from_real(scale),
+        shift: T::from_real(shift),
     };
     let worths = tile.readouts.iter().map(worth).collect();
+    let drive_sum = tile.drive_sum.iter().map(|&per_drive| T::from_real(per_drive)).collect();
     let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
-    Ok(PreparedTile { id, rows, cols, kernel, worths, drive_sum: Vec::new() })
+    Ok(PreparedTile { id, rows, cols, kernel, worths, drive_sum })
 }
 
 /// Joins the runs of consecutive samples.
