@@ -4,6 +4,7 @@
 
 use nvcim_ir::tiled::{AdcRange, ArraySize};
 
+use crate::circuits::Circuits;
 use crate::effects::{Effect, Model, effect_list};
 use crate::reader::Section;
 
@@ -22,6 +23,8 @@ pub struct Chip {
     pub dac: Dac,
     /// The output converters.
     pub adc: Adc,
+    /// How both converters are built: who shares them, and how they stray from even steps.
+    pub circuits: Circuits,
     /// The corrections that the chip has room for.
     pub holds: Holds,
     /// What makes real dies differ from the ideal one.

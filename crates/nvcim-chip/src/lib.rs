@@ -2,6 +2,7 @@
 
 pub mod cell;
 pub mod checks;
+pub mod circuits;
 pub mod describe;
 pub mod die;
 pub mod die_file;

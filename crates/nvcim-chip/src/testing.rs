@@ -2,6 +2,7 @@
 
 use nvcim_ir::tiled::AdcRange;
 
+use crate::circuits::Circuits;
 use crate::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology,
@@ -27,6 +28,7 @@ pub(crate) fn plain_chip() -> Chip {
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
         dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
+        circuits: Circuits::default(),
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
         sources: Vec::new(),

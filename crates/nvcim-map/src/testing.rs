@@ -1,6 +1,7 @@
 //! Small chips and graphs for this crate's tests.
 
 use ndarray::{ArcArray, ArrayD, IxDyn};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology,
@@ -32,6 +33,7 @@ pub(crate) fn plain_chip() -> Chip {
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
         dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Column },
+        circuits: Circuits::default(),
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
         sources: Vec::new(),

@@ -1,0 +1,124 @@
+//! DAC errors: word line drivers whose gain, offset and steps are not those of the design.
+//!
+//! The driver of word line i makes of the code c, a whole number of steps, negative where it drives the
+//! other way, the drive `gain_i (c + sign(c) INL_|c| + offset_i)` in steps. INL is a table of the design,
+//! 0 at rest; gain and offset are drawn once per word line of a die, `1 + sd z` and `sd z'`. No lab reads
+//! them off one by one, so they stand in no die file: the die's seed draws them.
+//!
+//! A matrix product meets them in three places: INL changes drives, gain scales the cells of its word
+//! line, and offset adds a constant current, `sum_i offset_i gain_i g_i` over the rows of the tile. Rows at
+//! rest are held by a switch, not by a driver, and have no offset. Two passes have the same offset and
+//! cancel it; one pass does not.
+//!
+//! Validity: small errors of a settled voltage, or of a pulse's edges. A pulse cannot be shorter than
+//! nothing, so for pulse widths a negative offset overstates what happens at the lowest codes.
+
+use crate::circuits::DacCircuit;
+use crate::describe::PairAxis;
+
+/// The errors of an array's word line drivers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DriverErrors {
+    /// Gain and offset in steps of the DAC, per physical word line.
+    drivers: Vec<(f64, f64)>,
+}
+
+impl DacCircuit {
+    /// Whether word lines have drivers that differ.
+    pub fn drivers_differ(&self) -> bool {
+        self.gain_sd > 0.0 || self.offset_sd_steps > 0.0
+    }
+
+    /// The errors of the drivers whose standard normal draws for gain and offset are `z`, one pair per
+    /// physical word line.
+    pub fn driver_errors(&self, z: impl Iterator<Item = [f64; 2]>) -> DriverErrors {
+        let driver =
+            |[gain, offset]: [f64; 2]| (1.0 + self.gain_sd * gain, self.offset_sd_steps * offset);
+        DriverErrors { drivers: z.map(driver).collect() }
+    }
+
+    /// The drive in steps that the design makes of `code`, a whole number of steps of either sign.
+    #[inline]
+    pub fn uneven_steps(&self, code: f64) -> f64 {
+        match self.inl_steps.get(code.abs() as usize) {
+            Some(shift) if code < 0.0 => code - shift,
+            Some(shift) => code + shift,
+            None => code,
+        }
+    }
+}
+
+impl DriverErrors {
+    /// What drives see of a pair: its conductances, positive cell first, times the gain of the driver of
+    /// each; `rows` are their physical word lines.
+    ///
+    /// # Panics
+    /// If the array has no such word line.
+    pub fn scale_pair(&self, rows: (u32, u32), pair: (f64, f64)) -> (f64, f64) {
+        let gain = |row: u32| self.drivers[row as usize].0;
+        (pair.0 * gain(rows.0), pair.1 * gain(rows.1))
+    }
+
+    /// The constant current that the offsets add through a pair, in DAC steps times the unit of its
+    /// conductances, gains included.
+    ///
+    /// Where pairs sit on rows, the second driver is driven with the opposite sign and its offset is not:
+    /// both cells' currents add.
+    ///
+    /// # Panics
+    /// If the array has no such word line.
+    pub fn offset_current(&self, pairs: PairAxis, rows: (u32, u32), pair: (f64, f64)) -> f64 {
+        let (plus, minus) = self.scale_pair(rows, pair);
+        let (plus, minus) =
+            (plus * self.drivers[rows.0 as usize].1, minus * self.drivers[rows.1 as usize].1);
+        match pairs {
+            PairAxis::Columns => plus - minus,
+            PairAxis::Rows => plus + minus,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::circuits::DacCircuit;
+    use crate::describe::PairAxis;
+
+    #[test]
+    fn steps_follow_the_table_with_either_sign() {
+        let circuit = DacCircuit { inl_steps: vec![0.0, 0.25, -0.5, 0.0], ..DacCircuit::default() };
+        let codes = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0];
+        assert_eq!(
+            codes.map(|code| circuit.uneven_steps(code)),
+            [-3.0, -1.5, -1.25, 0.0, 1.25, 1.5, 3.0]
+        );
+        assert_eq!(DacCircuit::default().uneven_steps(200.0), 200.0);
+    }
+
+    /// The constant and the scaled pair against a sum over driven cells.
+    #[test]
+    fn a_pair_carries_what_its_drivers_drive() {
+        let circuit = DacCircuit { gain_sd: 0.1, offset_sd_steps: 2.0, ..DacCircuit::default() };
+        let errors = circuit.driver_errors([[1.0, 0.5], [-2.0, -0.25]].into_iter());
+        let ([gain0, gain1], [offset0, offset1]) = ([1.1, 0.8], [1.0, -0.5]);
+        let (plus, minus, code) = (0.7, 0.2, 10.0);
+        let check = |pairs, rows, expected: f64| {
+            let (scaled_plus, scaled_minus) = errors.scale_pair(rows, (plus, minus));
+            let constant = errors.offset_current(pairs, rows, (plus, minus));
+            let found = (scaled_plus - scaled_minus) * code + constant;
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        };
+        let driven = gain1 * (code + offset1);
+        check(PairAxis::Columns, (1, 1), driven * plus - driven * minus);
+        let (first, second) = (gain0 * (code + offset0), gain1 * (-code + offset1));
+        check(PairAxis::Rows, (0, 1), first * plus + second * minus);
+    }
+
+    #[test]
+    fn only_spreads_make_drivers_differ() {
+        assert!(!DacCircuit::default().drivers_differ());
+        assert!(DacCircuit { offset_sd_steps: 0.1, ..DacCircuit::default() }.drivers_differ());
+        let even = DacCircuit::default().driver_errors([[3.0, -3.0]].into_iter());
+        assert_eq!(even.scale_pair((0, 0), (1.0, 2.0)), (1.0, 2.0));
+        assert_eq!(even.offset_current(PairAxis::Columns, (0, 0), (1.0, 2.0)), 0.0);
+    }
+}
