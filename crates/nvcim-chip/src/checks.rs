@@ -156,7 +156,9 @@ pub const CHECKS: &[Check] = &[
         remedy: "give one shift per code, the first 0, that keep the transitions in order",
         broken: |chip| match &chip.circuits.adc.inl_lsb {
             AdcInl::Bow(_) => None,
-            AdcInl::Table(shifts) => misfit(shifts, chip.adc.bits).or_else(|| out_of_order(shifts)),
+            AdcInl::Table(shifts) => {
+                misfit(shifts, chip.adc.max_code()).or_else(|| out_of_order(shifts))
+            }
         },
     },
     Check {
@@ -165,7 +167,7 @@ pub const CHECKS: &[Check] = &[
         remedy: "give one shift per code from rest to full scale, the first 0",
         broken: |chip| {
             let shifts = &chip.circuits.dac.inl_steps;
-            if shifts.is_empty() { None } else { misfit(shifts, chip.dac.bits) }
+            if shifts.is_empty() { None } else { misfit(shifts, (1 << chip.dac.bits) - 1) }
         },
     },
     Check {
@@ -175,7 +177,7 @@ pub const CHECKS: &[Check] = &[
         broken: |chip| {
             chip.effects.leakage?;
             let both_ways = chip.arrays.pairs == PairAxis::Rows
-                || (chip.dac.coding == InputDrive::PulseWidth
+                || (chip.dac.coding != InputDrive::Amplitude
                     && chip.dac.negative == NegativeInputs::SignMagnitude);
             both_ways
                 .then(|| "is given for cells driven both ways, off cells conduct one way".into())
@@ -183,9 +185,9 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// What is wrong with a table of shifts for a converter of `bits` bits.
-fn misfit(shifts: &[f64], bits: u32) -> Option<String> {
-    let n_codes = 1usize << bits;
+/// What is wrong with a table of shifts for the codes from 0 to `max_code`.
+fn misfit(shifts: &[f64], max_code: u32) -> Option<String> {
+    let n_codes = max_code as usize + 1;
     if shifts.len() != n_codes {
         return Some(format!("has {} shifts, must have {n_codes}, one per code", shifts.len()));
     }

@@ -4,6 +4,7 @@
 //! does it, who shares it, and how its steps and levels stray. The defaults are perfect circuits. The
 //! formulas stand in `effects/adc_linearity.rs` and `effects/driver_errors.rs`.
 
+use crate::file::name_of;
 use crate::reader::{Section, to_number};
 use crate::writer::Writer;
 
@@ -111,7 +112,7 @@ impl AdcCircuit {
 
     pub(crate) fn write(&self, out: &mut Writer) {
         let Self { kind, shared_by, capacitor_sd, inl_lsb } = self;
-        out.choice("kind", KINDS, kind);
+        out.text("kind", name_of(KINDS, kind));
         out.value("shared_by", shared_by);
         out.value("capacitor_sd", capacitor_sd);
         match inl_lsb {

@@ -23,12 +23,12 @@ pub struct Chip {
     pub dac: Dac,
     /// The output converters.
     pub adc: Adc,
-    /// How both converters are built: who shares them, and how they stray from even steps.
-    pub circuits: Circuits,
     /// The corrections that the chip has room for.
     pub holds: Holds,
     /// What makes real dies differ from the ideal one.
     pub effects: Effects,
+    /// How both converters are built: who shares them, and how they stray from even steps.
+    pub circuits: Circuits,
     /// Where numbers come from: dotted key of the chip file and its source, sorted by key.
     pub sources: Vec<(String, String)>,
 }

@@ -65,15 +65,14 @@ pub fn parse_chip(text: &str, place: &str) -> Result<Warned<Chip>> {
 ///
 /// [`parse_chip`] gives the same chip back, and two chips with the same text are the same.
 pub fn write_chip(chip: &Chip) -> String {
-    let Chip { name, description, arrays, cell, dac, adc, circuits, holds, effects, sources } =
+    let Chip { name, description, arrays, cell, dac, adc, holds, effects, circuits, sources } =
         chip;
     let mut out = Writer::new("chip");
     out.text("name", name);
     out.text("description", description);
     write_arrays(&mut out, arrays);
     write_cell(&mut out, cell);
-    write_dac(&mut out, dac, &circuits.dac);
-    write_adc(&mut out, adc, &circuits.adc);
+    write_converters(&mut out, dac, adc, circuits);
     write_holds(&mut out, holds);
     for (effect, model) in effects.models() {
         out.section(&format!("effects.{effect}"));
@@ -175,9 +174,9 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
     out.value("spare_columns", spare_cols);
     out.value("reserved_rows", reserved_rows);
     out.value("reserved_columns", reserved_cols);
-    out.choice("topology", TOPOLOGIES, topology);
-    out.choice("pairs", PAIR_AXES, pairs);
-    out.choice("subtract", SUBTRACTS, subtract);
+    out.text("topology", name_of(TOPOLOGIES, topology));
+    out.text("pairs", name_of(PAIR_AXES, pairs));
+    out.text("subtract", name_of(SUBTRACTS, subtract));
 }
 
 fn read_cell(section: &mut Section<'_>) -> Cell {
@@ -222,23 +221,20 @@ fn read_adc(section: &mut Section<'_>) -> Adc {
     }
 }
 
-fn write_dac(out: &mut Writer, dac: &Dac, circuit: &DacCircuit) {
+fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc, circuits: &Circuits) {
     let Dac { bits, coding, negative } = dac;
     out.section("dac");
     out.value("bits", bits);
-    out.choice("drive", DRIVES, coding);
-    out.choice("negative", NEGATIVES, negative);
-    circuit.write(out);
-}
-
-fn write_adc(out: &mut Writer, adc: &Adc, circuit: &AdcCircuit) {
+    out.text("drive", name_of(DRIVES, coding));
+    out.text("negative", name_of(NEGATIVES, negative));
+    circuits.dac.write(out);
     let Adc { bits, nominal: AdcRange { lo, hi }, range_per } = adc;
     out.section("adc");
     out.value("bits", bits);
     out.value("lo_cells", lo);
     out.value("hi_cells", hi);
-    out.choice("range_per", RANGES_PER, range_per);
-    circuit.write(out);
+    out.text("range_per", name_of(RANGES_PER, range_per));
+    circuits.adc.write(out);
 }
 
 impl Holds {
@@ -267,6 +263,12 @@ fn write_holds(out: &mut Writer, holds: &Holds) {
 
 fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
     section.keys().map(|key| (key.to_owned(), section.required_text(key))).collect()
+}
+
+/// What a file calls `value`; `names` holds every variant.
+pub(crate) fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+    let named = names.iter().find(|(_, named)| named == value);
+    named.expect("every variant stands in its table").0
 }
 
 #[cfg(test)]

@@ -32,12 +32,6 @@ impl Writer {
         self.line(format_args!("{key} = {}", quote(text)));
     }
 
-    /// The name of a choice; `names` holds every choice.
-    pub(crate) fn choice<T: PartialEq>(&mut self, key: &str, names: &[(&str, T)], value: &T) {
-        let named = names.iter().find(|(_, named)| named == value);
-        self.text(key, named.expect("every variant stands in its table").0);
-    }
-
     /// A list with one entry a line.
     pub(crate) fn list(&mut self, key: &str, entries: impl Iterator<Item = String>) {
         self.line(format_args!("{key} = ["));

@@ -33,9 +33,9 @@ pub(crate) fn plain_chip() -> Chip {
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
         dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Column },
-        circuits: Circuits::default(),
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

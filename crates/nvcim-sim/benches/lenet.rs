@@ -94,9 +94,9 @@ fn chip(noisy: bool) -> Chip {
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: Some(256) },
         dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
-        circuits: Circuits::default(),
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects,
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

@@ -33,7 +33,7 @@ pub fn draw_levels(
 ) -> Option<CodeTable> {
     let draws = Draws::new(die_seed, Effect::Adc, array);
     let e: Vec<_> = (0..chip.adc.bits).map(|bit| draws.normal(converter, bit)).collect();
-    chip.circuits.adc.code_table(chip.adc.bits, &e)
+    chip.circuits.adc.code_table(&chip.adc, &e)
 }
 
 /// What the measured gain of a converter has been multiplied by `at_s` seconds after the reference read,

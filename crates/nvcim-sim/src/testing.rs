@@ -38,9 +38,9 @@ pub(crate) fn plain_chip() -> Chip {
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: None },
         dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: -4.0, hi: 4.0 }, range_per: RangePer::Tile },
-        circuits: Circuits::default(),
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

@@ -26,6 +26,7 @@
 //! Cost: O(N) per table; one comparison or two per conversion, and one more per LSB of INL.
 
 use crate::circuits::{AdcCircuit, AdcInl, AdcKind};
+use crate::describe::Adc;
 
 /// The transition levels of one converter.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,11 +77,11 @@ impl AdcCircuit {
         self.kind == AdcKind::Sar && self.capacitor_sd > 0.0
     }
 
-    /// The levels of a converter of `bits` bits, whose capacitors drew the standard normal `e`, one per bit
-    /// from the smallest; other kinds draw nothing.
+    /// The levels of a converter of the resolution of `adc`, whose capacitors drew the standard normal `e`,
+    /// one per bit from the smallest; other kinds draw nothing.
     ///
     /// `None` for even levels: the converter rounds, see [`crate::effects::adc::Transfer::settle`].
-    pub fn code_table(&self, bits: u32, e: &[f64]) -> Option<CodeTable> {
+    pub fn code_table(&self, adc: &Adc, e: &[f64]) -> Option<CodeTable> {
         let even = match &self.inl_lsb {
             AdcInl::Bow(peak) => *peak == 0.0,
             AdcInl::Table(shifts) => shifts.iter().all(|shift| *shift == 0.0),
@@ -89,32 +90,32 @@ impl AdcCircuit {
             return None;
         }
         let transitions = match self.kind {
-            AdcKind::Sar => search_levels(&self.ladder(bits, e)),
-            AdcKind::Ideal | AdcKind::Ramp => first_passes(self.even_levels(bits)),
+            AdcKind::Sar => search_levels(&self.ladder(adc.bits, e)),
+            AdcKind::Ideal | AdcKind::Ramp => {
+                first_passes(self.even_levels(adc.max_code() as usize))
+            }
         };
         Some(CodeTable { transitions })
     }
 
-    /// The level of each code from 1 on, with what the design has in common and no draw.
-    fn even_levels(&self, bits: u32) -> Vec<f64> {
-        let level = |code: usize| code as f64 - 0.5 + self.shift(code, bits);
-        (1..1 << bits).map(level).collect()
+    /// The level of each code from 1 to `top`, with what the design has in common and no draw.
+    fn even_levels(&self, top: usize) -> Vec<f64> {
+        (1..=top).map(|code| code as f64 - 0.5 + self.shift(code, top)).collect()
     }
 
     /// What a SAR compares each code from 1 on with.
     fn ladder(&self, bits: u32, e: &[f64]) -> Vec<f64> {
         let sums = add_up_capacitors(&draw_capacitors(bits, self.capacitor_sd, e));
-        let all = sums[sums.len() - 1];
-        let top = (sums.len() - 1) as f64;
-        let level = |code: usize| top * sums[code] / all - 0.5 + self.shift(code, bits);
-        (1..sums.len()).map(level).collect()
+        let top = sums.len() - 1;
+        let scale = top as f64 / sums[top];
+        (1..=top).map(|code| scale * sums[code] - 0.5 + self.shift(code, top)).collect()
     }
 
-    /// How far the design puts the transition up to `code`, in LSB.
-    fn shift(&self, code: usize, bits: u32) -> f64 {
+    /// How far the design puts the transition up to `code` of `top`, in LSB.
+    fn shift(&self, code: usize, top: usize) -> f64 {
         match &self.inl_lsb {
             AdcInl::Bow(peak) => {
-                let u = (code as f64 - 0.5) / f64::from((1u32 << bits) - 1);
+                let u = (code as f64 - 0.5) / top as f64;
                 4.0 * peak * u * (1.0 - u)
             }
             // A described table has an entry per code.
@@ -174,15 +175,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{AdcCircuit, AdcInl, AdcKind, CodeTable, add_up_capacitors, draw_capacitors};
+    use crate::describe::Adc;
     use crate::effects::Effect;
     use crate::random::Stream;
+    use crate::testing::plain_chip;
 
     fn sar(capacitor_sd: f64) -> AdcCircuit {
         AdcCircuit { kind: AdcKind::Sar, capacitor_sd, ..AdcCircuit::default() }
     }
 
     fn table(circuit: &AdcCircuit, bits: u32, e: &[f64]) -> CodeTable {
-        circuit.code_table(bits, e).expect("the levels are uneven")
+        circuit.code_table(&adc(bits), e).expect("the levels are uneven")
+    }
+
+    fn adc(bits: u32) -> Adc {
+        Adc { bits, ..plain_chip().adc }
     }
 
     /// The search as the circuit does it: from the highest bit on, a bit stays if x is not below its trial.
@@ -204,7 +211,7 @@ mod tests {
         let zeros = AdcInl::Table(vec![0.0; 16]);
         for kind in [AdcKind::Ideal, AdcKind::Sar, AdcKind::Ramp] {
             let circuit = AdcCircuit { kind, inl_lsb: zeros.clone(), ..AdcCircuit::default() };
-            assert_eq!(circuit.code_table(4, &[]), None);
+            assert_eq!(circuit.code_table(&adc(4), &[]), None);
         }
         // The same levels by way of the ladder.
         let levels = sar(0.0).ladder(4, &[1.0; 4]);

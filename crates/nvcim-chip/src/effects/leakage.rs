@@ -54,11 +54,11 @@ impl Leakage {
     /// sums are differences. Divided by `g_max`, sums make the constant a normalised current.
     pub fn leak(&self, drive: InputDrive, tile_sum: f64, array_sum: f64) -> Leak {
         let l = self.share_of_g;
-        match drive {
-            InputDrive::PulseWidth => Leak { weight_scale: 1.0 - l, constant: l * array_sum },
-            InputDrive::Amplitude => {
-                Leak { weight_scale: 1.0, constant: l * (array_sum - tile_sum) }
-            }
+        // A row driven by amplitude is selected throughout; pulses leave it off for the rest of the window.
+        if drive == InputDrive::Amplitude {
+            Leak { weight_scale: 1.0, constant: l * (array_sum - tile_sum) }
+        } else {
+            Leak { weight_scale: 1.0 - l, constant: l * array_sum }
         }
     }
 }
@@ -83,10 +83,8 @@ mod tests {
             let sum = |cells: &[(f64, f64)]| cells.iter().map(|(g, _)| g).sum::<f64>();
             let ideal: f64 = tile.iter().map(|(g, x)| g * x).sum();
             for drive in [InputDrive::PulseWidth, InputDrive::Amplitude] {
-                let row = |x: f64| match drive {
-                    InputDrive::PulseWidth => (1.0 - l) * x + l,
-                    InputDrive::Amplitude => x,
-                };
+                let pulsed = drive == InputDrive::PulseWidth;
+                let row = |x: f64| if pulsed { (1.0 - l) * x + l } else { x };
                 let leaky: f64 = tile.iter().map(|&(g, x)| g * row(x)).sum();
                 let expected = leaky + l * sum(others);
                 let leak = Leakage { share_of_g: l }.leak(drive, sum(tile), sum(&cells));

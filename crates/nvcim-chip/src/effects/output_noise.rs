@@ -48,12 +48,13 @@ mod tests {
     use nvcim_ir::tiled::AdcRange;
 
     use super::OutputNoise;
-    use crate::describe::{Adc, RangePer};
+    use crate::describe::Adc;
+    use crate::testing::plain_chip;
 
     #[test]
     fn one_part_is_in_nominal_lsb_and_one_a_current() {
         let nominal = AdcRange { lo: -2.0, hi: 1.0 };
-        let adc = Adc { bits: 2, nominal, range_per: RangePer::Tile };
+        let adc = Adc { bits: 2, nominal, ..plain_chip().adc };
         let sd = |sd_lsb, current_sd_cells| OutputNoise { sd_lsb, current_sd_cells }.sd(&adc);
         assert_eq!(sd(0.5, 0.0), 0.5);
         assert_eq!(sd(0.0, 0.25), 0.25);

@@ -71,13 +71,13 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
         cell: Cell { g_min: 0.0, g_max: 1e-6, n_levels },
         dac: Dac { bits: 8, coding: InputDrive::PulseWidth, negative: NegativeInputs::TwoPass },
         adc: Adc { bits: 8, nominal: AdcRange { lo: 0.0, hi: 4.0 }, range_per: RangePer::Column },
-        circuits: Circuits::default(),
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904 }),
             column_gain: Some(ColumnGain { sd: 0.05, ..ColumnGain::default() }),
             ..Effects::default()
         },
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }
