@@ -2,7 +2,10 @@
 
 use nvcim_ir::diag::Diagnostic;
 
-use crate::describe::{Chip, InputDrive, PairAxis, SignCoding, Subtract, Topology, Weights};
+use crate::circuits::{AdcCircuit, AdcInl, AdcKind};
+use crate::describe::{
+    Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract, Topology, Weights,
+};
 use crate::reader::Section;
 
 /// A rule between keys.
@@ -192,6 +195,72 @@ pub const CHECKS: &[Check] = &[
             (sum > 1.0).then(|| format!("and `stuck_gmin` sum to {sum}, at most 1"))
         },
     },
+    Check {
+        name: "adc-sharing",
+        keys: &["arrays.columns", "adc.shared_by"],
+        remedy: "give the number of bit lines that take turns at one converter",
+        broken: |chip| {
+            let (shared_by, n_cols) = (chip.circuits.adc.shared_by, chip.arrays.n_cols);
+            (shared_by as usize > n_cols)
+                .then(|| format!("is {shared_by}, the arrays have {n_cols} columns"))
+        },
+    },
+    Check {
+        name: "adc-capacitors",
+        keys: &["adc.kind", "adc.capacitor_sd"],
+        remedy: "choose the kind `sar`: no other compares with a ladder of capacitors",
+        broken: |chip| {
+            let AdcCircuit { kind, capacitor_sd, .. } = chip.circuits.adc;
+            (kind != AdcKind::Sar && capacitor_sd > 0.0)
+                .then(|| format!("is {capacitor_sd:?}, but `kind` is not `sar`"))
+        },
+    },
+    Check {
+        name: "adc-bow",
+        keys: &["adc.kind", "adc.inl_lsb"],
+        remedy: "choose the kind `ramp`, or give a list with one shift per code",
+        broken: |chip| match chip.circuits.adc {
+            AdcCircuit { kind, inl_lsb: AdcInl::Bow(peak), .. }
+                if kind != AdcKind::Ramp && peak != 0.0 =>
+            {
+                Some(format!("is {peak:?}, but `kind` is not `ramp`"))
+            }
+            _ => None,
+        },
+    },
+    Check {
+        name: "adc-inl",
+        keys: &["adc.bits", "adc.inl_lsb"],
+        remedy: "give one shift per code, the first 0, that keep the transitions in order",
+        broken: |chip| match &chip.circuits.adc.inl_lsb {
+            AdcInl::Bow(_) => None,
+            AdcInl::Table(shifts) => {
+                misfit(shifts, chip.adc.max_code()).or_else(|| out_of_order(shifts))
+            }
+        },
+    },
+    Check {
+        name: "dac-inl",
+        keys: &["dac.bits", "dac.inl_steps"],
+        remedy: "give one shift per code from rest to full scale, the first 0",
+        broken: |chip| {
+            let shifts = &chip.circuits.dac.inl_steps;
+            if shifts.is_empty() { None } else { misfit(shifts, (1 << chip.dac.bits) - 1) }
+        },
+    },
+    Check {
+        name: "leakage-sign",
+        keys: &["arrays.pairs", "dac.drive", "dac.negative", "effects.leakage.share_of_g"],
+        remedy: "put pairs on `columns`, and drive pulses of both signs by `two-pass`",
+        broken: |chip| {
+            chip.effects.leakage?;
+            let both_ways = chip.arrays.pairs == PairAxis::Rows
+                || (chip.dac.coding != InputDrive::Amplitude
+                    && chip.dac.negative == NegativeInputs::SignMagnitude);
+            both_ways
+                .then(|| "is given for cells driven both ways, off cells conduct one way".into())
+        },
+    },
 ];
 
 /// Word lines and bit lines that the smallest tile takes.
@@ -204,6 +273,23 @@ fn lines_of_a_weight(chip: &Chip) -> (usize, usize) {
     };
     let on = |axis| if pairs && chip.arrays.pairs == axis { 2 } else { 1 };
     (on(PairAxis::Rows), slices * on(PairAxis::Columns) + reference)
+}
+
+/// What is wrong with a table of shifts for the codes from 0 to `max_code`.
+fn misfit(shifts: &[f64], max_code: u32) -> Option<String> {
+    let n_codes = max_code as usize + 1;
+    if shifts.len() != n_codes {
+        return Some(format!("has {} shifts, must have {n_codes}, one per code", shifts.len()));
+    }
+    (shifts[0] != 0.0).then(|| format!("starts with {:?}, must start with 0", shifts[0]))
+}
+
+/// The first code whose transition lies below that to the code before it.
+fn out_of_order(shifts: &[f64]) -> Option<String> {
+    let transitions = shifts.iter().enumerate().map(|(code, shift)| code as f64 + shift).skip(1);
+    let falls = transitions.clone().zip(transitions.skip(1)).position(|(low, high)| high < low)?;
+    let code = falls + 2;
+    Some(format!("puts the transition to code {code} below that to code {}", code - 1))
 }
 
 impl Check {

@@ -4,6 +4,7 @@
 
 use nvcim_ir::tiled::{AdcRange, ArraySize};
 
+use crate::circuits::Circuits;
 use crate::effects::{Effect, Model, effect_list};
 use crate::reader::Section;
 
@@ -28,6 +29,8 @@ pub struct Chip {
     pub holds: Holds,
     /// What makes real dies differ from the ideal one.
     pub effects: Effects,
+    /// How both converters are built: who shares them, and how they stray from even steps.
+    pub circuits: Circuits,
     /// Where numbers come from: dotted key of the chip file and its source, sorted by key.
     pub sources: Vec<(String, String)>,
 }

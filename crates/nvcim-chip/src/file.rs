@@ -9,6 +9,7 @@ use nvcim_ir::diag::{Result, Warned};
 use nvcim_ir::tiled::AdcRange;
 
 use crate::checks;
+use crate::circuits::{AdcCircuit, Circuits, DacCircuit};
 use crate::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     SignCoding, Subtract, Topology, Weights,
@@ -81,14 +82,26 @@ pub fn parse_chip(text: &str, place: &str) -> Result<Warned<Chip>> {
 ///
 /// [`parse_chip`] gives the same chip back, and two chips with the same text are the same.
 pub fn write_chip(chip: &Chip) -> String {
-    let Chip { name, description, arrays, cell, weights, dac, adc, holds, effects, sources } = chip;
+    let Chip {
+        name,
+        description,
+        arrays,
+        cell,
+        weights,
+        dac,
+        adc,
+        holds,
+        effects,
+        circuits,
+        sources,
+    } = chip;
     let mut out = Writer::new("chip");
     out.text("name", name);
     out.text("description", description);
     write_arrays(&mut out, arrays);
     write_cell(&mut out, cell);
     write_weights(&mut out, weights);
-    write_converters(&mut out, dac, adc);
+    write_converters(&mut out, dac, adc, circuits);
     write_holds(&mut out, holds);
     for (effect, model) in effects.models() {
         out.section(&format!("effects.{effect}"));
@@ -125,14 +138,21 @@ fn list_keys(chip: &Chip) -> BTreeSet<String> {
 }
 
 fn read_chip(root: &mut Section<'_>) -> Chip {
+    let (name, description) = (root.required_text("name"), root.text("description"));
+    let arrays = root.section("arrays", read_arrays);
+    let cell = root.section("cell", read_cell);
+    let weights = root.optional_section("weights", read_weights).unwrap_or_else(Weights::pairs);
+    let (dac, dac_circuit) = root.section("dac", |it| (read_dac(it), DacCircuit::read(it)));
+    let (adc, adc_circuit) = root.section("adc", |it| (read_adc(it), AdcCircuit::read(it)));
     Chip {
-        name: root.required_text("name"),
-        description: root.text("description"),
-        arrays: root.section("arrays", read_arrays),
-        cell: root.section("cell", read_cell),
-        weights: root.optional_section("weights", read_weights).unwrap_or_else(Weights::pairs),
-        dac: root.section("dac", read_dac),
-        adc: root.section("adc", read_adc),
+        name,
+        description,
+        arrays,
+        cell,
+        weights,
+        dac,
+        adc,
+        circuits: Circuits { dac: dac_circuit, adc: adc_circuit },
         holds: root.optional_section("holds", read_holds).unwrap_or(Holds::NOTHING),
         effects: root.optional_section("effects", Effects::read).unwrap_or_default(),
         sources: root.optional_section("sources", read_sources).unwrap_or_default(),
@@ -275,18 +295,20 @@ fn read_adc(section: &mut Section<'_>) -> Adc {
     }
 }
 
-fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc) {
+fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc, circuits: &Circuits) {
     let Dac { bits, coding, negative } = dac;
     out.section("dac");
     out.value("bits", bits);
     out.text("drive", name_of(DRIVES, coding));
     out.text("negative", name_of(NEGATIVES, negative));
+    circuits.dac.write(out);
     let Adc { bits, nominal: AdcRange { lo, hi }, range_per } = adc;
     out.section("adc");
     out.value("bits", bits);
     out.value("lo_cells", lo);
     out.value("hi_cells", hi);
     out.text("range_per", name_of(RANGES_PER, range_per));
+    circuits.adc.write(out);
 }
 
 impl Holds {
@@ -317,7 +339,8 @@ fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
     section.keys().map(|key| (key.to_owned(), section.required_text(key))).collect()
 }
 
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+/// What a file calls `value`; `names` holds every variant.
+pub(crate) fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
     let named = names.iter().find(|(_, named)| named == value);
     named.expect("every variant stands in its table").0
 }
@@ -371,6 +394,9 @@ hi_cells = 1
             "pairs = \"columns\"",
             "negative = \"two-pass\"",
             "range_per = \"tile\"",
+            "kind = \"ideal\"",
+            "shared_by = 1",
+            "inl_steps = []",
             "column_affine = false",
             "spare_rows = 0",
         ] {
@@ -390,8 +416,8 @@ hi_cells = 1
         assert_eq!(
             problems(&text),
             [
-                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, hi_cells, \
-                 lo_cells, range_per]",
+                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, capacitor_sd, \
+                 hi_cells, inl_lsb, kind, lo_cells, range_per, shared_by]",
                 "chip.toml:15: `adc.lo_cells`: is missing []"
             ]
         );

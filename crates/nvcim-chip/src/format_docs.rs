@@ -45,12 +45,15 @@ fn the_chip_example_has_every_effect() {
         programming,
         drift,
         stuck,
+        leakage,
         read,
+        nonlinearity,
         column_gain,
         column_offset,
         output_noise,
     } = chip.effects;
     let cells = programming.is_some() && drift.is_some() && stuck.is_some() && read.is_some();
+    assert!(leakage.is_some() && nonlinearity.is_some());
     assert!(cells && column_gain.is_some() && column_offset.is_some() && output_noise.is_some());
 }
 

@@ -2,6 +2,7 @@
 
 pub mod cell;
 pub mod checks;
+pub mod circuits;
 pub mod coding;
 pub mod describe;
 pub mod die;

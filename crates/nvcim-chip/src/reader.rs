@@ -258,9 +258,46 @@ impl<'a> Section<'a> {
 
     /// A finite number inside `limits`.
     pub(crate) fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
-        let Some(value) = self.require(key) else { return *limits.start() };
-        let Some(number) = to_number(value.get_ref()) else {
-            self.report(key, format!("is {}, must be a number", name_type(value.get_ref())));
+        match self.require(key) {
+            Some(value) => self.to_number_within(key, value.get_ref(), limits),
+            None => *limits.start(),
+        }
+    }
+
+    /// A finite number inside `limits`; `default` where the key is left out.
+    pub(crate) fn number_or(
+        &mut self,
+        key: &str,
+        default: f64,
+        limits: RangeInclusive<f64>,
+    ) -> f64 {
+        match self.get(key) {
+            Some(value) => self.to_number_within(key, value.get_ref(), limits),
+            None => default,
+        }
+    }
+
+    /// A finite number inside `limits`, or nothing where the key is left out or says `word`.
+    pub(crate) fn number_or_word(
+        &mut self,
+        key: &str,
+        limits: RangeInclusive<f64>,
+        word: &str,
+    ) -> Option<f64> {
+        let value = self.get(key)?.get_ref();
+        match value.as_str() {
+            Some(text) if text == word => None,
+            Some(text) => {
+                self.report(key, format!("is `{text}`, must be `{word}` or a number"));
+                None
+            }
+            None => Some(self.to_number_within(key, value, limits)),
+        }
+    }
+
+    fn to_number_within(&self, key: &str, value: &DeValue<'_>, limits: RangeInclusive<f64>) -> f64 {
+        let Some(number) = to_number(value) else {
+            self.report(key, format!("is {}, must be a number", name_type(value)));
             return *limits.start();
         };
         if !limits.contains(&number) {
@@ -321,6 +358,12 @@ impl<'a> Section<'a> {
         };
         self.report(key, format!("is {found}, must be {}", names.join(" or ")));
         stand_in
+    }
+
+    /// Whether the file gives a list under `key`.
+    pub(crate) fn has_list(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.is_some_and(|value| value.get_ref().as_array().is_some())
     }
 
     /// A list, its entries turned one by one; empty where it is left out. `wanted` says what each

@@ -2,6 +2,7 @@
 
 use nvcim_ir::tiled::AdcRange;
 
+use crate::circuits::Circuits;
 use crate::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology, Weights,
@@ -31,6 +32,7 @@ pub(crate) fn plain_chip() -> Chip {
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! Small chips and graphs for this crate's tests.
 
 use ndarray::{ArcArray, ArrayD, IxDyn};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology, Weights,
@@ -36,6 +37,7 @@ pub(crate) fn plain_chip() -> Chip {
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Column },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@
 
 use divan::counter::ItemsCount;
 use ndarray::{Array2, Array4};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology, Weights,
@@ -72,7 +73,7 @@ fn conditions() -> Conditions {
 fn chip(noisy: bool) -> Chip {
     let effects = Effects {
         read: noisy.then_some(ReadNoise { sd_of_g: 0.01 }),
-        output_noise: noisy.then_some(OutputNoise { sd_lsb: 0.5 }),
+        output_noise: noisy.then_some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() }),
         ..Effects::default()
     };
     Chip {
@@ -97,6 +98,7 @@ fn chip(noisy: bool) -> Chip {
         adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects,
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn output_noise_is_in_lsb_of_the_nominal_range_whatever_the_range() {
         let mut chip = plain_chip();
-        chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5 });
+        chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() });
         let set = EffectSet::NONE.with(Effect::OutputNoise);
         let expected = (0.5f64 * 8.0 / 255.0).powi(2);
         for range in [WIDE, AdcRange { lo: -1.0, hi: 1.0 }] {
@@ -416,7 +416,7 @@ mod tests {
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
         chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
-        chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5 });
+        chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() });
         chip
     }
 

@@ -6,6 +6,7 @@
 //! never the network that was compiled: what is computed here, the image alone has said.
 
 pub mod check;
+pub mod circuits;
 pub mod clips;
 pub mod conditions;
 pub mod die;

@@ -16,11 +16,14 @@ pub enum Purpose {
     Mvm,
     /// A read-back; the unit is an array, the serial a call.
     Read,
+    /// What a die is, under the run seed 0; the unit is an array, the serial a line or converter. Apart
+    /// from the others, so that no run with the seed 0 meets the die's own draws as noise.
+    Die,
 }
 
 /// The place of draws: all but the running number.
 pub(crate) fn place(purpose: Purpose, unit: u32, serial: u64) -> [u32; 3] {
-    // No run comes near 2^62 samples or calls: the two highest bits are free.
+    // No run comes near 2^62 samples or calls: the two highest bits are free, for four purposes.
     [unit, serial as u32, (serial >> 32) as u32 | (purpose as u32) << 30]
 }
 
@@ -62,6 +65,7 @@ mod tests {
             place(Purpose::Inference, 0, 0),
             place(Purpose::Mvm, 0, 0),
             place(Purpose::Read, 0, 0),
+            place(Purpose::Die, 0, 0),
             place(Purpose::Inference, 1, 0),
             place(Purpose::Inference, 0, 1),
             place(Purpose::Inference, 0, 1 << 32),

@@ -1,6 +1,7 @@
 //! Small chips and images for this crate's tests.
 
 use ndarray::{Array2, s};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
@@ -42,8 +43,26 @@ pub(crate) fn plain_chip() -> Chip {
         adc: Adc { bits: 8, nominal: AdcRange { lo: -4.0, hi: 4.0 }, range_per: RangePer::Tile },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
+}
+
+/// What [`kolmogorov`] stays below in 999 of 1000 samples of the distribution itself:
+/// `2 exp(-2 x 1.95^2) = 0.001`.
+pub(crate) const KOLMOGOROV_BOUND: f64 = 1.95;
+
+/// The Kolmogorov-Smirnov statistic of `values` against a normal distribution, times the root of their
+/// number: the largest distance between the distribution functions.
+pub(crate) fn kolmogorov<T: Copy + Into<f64>>(values: &[T], mean: f64, sd: f64) -> f64 {
+    let mut z: Vec<f64> = values.iter().map(|&value| (value.into() - mean) / sd).collect();
+    z.sort_by(f64::total_cmp);
+    let n = z.len() as f64;
+    let distance = |(at, z): (usize, f64)| {
+        let share = 0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2);
+        (share - at as f64 / n).max((at as f64 + 1.0) / n - share)
+    };
+    z.into_iter().enumerate().map(distance).fold(0.0, f64::max) * n.sqrt()
 }
 
 /// Right after programming, with these effects.

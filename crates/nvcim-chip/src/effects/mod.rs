@@ -6,11 +6,15 @@ use crate::reader::Section;
 use crate::writer::Writer;
 
 pub mod adc;
+pub mod adc_linearity;
 pub mod column_gain;
 pub mod column_offset;
 pub mod conductance;
 pub mod dac;
 pub mod drift;
+pub mod driver_errors;
+pub mod leakage;
+pub mod nonlinearity;
 pub mod output_noise;
 pub mod programming;
 pub mod read;
@@ -43,11 +47,11 @@ macro_rules! effect_list {
             /// Voltage lost along wires.
             IrDrop "ir_drop"
             /// Leakage of unselected cells.
-            Leakage "leakage"
+            Leakage "leakage" { leakage: Leakage }
             /// Noise of each read.
             Read "read" { read: ReadNoise }
             /// Saturation of the sense stage.
-            Nonlinearity "nonlinearity"
+            Nonlinearity "nonlinearity" { nonlinearity: Nonlinearity }
             /// Gain error of each column's sense stage and converter.
             ColumnGain "column_gain" { column_gain: ColumnGain }
             /// Offset of each column's sense stage and converter.

@@ -1,6 +1,7 @@
 //! A small image for tests that uses every operator, both lowerings and every kind of readout.
 
 use ndarray::{ArcArray, Array2, IxDyn};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
     Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
     Subtract, Topology, Weights,
@@ -75,9 +76,10 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904 }),
-            column_gain: Some(ColumnGain { sd: 0.05 }),
+            column_gain: Some(ColumnGain { sd: 0.05, ..ColumnGain::default() }),
             ..Effects::default()
         },
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

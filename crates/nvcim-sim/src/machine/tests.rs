@@ -66,9 +66,9 @@ fn stressed_chip() -> Chip {
     chip.effects.programming = Some(Programming { sd_of_range: 0.03 });
     chip.effects.drift = Some(Drift { nu_mean: 0.05, nu_sd: 0.01, t0_s: 20.0 });
     chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
-    chip.effects.column_gain = Some(ColumnGain { sd: 0.05 });
+    chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
     chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });
-    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0 });
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0, ..OutputNoise::default() });
     chip
 }
 
@@ -158,7 +158,7 @@ fn a_second_pass_cancels_offsets_and_a_single_one_keeps_them() {
 #[test]
 fn each_pass_draws_its_own_noise() {
     let mut chip = plain_chip();
-    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0 });
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0, ..OutputNoise::default() });
     let spread = |chip: &Chip| {
         let zeros = Tensor::zeros(vec![4000, 4]);
         let noise = run(&dense_image(chip, &weights(), true), no_converters(), &zeros);
