@@ -148,6 +148,11 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
+    /// Whether the table gives the key.
+    pub(crate) fn has(&mut self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn require(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         let value = self.get(key);
         if value.is_none() && self.table.is_some() {
@@ -258,9 +263,28 @@ impl<'a> Section<'a> {
 
     /// A finite number inside `limits`.
     pub(crate) fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
-        let Some(value) = self.require(key) else { return *limits.start() };
-        let Some(number) = to_number(value.get_ref()) else {
-            self.report(key, format!("is {}, must be a number", name_type(value.get_ref())));
+        match self.require(key) {
+            Some(value) => self.to_number_within(key, value.get_ref(), limits),
+            None => *limits.start(),
+        }
+    }
+
+    /// A finite number inside `limits`; `default` where the key is left out.
+    pub(crate) fn number_or(
+        &mut self,
+        key: &str,
+        default: f64,
+        limits: RangeInclusive<f64>,
+    ) -> f64 {
+        match self.get(key) {
+            Some(value) => self.to_number_within(key, value.get_ref(), limits),
+            None => default,
+        }
+    }
+
+    fn to_number_within(&self, key: &str, value: &DeValue<'_>, limits: RangeInclusive<f64>) -> f64 {
+        let Some(number) = to_number(value) else {
+            self.report(key, format!("is {}, must be a number", name_type(value)));
             return *limits.start();
         };
         if !limits.contains(&number) {

@@ -292,7 +292,7 @@ mod tests {
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
         chip.effects.programming = Some(Programming { sd_of_range: 0.05 });
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         chip
     }
 

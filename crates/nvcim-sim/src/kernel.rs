@@ -386,7 +386,7 @@ mod tests {
     #[test]
     fn read_noise_has_the_variance_of_its_cells() {
         let mut chip = plain_chip();
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         let set = EffectSet::NONE.with(Effect::Read);
         let [(mean, first), (_, second)] = moments(&chip, set, WIDE);
         // sum x^2 (s+^2 + s-^2) with s = 2 % of g / g_max: row by row 1, 1/4 and 1/16 times its cells.
@@ -415,7 +415,7 @@ mod tests {
 
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5 });
         chip
     }

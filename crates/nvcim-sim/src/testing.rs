@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology,
 };
 use nvcim_chip::effects::EffectSet;
 use nvcim_image::layout::{Image, Provenance};
@@ -35,8 +35,18 @@ pub(crate) fn plain_chip() -> Chip {
             subtract: Subtract::Analog,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: None },
-        dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: -4.0, hi: 4.0 }, range_per: RangePer::Tile },
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::Amplitude,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: -4.0, hi: 4.0 },
+            range_per: RangePer::Tile,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
         sources: Vec::new(),

@@ -35,12 +35,12 @@ mod tests {
     use nvcim_ir::tiled::AdcRange;
 
     use super::OutputNoise;
-    use crate::describe::{Adc, RangePer};
+    use crate::describe::{Adc, AdcCoding, RangePer};
 
     #[test]
     fn the_unit_is_the_nominal_lsb() {
         let nominal = AdcRange { lo: -2.0, hi: 1.0 };
-        let adc = Adc { bits: 2, nominal, range_per: RangePer::Tile };
+        let adc = Adc { bits: 2, nominal, range_per: RangePer::Tile, coding: AdcCoding::Binary };
         assert_eq!(OutputNoise { sd_lsb: 0.5 }.sd(&adc), 0.5);
     }
 }

@@ -2,8 +2,8 @@
 
 use ndarray::{ArcArray, Array2, IxDyn};
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology,
 };
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::stuck::Stuck;
@@ -68,8 +68,18 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             subtract: Subtract::Digital,
         },
         cell: Cell { g_min: 0.0, g_max: 1e-6, n_levels },
-        dac: Dac { bits: 8, coding: InputDrive::PulseWidth, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: 0.0, hi: 4.0 }, range_per: RangePer::Column },
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::PulseWidth,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: 0.0, hi: 4.0 },
+            range_per: RangePer::Column,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904 }),
