@@ -14,9 +14,11 @@ pub mod engine;
 pub mod kernel;
 pub mod machine;
 pub mod noise;
+pub mod periphery;
 pub mod sample;
 pub mod tile;
 
 mod cells;
+mod room;
 #[cfg(test)]
 mod testing;
