@@ -4,7 +4,8 @@ use nvcim_ir::diag::Diagnostic;
 
 use crate::circuits::{AdcCircuit, AdcInl, AdcKind};
 use crate::describe::{
-    Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract, Topology, Weights,
+    AdcCoding, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract,
+    Topology, Weights,
 };
 use crate::reader::Section;
 
@@ -93,11 +94,45 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "gated-drive",
         keys: &["arrays.topology", "dac.drive"],
-        remedy: "drive gates with `pulse-width`: the current is exponential in a gate's voltage",
+        remedy: "drive gates with `pulse-width` or `bit-serial`: the current is exponential in a gate's voltage",
         broken: |chip| {
             let gated = chip.arrays.topology == Topology::Gated;
             let amplitude = chip.dac.coding == InputDrive::Amplitude;
             (gated && amplitude).then(|| "is `amplitude` on a `gated` array".into())
+        },
+    },
+    Check {
+        name: "slice-bits",
+        keys: &["dac.bits", "dac.bits_per_slice"],
+        remedy: "give slices of at most as many bits as the magnitude has",
+        broken: |chip| match chip.dac.coding {
+            InputDrive::BitSerial(BitSerial { bits_per_slice, .. })
+                if bits_per_slice > chip.dac.bits =>
+            {
+                Some(format!("is {bits_per_slice}, but `bits` is {}", chip.dac.bits))
+            }
+            _ => None,
+        },
+    },
+    Check {
+        name: "pulse-jitter",
+        keys: &["dac.drive", "dac.jitter_sd_steps"],
+        remedy: "leave the jitter at 0, or choose the drive `pulse-width`",
+        broken: |chip| {
+            let jitter = chip.dac.jitter_sd_steps;
+            let pulses = chip.dac.coding == InputDrive::PulseWidth;
+            (jitter > 0.0 && !pulses)
+                .then(|| format!("is {jitter:?}, but `drive` is not `pulse-width`"))
+        },
+    },
+    Check {
+        name: "adc-codes",
+        keys: &["adc.bits", "adc.coding"],
+        remedy: "give the converter at least 2 bits, or choose `binary`",
+        broken: |chip| {
+            let sign = chip.adc.coding == AdcCoding::SignMagnitude;
+            (sign && chip.adc.bits < 2)
+                .then(|| "is `sign-magnitude`, which leaves 1 bit with a single code".into())
         },
     },
     Check {

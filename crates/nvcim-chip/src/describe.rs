@@ -149,7 +149,7 @@ impl Weights {
 }
 
 /// The input converters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dac {
     /// Resolution of the magnitude in bits, 1 to 16.
     pub bits: u32,
@@ -157,6 +157,8 @@ pub struct Dac {
     pub coding: InputDrive,
     /// How negative inputs are driven.
     pub negative: NegativeInputs,
+    /// Standard deviation of a pulse's length in steps; 0 unless the drive is pulse-width.
+    pub jitter_sd_steps: f64,
 }
 
 /// What carries an input value.
@@ -166,6 +168,26 @@ pub enum InputDrive {
     Amplitude,
     /// The length of a pulse.
     PulseWidth,
+    /// One slice of the magnitude's bits after the other, the lowest first.
+    BitSerial(BitSerial),
+}
+
+/// Inputs that are driven slice by slice, and how the slices come together again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BitSerial {
+    /// Bits of one slice, 1 to the resolution of the magnitude; the last slice holds what is left.
+    pub bits_per_slice: u32,
+    /// Where slices are weighted and added.
+    pub accumulate: Accumulate,
+}
+
+/// Where the slices of bit-serial inputs are weighted and added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accumulate {
+    /// In logic, after a conversion of every slice.
+    Digital,
+    /// As charge, before the one conversion.
+    Analog,
 }
 
 /// How negative inputs are driven.
@@ -187,18 +209,32 @@ pub struct Adc {
     pub nominal: AdcRange,
     /// What shares one range setting.
     pub range_per: RangePer,
+    /// How many codes there are.
+    pub coding: AdcCoding,
 }
 
 impl Adc {
     /// The highest code.
     pub fn max_code(&self) -> u32 {
-        (1 << self.bits) - 1
+        match self.coding {
+            AdcCoding::Binary => (1 << self.bits) - 1,
+            AdcCoding::SignMagnitude => (1 << self.bits) - 2,
+        }
     }
 
     /// One step of the nominal range, in normalised current.
     pub fn nominal_lsb(&self) -> f64 {
         f64::from(self.nominal.hi - self.nominal.lo) / f64::from(self.max_code())
     }
+}
+
+/// How many codes an output converter of `b` bits has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdcCoding {
+    /// `2^b`: no code stands for 0 in a range that is symmetric about it.
+    Binary,
+    /// `2^b - 1`, since plus and minus 0 are one: the middle code of a symmetric range stands for 0.
+    SignMagnitude,
 }
 
 /// What shares one ADC range setting.

@@ -11,8 +11,8 @@ use nvcim_ir::tiled::AdcRange;
 use crate::checks;
 use crate::circuits::{AdcCircuit, Circuits, DacCircuit};
 use crate::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    SignCoding, Subtract, Topology, Weights,
+    Accumulate, Adc, AdcCoding, Arrays, BitSerial, Cell, Chip, Dac, Effects, Holds, InputDrive,
+    NegativeInputs, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
 };
 use crate::reader::{Section, read_file, to_number};
 use crate::writer::Writer;
@@ -28,10 +28,19 @@ const SIGN_CODINGS: &[(&str, SignCoding)] = &[
 ];
 const SUBTRACTS: &[(&str, Subtract)] =
     &[("analog", Subtract::Analog), ("digital", Subtract::Digital)];
-const DRIVES: &[(&str, InputDrive)] =
-    &[("amplitude", InputDrive::Amplitude), ("pulse-width", InputDrive::PulseWidth)];
+const DRIVES: &[(&str, InputDrive)] = &[
+    ("amplitude", InputDrive::Amplitude),
+    ("pulse-width", InputDrive::PulseWidth),
+    ("bit-serial", InputDrive::BitSerial(BIT_BY_BIT)),
+];
+/// What `bit-serial` means where the file says no more.
+const BIT_BY_BIT: BitSerial = BitSerial { bits_per_slice: 1, accumulate: Accumulate::Digital };
+const ACCUMULATES: &[(&str, Accumulate)] =
+    &[("digital", Accumulate::Digital), ("analog", Accumulate::Analog)];
 const NEGATIVES: &[(&str, NegativeInputs)] =
     &[("two-pass", NegativeInputs::TwoPass), ("sign-magnitude", NegativeInputs::SignMagnitude)];
+const ADC_CODINGS: &[(&str, AdcCoding)] =
+    &[("binary", AdcCoding::Binary), ("sign-magnitude", AdcCoding::SignMagnitude)];
 const RANGES_PER: &[(&str, RangePer)] =
     &[("column", RangePer::Column), ("tile", RangePer::Tile), ("layer", RangePer::Layer)];
 
@@ -277,9 +286,29 @@ fn write_weights(out: &mut Writer, weights: &Weights) {
 fn read_dac(section: &mut Section<'_>) -> Dac {
     Dac {
         bits: section.integer("bits", 1..=16) as u32,
-        coding: section.choice("drive", None, DRIVES),
+        coding: read_drive(section),
         negative: section.choice("negative", Some(NegativeInputs::TwoPass), NEGATIVES),
+        jitter_sd_steps: section.number_or("jitter_sd_steps", 0.0, 0.0..=65_536.0),
     }
+}
+
+/// The drive, with the keys that only some drives have.
+fn read_drive(section: &mut Section<'_>) -> InputDrive {
+    let drive = section.choice("drive", None, DRIVES);
+    if let InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) = drive {
+        return InputDrive::BitSerial(BitSerial {
+            bits_per_slice: section
+                .optional_integer("bits_per_slice", 1..=16)
+                .map_or(bits_per_slice, |bits| bits as u32),
+            accumulate: section.choice("accumulate", Some(accumulate), ACCUMULATES),
+        });
+    }
+    for key in ["bits_per_slice", "accumulate"] {
+        if section.has(key) {
+            section.report(key, "is given, but `drive` is not `bit-serial`");
+        }
+    }
+    drive
 }
 
 fn read_adc(section: &mut Section<'_>) -> Adc {
@@ -292,22 +321,34 @@ fn read_adc(section: &mut Section<'_>) -> Adc {
             hi: section.number("hi_cells", limits) as f32,
         },
         range_per: section.choice("range_per", Some(RangePer::Tile), RANGES_PER),
+        coding: section.choice("coding", Some(AdcCoding::Binary), ADC_CODINGS),
     }
 }
 
 fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc, circuits: &Circuits) {
-    let Dac { bits, coding, negative } = dac;
+    let Dac { bits, coding, negative, jitter_sd_steps } = dac;
     out.section("dac");
     out.value("bits", bits);
-    out.text("drive", name_of(DRIVES, coding));
+    match coding {
+        InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) => {
+            out.text("drive", name_of(DRIVES, &InputDrive::BitSerial(BIT_BY_BIT)));
+            out.value("bits_per_slice", bits_per_slice);
+            out.text("accumulate", name_of(ACCUMULATES, accumulate));
+        }
+        InputDrive::Amplitude | InputDrive::PulseWidth => {
+            out.text("drive", name_of(DRIVES, coding));
+        }
+    }
     out.text("negative", name_of(NEGATIVES, negative));
+    out.value("jitter_sd_steps", jitter_sd_steps);
     circuits.dac.write(out);
-    let Adc { bits, nominal: AdcRange { lo, hi }, range_per } = adc;
+    let Adc { bits, nominal: AdcRange { lo, hi }, range_per, coding } = adc;
     out.section("adc");
     out.value("bits", bits);
     out.value("lo_cells", lo);
     out.value("hi_cells", hi);
     out.text("range_per", name_of(RANGES_PER, range_per));
+    out.text("coding", name_of(ADC_CODINGS, coding));
     circuits.adc.write(out);
 }
 
@@ -417,7 +458,7 @@ hi_cells = 1
             problems(&text),
             [
                 "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, capacitor_sd, \
-                 hi_cells, inl_lsb, kind, lo_cells, range_per, shared_by]",
+                 coding, hi_cells, inl_lsb, kind, lo_cells, range_per, shared_by]",
                 "chip.toml:15: `adc.lo_cells`: is missing []"
             ]
         );
@@ -452,6 +493,23 @@ hi_cells = 1
             assert!(found.contains(expected), "{expected} is not in\n{found}");
         }
         assert_eq!(found.lines().count(), 6, "{found}");
+    }
+
+    #[test]
+    fn a_bit_serial_drive_brings_its_keys() {
+        let serial = SMALL.replace("\"amplitude\"", "\"bit-serial\"");
+        let text = write_chip(&parse_chip(&serial, "").unwrap().output);
+        assert!(text.contains("\"bit-serial\"\nbits_per_slice = 1\naccumulate = \"digital\"\n"));
+        let sliced = serial.replace("[adc]", "bits_per_slice = 3\naccumulate = \"analog\"\n[adc]");
+        let parsed = parse_chip(&sliced, "").unwrap().output;
+        assert_eq!(parse_chip(&write_chip(&parsed), "").unwrap().output, parsed);
+        let wide = sliced.replace("= 3", "= 9");
+        let found = problems(&wide);
+        assert!(found[0].contains("is 9, but `bits` is 8 (check `slice-bits`)"), "{found:?}");
+        let amplitude = SMALL.replace("[adc]", "accumulate = \"analog\"\n[adc]");
+        let found = problems(&amplitude);
+        assert!(found[0].contains("`dac.accumulate`: is given, but `drive`"), "{found:?}");
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

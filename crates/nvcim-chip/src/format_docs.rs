@@ -5,7 +5,9 @@ use std::path::Path;
 use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
+use crate::describe::{Accumulate, AdcCoding, BitSerial, Chip, InputDrive};
 use crate::die_file::{parse_die, write_die};
+use crate::effects::read::Correlation;
 use crate::file::{hash_chip, parse_chip, write_chip};
 
 fn read_page(name: &str) -> String {
@@ -25,7 +27,7 @@ fn the_chip_page_has_an_example_that_loads_and_shows_every_key() {
     let parsed = parse_chip(example(&page), "docs/chip-format.md").unwrap();
     assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
     let mut table = String::new();
-    for line in write_chip(&parsed.output).lines().filter(|line| !line.starts_with('"')) {
+    for line in write_fully(&parsed.output).lines().filter(|line| !line.starts_with('"')) {
         if line.starts_with('[') {
             line.clone_into(&mut table);
         } else if let Some((key, _)) = line.split_once(" = ") {
@@ -35,6 +37,19 @@ fn the_chip_page_has_an_example_that_loads_and_shows_every_key() {
             assert!(page.contains(&wanted), "no row {wanted}");
         }
     }
+}
+
+/// The canonical form of a chip, then of one with the choices that bring keys of their own.
+fn write_fully(chip: &Chip) -> String {
+    let mut choosy = chip.clone();
+    let bit_serial = BitSerial { bits_per_slice: 2, accumulate: Accumulate::Analog };
+    choosy.dac.coding = InputDrive::BitSerial(bit_serial);
+    choosy.dac.jitter_sd_steps = 0.5;
+    choosy.adc.coding = AdcCoding::SignMagnitude;
+    if let Some(read) = &mut choosy.effects.read {
+        read.correlation = Correlation::Image;
+    }
+    write_chip(chip) + &write_chip(&choosy)
 }
 
 /// The example has every effect, so that the test above sees all of their keys.

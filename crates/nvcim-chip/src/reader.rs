@@ -148,6 +148,11 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
+    /// Whether the table gives the key.
+    pub(crate) fn has(&mut self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn require(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         let value = self.get(key);
         if value.is_none() && self.table.is_some() {

@@ -6,8 +6,8 @@ use divan::counter::ItemsCount;
 use ndarray::{Array2, Array4};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::read::ReadNoise;
@@ -72,7 +72,7 @@ fn conditions() -> Conditions {
 
 fn chip(noisy: bool) -> Chip {
     let effects = Effects {
-        read: noisy.then_some(ReadNoise { sd_of_g: 0.01 }),
+        read: noisy.then_some(ReadNoise::share(0.01)),
         output_noise: noisy.then_some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() }),
         ..Effects::default()
     };
@@ -94,8 +94,18 @@ fn chip(noisy: bool) -> Chip {
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: Some(256) },
         weights: Weights::pairs(),
-        dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::Amplitude,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: -8.0, hi: 8.0 },
+            range_per: RangePer::Tile,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects,
         circuits: Circuits::default(),

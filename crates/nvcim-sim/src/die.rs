@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_chip::effects::Effect;
-use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::effects::read::{Correlation, ReadNoise};
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
@@ -19,9 +19,10 @@ use nvcim_ops::run_program::Columns;
 
 use crate::cells::{ArrayCells, Writer};
 use crate::conditions::Conditions;
-use crate::drive::{Driver, Part, take_like};
-use crate::kernel::{Currents, Kernel, Periphery, Scratch, Sense};
+use crate::drive::{Driver, Drives, Part};
+use crate::kernel::{Currents, Kernel, Scratch};
 use crate::noise::{Block, Purpose, place};
+use crate::periphery::{Periphery, Sense};
 use crate::tap::{Tap, tap_lines};
 
 /// The largest array that is simulated: 200 MB.
@@ -65,7 +66,7 @@ impl SimDie {
 
     /// The drivers of the die.
     pub(crate) fn driver<T: Real>(&self) -> Driver<T> {
-        Driver::new(&self.setup.chip.dac, self.setup.conditions.effects)
+        Driver::new(&self.setup.periphery)
     }
 
     /// Prepares conversions over `n_rows` drives of the cells that the die's arrays now have.
@@ -115,7 +116,15 @@ impl Setup {
             let place = format!("chip `{}`", chip.name);
             return Err(Diagnostic::unsupported(place, message).hint(hint).into());
         }
-        Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions.effects)))
+        Ok(arrays[array].get_or_insert_with(|| {
+            let cells = ArrayCells::new(chip, measured, conditions.effects);
+            match self.frozen_noise() {
+                Some((noise, stream)) => {
+                    cells.with_frozen_noise(noise, stream, array.index() as u32)
+                }
+                None => cells,
+            }
+        }))
     }
 
     /// What conversions see of the cells of touched arrays.
@@ -146,9 +155,17 @@ impl Setup {
         Currents { weights, variances, leakage: Vec::new() }
     }
 
-    /// The noise of reads, where they are noisy.
+    /// Read noise that never changes, where there is any: part of what the die is, whatever the run.
+    fn frozen_noise(&self) -> Option<(ReadNoise, Stream)> {
+        let read = self.chip.effects.read.filter(|_| self.conditions.effects.has(Effect::Read));
+        let noise = read.filter(|noise| noise.correlation == Correlation::Frozen)?;
+        Some((noise, Stream::new(0, self.die_seed, Effect::Read)))
+    }
+
+    /// The noise of reads that comes and goes, where there is any.
     fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
-        self.chip.effects.read.zip(self.periphery.read_stream())
+        let stream = self.periphery.read.map(|(_, stream)| stream);
+        self.chip.effects.read.zip(stream)
     }
 
     /// The sense stage of a bit line, set to `range`.
@@ -254,12 +271,13 @@ impl Die for SimDie {
         self.setup.check_drives(array, rows, drives)?;
         let kernel: Kernel = self.prepare(&taps, rows.len())?;
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
-        let block = Block { purpose: Purpose::Mvm, unit: array.index() as u32, columns };
-        let mut room = Vec::new();
-        let mut steps = take_like(&mut room, &drives.t());
-        self.driver().fill(Part::Whole, 1.0, drives.t(), steps.view_mut());
+        let number = array.index() as u32;
+        let block = Block { purpose: Purpose::Mvm, unit: number, cells: number, columns };
+        let mut driven = Drives::default();
+        driven.fill(&self.driver(), &[Part::Whole], 1.0, drives.t(), block);
         let mut codes = vec![0.0; conversions.len() * drives.nrows()];
-        kernel.convert(steps.view(), block, &mut codes, &mut Scratch::default());
+        let drive = driven.pass(0, 0..rows.len());
+        kernel.convert(drive, block, &mut codes, &mut Scratch::default());
         let codes = Array2::from_shape_vec((conversions.len(), drives.nrows()), codes);
         Ok(codes.expect("one code per conversion and vector").reversed_axes())
     }
@@ -295,7 +313,7 @@ mod tests {
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
         chip.effects.programming = Some(Programming { sd_of_range: 0.05 });
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         chip
     }
 

@@ -2,11 +2,12 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 use nvcim_chip::real::Real;
-use nvcim_ir::ids::{IdVec, LayerId, TileId};
+use nvcim_ir::ids::{Id, IdVec, LayerId, TileId};
 use nvcim_ops::run_program::{Columns, MatrixEngine};
 
 use crate::clips::{ClipCount, Clips};
 use crate::drive::{Driver, Drives, Part};
+use crate::noise::{Block, Purpose};
 use crate::tile::{PreparedTile, TileScratch};
 
 /// A matrix layer ready to run.
@@ -71,7 +72,9 @@ impl<T: Real> MatrixEngine for ChipEngine<'_, T> {
         for (mut out, &bias) in out.outer_iter_mut().zip(bias) {
             out.fill(bias);
         }
-        drives.fill(driver, passes, *per_input, x);
+        let number = layer.index() as u32;
+        let block = Block { purpose: Purpose::Inference, unit: 2 * number, cells: number, columns };
+        drives.fill(driver, passes, *per_input, x, block);
         for tile in tiles {
             counts[tile.id] += tile.multiply(drives, columns, out.view_mut(), scratch);
         }

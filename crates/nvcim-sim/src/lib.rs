@@ -15,10 +15,12 @@ pub mod engine;
 pub mod kernel;
 pub mod machine;
 pub mod noise;
+pub mod periphery;
 pub mod sample;
 mod tap;
 pub mod tile;
 
 mod cells;
+mod room;
 #[cfg(test)]
 mod testing;

@@ -4,8 +4,8 @@ use ndarray::{Array2, s};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::EffectSet;
 use nvcim_image::layout::{Image, Provenance};
@@ -39,8 +39,18 @@ pub(crate) fn plain_chip() -> Chip {
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: None },
         weights: Weights::pairs(),
-        dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: -4.0, hi: 4.0 }, range_per: RangePer::Tile },
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::Amplitude,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: -4.0, hi: 4.0 },
+            range_per: RangePer::Tile,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
         circuits: Circuits::default(),

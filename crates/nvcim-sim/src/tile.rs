@@ -13,9 +13,10 @@ use nvcim_ir::ids::{Id, TileId};
 use nvcim_ops::run_program::Columns;
 
 use crate::clips::ClipCount;
-use crate::drive::{Drives, take_slice};
+use crate::drive::Drives;
 use crate::kernel::{Kernel, Scratch};
 use crate::noise::{Block, Purpose};
+use crate::room::take_slice;
 
 /// A tile ready to run.
 #[derive(Debug, Clone)]
@@ -78,10 +79,11 @@ impl<T: Real> PreparedTile<T> {
         let mut clips = ClipCount::default();
         let len = self.kernel.n_conversions() * out.ncols();
         for (pass, codes) in (0..drives.n_passes()).zip(codes.iter_mut()) {
-            let drives = drives.pass(pass).slice_move(s![self.rows.clone(), ..]);
-            let unit = (2 * self.id.index() + pass) as u32;
-            let block = Block { purpose: Purpose::Inference, unit, columns };
-            clips += self.kernel.convert(drives, block, take_slice(codes, len), kernel);
+            let cells = self.id.index() as u32;
+            let unit = 2 * cells + pass as u32;
+            let block = Block { purpose: Purpose::Inference, unit, cells, columns };
+            let drive = drives.pass(pass, self.rows.clone());
+            clips += self.kernel.convert(drive, block, take_slice(codes, len), kernel);
         }
         let mut out = out.slice_mut(s![self.cols.clone(), ..]);
         let [first, second] = &*codes;

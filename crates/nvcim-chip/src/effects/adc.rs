@@ -90,12 +90,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Transfer;
-    use crate::describe::{Adc, RangePer};
+    use crate::describe::{Adc, AdcCoding, RangePer};
 
     const WIDE: AdcRange = AdcRange { lo: -8.0, hi: 8.0 };
 
     fn adc(bits: u32) -> Adc {
-        Adc { bits, nominal: WIDE, range_per: RangePer::Tile }
+        Adc { bits, nominal: WIDE, range_per: RangePer::Tile, coding: AdcCoding::Binary }
     }
 
     #[test]

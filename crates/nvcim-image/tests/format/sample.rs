@@ -3,8 +3,8 @@
 use ndarray::{ArcArray, Array2, IxDyn};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::stuck::Stuck;
@@ -71,8 +71,18 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
         },
         cell: Cell { g_min: 0.0, g_max: 1e-6, n_levels },
         weights: Weights::pairs(),
-        dac: Dac { bits: 8, coding: InputDrive::PulseWidth, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: 0.0, hi: 4.0 }, range_per: RangePer::Column },
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::PulseWidth,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: 0.0, hi: 4.0 },
+            range_per: RangePer::Column,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904 }),
