@@ -255,7 +255,8 @@ fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
     section.keys().map(|key| (key.to_owned(), section.required_text(key))).collect()
 }
 
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
+/// The name of `value` in a table of choices.
+pub(crate) fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
     let named = names.iter().find(|(_, named)| named == value);
     named.expect("every variant stands in its table").0
 }

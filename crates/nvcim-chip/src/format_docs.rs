@@ -45,12 +45,14 @@ fn the_chip_example_has_every_effect() {
         programming,
         drift,
         stuck,
+        ir_drop,
         read,
         column_gain,
         column_offset,
         output_noise,
     } = chip.effects;
     let cells = programming.is_some() && drift.is_some() && stuck.is_some() && read.is_some();
+    assert!(ir_drop.is_some());
     assert!(cells && column_gain.is_some() && column_offset.is_some() && output_noise.is_some());
 }
 

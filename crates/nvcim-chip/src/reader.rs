@@ -272,6 +272,16 @@ impl<'a> Section<'a> {
         number
     }
 
+    /// A finite number inside `limits`; `default` where the key is left out.
+    pub(crate) fn number_or(
+        &mut self,
+        key: &str,
+        default: f64,
+        limits: RangeInclusive<f64>,
+    ) -> f64 {
+        if self.get(key).is_some() { self.number(key, limits) } else { default }
+    }
+
     /// Yes or no; `default` where the key is left out.
     pub(crate) fn flag_or(&mut self, key: &str, default: bool) -> bool {
         let Some(value) = self.get(key) else { return default };

@@ -11,6 +11,7 @@ pub mod column_offset;
 pub mod conductance;
 pub mod dac;
 pub mod drift;
+pub mod ir_drop;
 pub mod output_noise;
 pub mod programming;
 pub mod read;
@@ -41,7 +42,7 @@ macro_rules! effect_list {
             /// Nonlinear cells.
             Iv "iv"
             /// Voltage lost along wires.
-            IrDrop "ir_drop"
+            IrDrop "ir_drop" { ir_drop: IrDrop }
             /// Leakage of unselected cells.
             Leakage "leakage"
             /// Noise of each read.

@@ -2,7 +2,7 @@
 //!
 //! Milo: `I = g V + N2 V^2 + N3 V^3` in siemens, volts and amperes, with `N2` and `N3` cubic and quadratic
 //! polynomials of `log10 g`. This is the fit to HfO2 cells that the simulator CrossSim 3.2.0 (Sandia National
-//! Laboratories) ships under that name: from 62.5 to 110 uS and up to 0.5 V, for devices from 50 to 225 uS.
+//! Laboratories) ships under that name, made from 62.5 to 110 uS and up to 0.5 V.
 
 /// How a cell's current depends on its voltage; `g` is the slope at 0 V.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +11,14 @@ pub enum CellLaw {
     Ohmic,
     /// Milo's fit for HfO2 cells, continued to negative voltages as an odd function.
     ///
-    /// Outside 50 to 225 uS the cell is the nearest of these, scaled: the polynomials would give cells
-    /// whose current falls with voltage. An open cell stays open.
+    /// Polynomials say nothing beyond the conductances they were fitted to, and soon give cells whose
+    /// current falls with voltage: outside of 62.5 to 110 uS a cell is the nearest of these, scaled. An
+    /// open cell stays open.
     Milo,
 }
 
-/// The conductances for which Milo's polynomials describe a device, in siemens.
-const MILO_RANGE: (f64, f64) = (50e-6, 225e-6);
+/// The conductances that Milo's polynomials were fitted to, in siemens.
+const MILO_RANGE: (f64, f64) = (62.5e-6, 110e-6);
 
 /// The highest voltage of Milo's fit.
 const MILO_VOLTS: f64 = 0.5;
@@ -40,6 +41,14 @@ impl CellLaw {
         match self {
             Self::Ohmic => f64::INFINITY,
             Self::Milo => MILO_VOLTS,
+        }
+    }
+
+    /// Whether cells are as linear as their linearisation.
+    pub(super) fn is_linear(self) -> bool {
+        match self {
+            Self::Ohmic => true,
+            Self::Milo => false,
         }
     }
 

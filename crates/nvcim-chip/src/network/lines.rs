@@ -115,7 +115,11 @@ impl Lines {
             self.residual[at] = self.slopes[at] * w[at] + f[at] - self.drawn[at];
         }
         let n_sweeps = self.iterate(b, limit);
-        // Voltages anew from the currents, so that the wires are satisfied to one rounding.
+        // A last sweep passes on what is left over, all of it where bit lines are ideal and the search
+        // sees no voltage, and takes voltages from currents, so that wires are satisfied to one rounding.
+        for (drawn, residual) in self.drawn.iter_mut().zip(&self.residual) {
+            *drawn += residual;
+        }
         b.copy_from_slice(&self.drawn);
         self.bit_bank.solve(b);
         self.word_volts(volts, b, f, w);

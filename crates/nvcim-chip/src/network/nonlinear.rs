@@ -172,10 +172,7 @@ impl Crossbar {
         lines.set_slopes(&state.slopes);
         trial.bit_volts.copy_from_slice(&state.bit_volts);
         // With cells as linear as their linearisation, one step can go all the way.
-        let enough = match self.law {
-            CellLaw::Ohmic => 0.0,
-            CellLaw::Milo => FORCING * state.misplaced,
-        };
+        let enough = if self.law.is_linear() { 0.0 } else { FORCING * state.misplaced };
         let n_sweeps = lines.solve(
             volts,
             fixed,
