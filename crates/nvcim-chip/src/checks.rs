@@ -7,6 +7,7 @@ use crate::describe::{
     AdcCoding, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract,
     Topology, Weights,
 };
+use crate::effects::ir_drop::{IrDropMethod, SourceLines};
 use crate::reader::Section;
 
 /// A rule between keys.
@@ -275,6 +276,21 @@ pub const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "gated-wires",
+        keys: &["arrays.topology", "effects.ir_drop"],
+        remedy: "give gated arrays `bit_line_volts`, and leave it and what follows it away on passive ones",
+        broken: |chip| {
+            let (lines, topology) = (chip.effects.ir_drop?.gated, chip.arrays.topology);
+            match (topology, lines) {
+                (Topology::Passive, Some(_)) => {
+                    Some("has keys of a `gated` array on a `passive` one".into())
+                }
+                (Topology::Gated, None) => Some("lacks `bit_line_volts` on a `gated` array".into()),
+                _ => None,
+            }
+        },
+    },
+    Check {
         name: "dac-inl",
         keys: &["dac.bits", "dac.inl_steps"],
         remedy: "give one shift per code from rest to full scale, the first 0",
@@ -294,6 +310,41 @@ pub const CHECKS: &[Check] = &[
                     && chip.dac.negative == NegativeInputs::SignMagnitude);
             both_ways
                 .then(|| "is given for cells driven both ways, off cells conduct one way".into())
+        },
+    },
+    Check {
+        name: "gate-current",
+        keys: &["arrays.topology", "effects.ir_drop.driver_ohm", "effects.ir_drop.word_line_ohm"],
+        remedy: "set both to 0: gates carry no current",
+        broken: |chip| {
+            let wires = chip.effects.ir_drop?.wires;
+            let (word_line, driver) = (wires.word_line_ohm, wires.driver_ohm);
+            let gated = chip.arrays.topology == Topology::Gated;
+            (gated && (word_line > 0.0 || driver > 0.0))
+                .then(|| format!("is {word_line:?} and `driver_ohm` {driver:?} on a `gated` array"))
+        },
+    },
+    Check {
+        name: "source-lines",
+        keys: &["effects.ir_drop.source_line_ohm", "effects.ir_drop.source_lines"],
+        remedy: "set `source_line_ohm` to 0, or describe source lines that run `along-bit-lines`",
+        broken: |chip| {
+            let lines = chip.effects.ir_drop?.gated?;
+            let across = lines.source_lines == SourceLines::AcrossBitLines;
+            (across && lines.source_line_ohm > 0.0).then(|| {
+                "is `across-bit-lines` with resistance, which couples all columns of an array"
+                    .into()
+            })
+        },
+    },
+    Check {
+        name: "gated-method",
+        keys: &["arrays.topology", "effects.ir_drop.method"],
+        remedy: "choose `exact`: columns of a gated array are independent, and exact is fast",
+        broken: |chip| {
+            let gated = chip.arrays.topology == Topology::Gated;
+            let fast = chip.effects.ir_drop?.method == IrDropMethod::Fast;
+            (gated && fast).then(|| "is `fast` on a `gated` array".into())
         },
     },
 ];

@@ -61,6 +61,7 @@ fn the_chip_example_has_every_effect() {
         drift,
         stuck,
         leakage,
+        ir_drop,
         read,
         nonlinearity,
         column_gain,
@@ -69,6 +70,7 @@ fn the_chip_example_has_every_effect() {
     } = chip.effects;
     let cells = programming.is_some() && drift.is_some() && stuck.is_some() && read.is_some();
     assert!(leakage.is_some() && nonlinearity.is_some());
+    assert!(ir_drop.is_some());
     assert!(cells && column_gain.is_some() && column_offset.is_some() && output_noise.is_some());
 }
 

@@ -9,6 +9,7 @@ pub mod die;
 pub mod die_file;
 pub mod effects;
 pub mod file;
+pub mod network;
 pub mod presets;
 pub mod random;
 mod reader;

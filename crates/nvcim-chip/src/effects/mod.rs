@@ -13,6 +13,7 @@ pub mod conductance;
 pub mod dac;
 pub mod drift;
 pub mod driver_errors;
+pub mod ir_drop;
 pub mod leakage;
 pub mod nonlinearity;
 pub mod output_noise;
@@ -45,7 +46,7 @@ macro_rules! effect_list {
             /// Nonlinear cells.
             Iv "iv"
             /// Voltage lost along wires.
-            IrDrop "ir_drop"
+            IrDrop "ir_drop" { ir_drop: IrDrop }
             /// Leakage of unselected cells.
             Leakage "leakage" { leakage: Leakage }
             /// Noise of each read.
