@@ -3,10 +3,12 @@
 pub mod cell;
 pub mod checks;
 pub mod describe;
+pub mod device;
 pub mod die;
 pub mod die_file;
 pub mod effects;
 pub mod file;
+pub mod measured_csv;
 pub mod presets;
 pub mod random;
 mod reader;

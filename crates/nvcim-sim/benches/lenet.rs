@@ -71,7 +71,7 @@ fn conditions() -> Conditions {
 
 fn chip(noisy: bool) -> Chip {
     let effects = Effects {
-        read: noisy.then_some(ReadNoise { sd_of_g: 0.01 }),
+        read: noisy.then_some(ReadNoise::share(0.01)),
         output_noise: noisy.then_some(OutputNoise { sd_lsb: 0.5 }),
         ..Effects::default()
     };

@@ -20,7 +20,7 @@ use crate::drive::{Driver, Part, take_like};
 use crate::kernel::{Kernel, Periphery, Scratch, Sense};
 use crate::noise::{Block, Purpose, place};
 
-/// The largest array that is simulated: 200 MB.
+/// The largest array that is simulated: 340 MB.
 const MAX_CELLS: usize = 1 << 24;
 
 /// A simulated die.
@@ -64,8 +64,9 @@ impl SimDie {
         self.setup.periphery.driver
     }
 
-    /// Prepares conversions over `n_rows` drives of the cells that `array` now has. `cells` picks the
-    /// pair of conductances between a conversion and a row, positive first, 0 where there is none.
+    /// Prepares conversions over `n_rows` drives of the cells that `array` now has. `pick` looks up what
+    /// it is handed, conductances or spreads, of the pair of cells between a conversion and a row,
+    /// positive first, 0 where there is none.
     ///
     /// # Errors
     /// An array that the die does not have.
@@ -74,13 +75,16 @@ impl SimDie {
         array: ArrayId,
         lines: &[(u32, AdcRange)],
         n_rows: usize,
-        cells: impl Fn(&ArrayCells, usize, usize) -> (f64, f64),
+        pick: impl Fn(&dyn Fn(u32, u32) -> f64, usize, usize) -> (f64, f64),
     ) -> Result<Kernel> {
         let touched = self.setup.touch(&mut self.arrays, array)?;
         let sense = |&(line, range): &(u32, AdcRange)| self.setup.sense(array, line, range);
         let senses: Vec<_> = lines.iter().map(sense).collect();
-        let cells = |conversion, row| cells(touched, conversion, row);
-        Ok(Kernel::new(&self.setup.periphery, &senses, n_rows, cells))
+        let (g, sd) =
+            (|row, col| touched.conductance(row, col), |row, col| touched.read_sd(row, col));
+        let cells = |conversion, row| pick(&g, conversion, row);
+        let deviations = |conversion, row| pick(&sd, conversion, row);
+        Ok(Kernel::new(&self.setup.periphery, &senses, n_rows, cells, deviations))
     }
 
     fn count_call(&mut self) -> u64 {
@@ -112,7 +116,7 @@ impl Setup {
             let place = format!("chip `{}`", chip.name);
             return Err(Diagnostic::unsupported(place, message).hint(hint).into());
         }
-        Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions.effects)))
+        Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions)))
     }
 
     /// The sense stage of a bit line, set to `range`.
@@ -194,12 +198,12 @@ impl Die for SimDie {
         let noise = self.setup.periphery.read_noise();
         let cells = self.setup.touch(&mut self.arrays, array)?;
         let mut z = vec![0.0; rows.len() * cols.len()];
-        if let Some((_, stream)) = noise {
+        if let Some(stream) = noise {
             stream.fill_normals(place(Purpose::Read, array.index() as u32, call), &mut z);
         }
         Ok(Array2::from_shape_fn((rows.len(), cols.len()), |(row, col)| {
             let g = cells.conductance(rows[row], cols[col]);
-            let sd = noise.map_or(0.0, |(noise, _)| noise.sd(g));
+            let sd = cells.read_sd(rows[row], cols[col]);
             (g + sd * f64::from(z[row * cols.len() + col])) as f32
         }))
     }
@@ -216,9 +220,9 @@ impl Die for SimDie {
         self.setup.check_lines(array, rows, &lines)?;
         self.setup.check_drives(array, rows, drives)?;
         let senses: Vec<_> = conversions.iter().map(|it| (it.col, it.range)).collect();
-        let kernel = self.prepare(array, &senses, rows.len(), |cells, conversion, row| {
+        let kernel = self.prepare(array, &senses, rows.len(), |cell, conversion, row| {
             let Conversion { col, minus_col, .. } = conversions[conversion];
-            let at = |col| cells.conductance(rows[row], col);
+            let at = |col| cell(rows[row], col);
             (at(col), minus_col.map_or(0.0, at))
         })?;
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
@@ -262,8 +266,8 @@ mod tests {
 
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
-        chip.effects.programming = Some(Programming { sd_of_range: 0.05 });
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.programming = Some(Programming::Range { sd_of_range: 0.05 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         chip
     }
 

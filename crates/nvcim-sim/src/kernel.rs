@@ -5,7 +5,7 @@
 //! 1. Current: `y = W x`, and `+ sqrt(V x^2) z` with one standard normal draw z per conversion and column.
 //!    W is `(g+ - g-) / g_max` times the drive unit, computed in f64 from the cells; V is
 //!    `(s+^2 + s-^2) / g_max^2` times its square. One draw per output has the exact distribution of a
-//!    draw per cell, see [`ReadNoise::pair_variance`].
+//!    draw per cell, see [`pair_variance`].
 //! 2. Column gain and offset, then output noise, in codes.
 //! 3. The ADC: round and clip, counting what was clipped.
 //!
@@ -15,7 +15,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Zip};
 use nvcim_chip::describe::{Adc, Chip};
 use nvcim_chip::effects::adc::Transfer;
-use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::effects::read::pair_variance;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
 use nvcim_ir::tiled::AdcRange;
@@ -33,7 +33,7 @@ pub(crate) struct Periphery {
     adc: Adc,
     /// Whether codes are whole and clipped.
     rounds: bool,
-    read: Option<(ReadNoise, Stream)>,
+    read: Option<Stream>,
     /// Standard deviation in normalised current.
     output: Option<(f64, Stream)>,
 }
@@ -49,13 +49,13 @@ impl Periphery {
             g_max: chip.cell.g_max,
             adc: chip.adc,
             rounds: set.has(Effect::Adc),
-            read: read.map(|noise| (noise, stream(Effect::Read))),
+            read: read.map(|_| stream(Effect::Read)),
             output: output.map(|noise| (noise.sd(&chip.adc), stream(Effect::OutputNoise))),
         }
     }
 
-    /// A read-back's noise, where reads are noisy.
-    pub(crate) fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
+    /// The draws of a read-back's noise, where reads are noisy.
+    pub(crate) fn read_noise(&self) -> Option<Stream> {
         self.read
     }
 }
@@ -95,12 +95,14 @@ pub(crate) struct Scratch {
 
 impl Kernel {
     /// Prepares one conversion per entry of `senses` over `n_rows` drives. `cells(conversion, row)` is
-    /// the pair of conductances in siemens between them, positive first, 0 where there is none.
+    /// the pair of conductances in siemens between them, positive first, 0 where there is none, and
+    /// `deviations(conversion, row)` the spreads of one read of both.
     pub(crate) fn new(
         periphery: &Periphery,
         senses: &[Sense],
         n_rows: usize,
         cells: impl Fn(usize, usize) -> (f64, f64),
+        deviations: impl Fn(usize, usize) -> (f64, f64),
     ) -> Self {
         let Periphery { driver, g_max, adc, rounds, read, output } = periphery;
         let dim = (senses.len(), n_rows);
@@ -109,25 +111,25 @@ impl Kernel {
             let (plus, minus) = cells(conversion, row);
             ((plus - minus) * unit) as f32
         });
-        let variances = |noise: &ReadNoise| {
+        let variances = || {
             Array2::from_shape_fn(dim, |(conversion, row)| {
-                let (plus, minus) = cells(conversion, row);
-                (noise.pair_variance(plus, minus) * unit * unit) as f32
+                let (plus, minus) = deviations(conversion, row);
+                (pair_variance(plus, minus) * unit * unit) as f32
             })
         };
         let max_code = adc.max_code() as f32;
         let transfer = |it: &Sense| Transfer::new(adc, it.range, it.gain, it.offset_lsb);
         let codes_per_current =
             |it: &Sense| f64::from(max_code) / (f64::from(it.range.hi) - f64::from(it.range.lo));
-        let deviations = |sd: &f64| {
+        let output_deviations = |sd: &f64| {
             senses.iter().map(|it| (sd * codes_per_current(it)) as f32).collect::<Vec<_>>()
         };
         Self {
             weights,
             transfers: senses.iter().map(transfer).collect(),
             max_code: rounds.then_some(max_code),
-            read: read.as_ref().map(|(noise, stream)| (variances(noise), *stream)),
-            output: output.as_ref().map(|(sd, stream)| (deviations(sd), *stream)),
+            read: read.map(|stream| (variances(), stream)),
+            output: output.as_ref().map(|(sd, stream)| (output_deviations(sd), *stream)),
         }
     }
 
@@ -298,7 +300,12 @@ mod tests {
         columns: Columns,
     ) -> (Array2<f32>, ClipCount) {
         let periphery = Periphery::new(chip, 0, &fresh(effects));
-        let kernel = Kernel::new(&periphery, &senses, 3, |conversion, row| CELLS[conversion][row]);
+        let cells = |conversion: usize, row: usize| CELLS[conversion][row];
+        let deviations = |conversion: usize, row: usize| {
+            let (plus, minus) = CELLS[conversion][row];
+            (0.02 * plus, 0.02 * minus)
+        };
+        let kernel = Kernel::new(&periphery, &senses, 3, cells, deviations);
         let block = Block { purpose: Purpose::Inference, unit: 0, columns };
         let mut codes = vec![0.0; 2 * drives.ncols()];
         let clips = kernel.convert(drives, block, &mut codes, &mut Scratch::default());
@@ -358,7 +365,7 @@ mod tests {
     #[test]
     fn read_noise_has_the_variance_of_its_cells() {
         let mut chip = plain_chip();
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         let set = EffectSet::NONE.with(Effect::Read);
         let [(mean, first), (_, second)] = moments(&chip, set, WIDE);
         // sum x^2 (s+^2 + s-^2) with s = 2 % of g / g_max: row by row 1, 1/4 and 1/16 times its cells.
@@ -387,7 +394,7 @@ mod tests {
 
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5 });
         chip
     }

@@ -118,11 +118,11 @@ fn prepare_tile(die: &mut SimDie, id: TileId, tile: &ProgrammedTile) -> Result<P
         (lines[col as usize], range)
     };
     let senses: Vec<_> = tile.readouts.iter().map(sense).collect();
-    let kernel = die.prepare(tile.array, &senses, tile.rows.len(), |cells, conversion, row| {
+    let kernel = die.prepare(tile.array, &senses, tile.rows.len(), |cell, conversion, row| {
         let Readout { col, terminal, range: _ } = tile.readouts[conversion].readout;
         let col = col as usize;
-        let plus = || cells.conductance(wiring.plus_rows[row], wiring.plus_cols[col]);
-        let minus = || cells.conductance(wiring.minus_rows[row], wiring.minus_cols[col]);
+        let plus = || cell(wiring.plus_rows[row], wiring.plus_cols[col]);
+        let minus = || cell(wiring.minus_rows[row], wiring.minus_cols[col]);
         match terminal {
             // Pairs on rows subtract alike: their second word line is driven with the opposite sign.
             Terminal::Pair => (plus(), minus()),
