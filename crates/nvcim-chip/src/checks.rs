@@ -7,6 +7,7 @@ use crate::describe::{
     AdcCoding, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract,
     Topology, Weights,
 };
+use crate::effects::drift::{Drift, Series};
 use crate::effects::ir_drop::{IrDropMethod, SourceLines};
 use crate::reader::Section;
 
@@ -345,6 +346,54 @@ pub const CHECKS: &[Check] = &[
             let gated = chip.arrays.topology == Topology::Gated;
             let fast = chip.effects.ir_drop?.method == IrDropMethod::Fast;
             (gated && fast).then(|| "is `fast` on a `gated` array".into())
+        },
+    },
+    Check {
+        name: "drift-times",
+        keys: &["effects.drift.t0_seconds", "effects.drift.times_seconds"],
+        remedy: "give one spread per time, and times that ascend from after `t0_seconds`",
+        broken: |chip| {
+            let Some(Drift::Series(Series { t0_s, times_s, sds_us })) = &chip.effects.drift else {
+                return None;
+            };
+            let ascend = times_s.is_sorted_by(|a, b| a < b) && times_s.first() > Some(t0_s);
+            let (times, spreads) = (times_s.len(), sds_us.len());
+            if times != spreads {
+                return Some(format!("has {times} times for {spreads} spreads"));
+            }
+            (!ascend).then(|| format!("is {times_s:?}, must ascend from above {t0_s:?}"))
+        },
+    },
+    Check {
+        name: "fitted-range",
+        keys: &["effects.iv.fitted_from_siemens", "effects.iv.fitted_to_siemens"],
+        remedy: "give the lowest and the highest conductance that the curves were fitted to",
+        broken: |chip| {
+            let (from, to) = chip.effects.iv?.fitted;
+            (from > to)
+                .then(|| format!("is {to:?}, must not be below `fitted_from_siemens` {from:?}"))
+        },
+    },
+    Check {
+        name: "measured-shape",
+        keys: &[
+            "effects.measured.times_seconds",
+            "effects.measured.targets_siemens",
+            "effects.measured.mean_siemens",
+            "effects.measured.sd_siemens",
+        ],
+        remedy: "give a mean and a spread for every time and target, both ascending",
+        broken: |chip| chip.effects.measured.as_ref()?.find_flaw(),
+    },
+    Check {
+        name: "measured-alone",
+        keys: &["effects.measured"],
+        remedy: "drop `[effects.programming]` and `[effects.drift]`: the table holds both",
+        broken: |chip| {
+            let effects = &chip.effects;
+            let twice = effects.programming.is_some() || effects.drift.is_some();
+            (effects.measured.is_some() && twice)
+                .then(|| "stands beside a programming error or drift of another form".into())
         },
     },
 ];

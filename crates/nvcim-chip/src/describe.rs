@@ -264,7 +264,7 @@ pub struct Holds {
 macro_rules! define_effects {
     ($($(#[$doc:meta])* $effect:ident $name:literal $({ $file:ident: $model:ident })?)*) => {
         /// What makes real dies differ from the ideal one; `None` where an effect is absent.
-        #[derive(Debug, Clone, Copy, PartialEq, Default)]
+        #[derive(Debug, Clone, PartialEq, Default)]
         pub struct Effects {
             $($(
                 #[doc = concat!("The effect `", $name, "`.")]

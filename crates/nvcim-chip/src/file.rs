@@ -131,7 +131,7 @@ pub fn hash_chip(chip: &Chip) -> [u8; 32] {
 }
 
 /// The dotted keys of a chip's tables and of what stands in them.
-fn list_keys(chip: &Chip) -> BTreeSet<String> {
+pub(crate) fn list_keys(chip: &Chip) -> BTreeSet<String> {
     let described = Chip { sources: Vec::new(), ..chip.clone() };
     let mut keys = BTreeSet::new();
     let mut table = String::new();
@@ -585,7 +585,7 @@ hi_cells = 1
             chip.arrays.count = count;
             chip.arrays.topology = Topology::Passive;
             chip.effects.programming =
-                Some(crate::effects::programming::Programming { sd_of_range: sd });
+                Some(crate::effects::programming::Programming::Range { sd_of_range: sd });
             prop_assert_eq!(&parse_chip(&write_chip(&chip), "").unwrap().output, &chip);
         }
 

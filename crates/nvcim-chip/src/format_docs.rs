@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use nvcim_ir::diag::Diagnostic;
 use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
-use crate::describe::{Accumulate, AdcCoding, BitSerial, Chip, InputDrive};
+use crate::describe::{Accumulate, BitSerial, Chip, InputDrive};
 use crate::die_file::{parse_die, write_die};
-use crate::effects::read::Correlation;
+use crate::effects::Effect;
 use crate::file::{hash_chip, parse_chip, write_chip};
+use crate::presets::PRESETS;
+use crate::testing::plain_chip;
 
 fn read_page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
@@ -22,56 +25,81 @@ fn example(page: &str) -> &str {
 }
 
 #[test]
-fn the_chip_page_has_an_example_that_loads_and_shows_every_key() {
-    let page = read_page("chip-format.md");
-    let parsed = parse_chip(example(&page), "docs/chip-format.md").unwrap();
+fn the_chip_page_has_an_example_that_loads() {
+    let parsed = parse_chip(example(&read_page("chip-format.md")), "docs/chip-format.md").unwrap();
     assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
-    let mut table = String::new();
-    for line in write_fully(&parsed.output).lines().filter(|line| !line.starts_with('"')) {
-        if line.starts_with('[') {
-            line.clone_into(&mut table);
-        } else if let Some((key, _)) = line.split_once(" = ") {
-            let effect = format!("| `{table}` `{key}` |");
-            let row = format!("| `{key}` |");
-            let wanted = if table.starts_with("[effects.") { effect } else { row };
-            assert!(page.contains(&wanted), "no row {wanted}");
+}
+
+/// Chips that between them have every effect in every form.
+fn chips_of_every_form() -> Vec<Chip> {
+    let page = read_page("chip-format.md");
+    let mut texts = vec![example(&page), include_str!("../tests/chips/nor-floating-gate.toml")];
+    texts.extend(PRESETS.iter().map(|(_, text)| *text));
+    let mut chips: Vec<_> = texts.iter().map(|text| parse_chip(text, "").unwrap().output).collect();
+    let base = write_chip(&plain_chip());
+    chips.extend(
+        OTHER_FORMS
+            .iter()
+            .map(|tables| parse_chip(&format!("{base}\n{tables}"), tables).unwrap().output),
+    );
+    let mut bit_serial = plain_chip();
+    bit_serial.dac.coding =
+        InputDrive::BitSerial(BitSerial { bits_per_slice: 2, accumulate: Accumulate::Analog });
+    chips.push(bit_serial);
+    chips
+}
+
+/// Forms that neither the example nor a preset has.
+const OTHER_FORMS: &[&str] = &[
+    "[effects.programming]\nform = \"share\"\nsd_of_g = 0.1",
+    "[effects.programming]\nform = \"lognormal\"\nsd_of_log = 0.1\n[effects.temperature]\n\
+     relative_per_kelvin = 1e-3\nreference_celsius = 25\ntemperature_celsius = 85",
+    "[effects.measured]\ntimes_seconds = [1, 60]\ntargets_siemens = [0, 1e-4]\n\
+     mean_siemens = [[0, 1e-4], [0, 9e-5]]\nsd_siemens = [[0, 1e-6], [0, 2e-6]]",
+];
+
+#[test]
+fn the_chip_page_lists_every_key() {
+    let page = read_page("chip-format.md");
+    for chip in chips_of_every_form() {
+        let mut table = String::new();
+        for line in write_chip(&chip).lines().filter(|line| !line.starts_with('"')) {
+            if line.starts_with('[') {
+                line.clone_into(&mut table);
+            } else if let Some((key, value)) = line.split_once(" = ") {
+                let effect = format!("| `{table}` `{key}` |");
+                let row = format!("| `{key}` |");
+                let wanted = if table.starts_with("[effects.") { effect } else { row };
+                assert!(page.contains(&wanted), "no row {wanted}");
+                assert!(key != "form" || page.contains(&format!("`{value}`")), "{table} {value}");
+            }
         }
     }
 }
 
-/// The canonical form of a chip, then of one with the choices that bring keys of their own.
-fn write_fully(chip: &Chip) -> String {
-    let mut choosy = chip.clone();
-    let bit_serial = BitSerial { bits_per_slice: 2, accumulate: Accumulate::Analog };
-    choosy.dac.coding = InputDrive::BitSerial(bit_serial);
-    choosy.dac.jitter_sd_steps = 0.5;
-    choosy.adc.coding = AdcCoding::SignMagnitude;
-    if let Some(read) = &mut choosy.effects.read {
-        read.correlation = Correlation::Image;
+#[test]
+fn the_chip_page_lists_every_kind_of_fit() {
+    let page = read_page("chip-format.md");
+    let chips = chips_of_every_form();
+    let texts: Vec<_> = chips.iter().map(write_chip).collect();
+    for key in ["polynomial", "polynomial_of_microsiemens", "log", "below", "power", "saturating"] {
+        assert!(page.contains(&format!("{key} = ")), "{key}");
+        assert!(texts.iter().any(|text| text.contains(&format!(" {key} = "))), "no chip has {key}");
     }
-    write_chip(chip) + &write_chip(&choosy)
 }
 
-/// The example has every effect, so that the test above sees all of their keys.
+/// What [`the_chip_page_lists_every_key`] sees is everything.
 #[test]
-fn the_chip_example_has_every_effect() {
-    let chip = parse_chip(example(&read_page("chip-format.md")), "").unwrap().output;
-    let crate::describe::Effects {
-        programming,
-        drift,
-        stuck,
-        leakage,
-        ir_drop,
-        read,
-        nonlinearity,
-        column_gain,
-        column_offset,
-        output_noise,
-    } = chip.effects;
-    let cells = programming.is_some() && drift.is_some() && stuck.is_some() && read.is_some();
-    assert!(leakage.is_some() && nonlinearity.is_some());
-    assert!(ir_drop.is_some());
-    assert!(cells && column_gain.is_some() && column_offset.is_some() && output_noise.is_some());
+fn the_chips_of_every_form_have_every_effect() {
+    let chips = chips_of_every_form();
+    let base = write_chip(&plain_chip());
+    for effect in Effect::ALL {
+        let described = chips.iter().any(|chip| chip.describes(effect));
+        let text = format!("{base}\n[effects.{effect}]\n");
+        let unknown = |problem: &Diagnostic| problem.message == "is not a known key";
+        let has_keys = !parse_chip(&text, "").is_err_and(|problems| problems.iter().any(unknown));
+        assert!(described || !has_keys, "{effect}");
+    }
 }
 
 #[test]

@@ -10,6 +10,12 @@ use crate::source::find_similar;
 pub const PRESETS: &[(&str, &str)] = &[
     ("ideal", include_str!("../presets/ideal.toml")),
     ("nor-flash-lenet", include_str!("../presets/nor-flash-lenet.toml")),
+    ("pcm-hermes", include_str!("../presets/pcm-hermes.toml")),
+    ("pcm-ibm", include_str!("../presets/pcm-ibm.toml")),
+    ("rram-cmo", include_str!("../presets/rram-cmo.toml")),
+    ("rram-milo", include_str!("../presets/rram-milo.toml")),
+    ("rram-neurram", include_str!("../presets/rram-neurram.toml")),
+    ("sonos-40", include_str!("../presets/sonos-40.toml")),
     ("stress-a", include_str!("../presets/stress-a.toml")),
     ("stress-b", include_str!("../presets/stress-b.toml")),
     ("stress-c", include_str!("../presets/stress-c.toml")),
@@ -36,7 +42,7 @@ pub fn find_preset(name: &str) -> Result<Chip> {
 #[cfg(test)]
 mod tests {
     use super::{PRESETS, find_preset};
-    use crate::file::{parse_chip, write_chip};
+    use crate::file::{list_keys, parse_chip, write_chip};
 
     #[test]
     fn presets_load_without_a_warning_under_their_own_name() {
@@ -59,14 +65,23 @@ mod tests {
         }
     }
 
-    /// Every effect of a preset says where its strength is from.
+    /// Every key of a preset, or a table that it stands in, says where its value is from.
     #[test]
-    fn presets_name_the_sources_of_their_effects() {
+    fn presets_name_the_source_of_every_key() {
+        let of_the_file = ["schema", "kind", "name", "description"];
         for (name, _) in PRESETS {
             let chip = find_preset(name).unwrap();
-            for (effect, _) in chip.effects.models() {
-                let key = format!("effects.{effect}");
-                assert!(chip.sources.iter().any(|(source, _)| *source == key), "{name}: {key}");
+            let covered = |key: &str| {
+                chip.sources.iter().any(|(source, _)| {
+                    key.strip_prefix(source.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
+            };
+            for key in &list_keys(&chip) {
+                // A table's header needs no source where its keys have theirs.
+                let is_header = !key.contains('.') && !of_the_file.contains(&key.as_str());
+                let exempt = of_the_file.contains(&key.as_str()) || is_header;
+                assert!(exempt || covered(key), "{name}: {key} has no source");
             }
         }
     }

@@ -148,11 +148,6 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
-    /// Whether the table gives the key.
-    pub(crate) fn has(&mut self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
     fn require(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         let value = self.get(key);
         if value.is_none() && self.table.is_some() {
@@ -312,6 +307,84 @@ impl<'a> Section<'a> {
             return least;
         }
         number
+    }
+
+    /// A list of finite numbers inside `limits`, as many as `counts` allows; after a problem, as few as
+    /// that.
+    pub(crate) fn numbers(
+        &mut self,
+        key: &str,
+        counts: RangeInclusive<usize>,
+        limits: RangeInclusive<f64>,
+    ) -> Vec<f64> {
+        let wanted = format!("a number from {:?} to {:?}", limits.start(), limits.end());
+        let turn = |value: &DeValue<'_>| to_number(value).filter(|it| limits.contains(it));
+        let numbers = self.required_list(key, &wanted, &counts, turn);
+        numbers.unwrap_or_else(|| vec![*limits.start(); *counts.start()])
+    }
+
+    /// A list of lists of finite numbers inside `limits`, as many of each as both counts allow; after a
+    /// problem, as few as that.
+    pub(crate) fn rows(
+        &mut self,
+        key: &str,
+        counts: RangeInclusive<usize>,
+        row_counts: RangeInclusive<usize>,
+        limits: RangeInclusive<f64>,
+    ) -> Vec<Vec<f64>> {
+        let (least, most) = (limits.start(), limits.end());
+        let wanted = format!(
+            "a list of {} to {} numbers from {least:?} to {most:?}",
+            row_counts.start(),
+            row_counts.end()
+        );
+        let turn = |value: &DeValue<'_>| {
+            let row = value.as_array()?.iter().map(|entry| to_number(entry.get_ref()));
+            let row = row.collect::<Option<Vec<f64>>>()?;
+            let fits = row_counts.contains(&row.len()) && row.iter().all(|it| limits.contains(it));
+            fits.then_some(row)
+        };
+        let rows = self.required_list(key, &wanted, &counts, turn);
+        rows.unwrap_or_else(|| vec![vec![*least; *row_counts.start()]; *counts.start()])
+    }
+
+    /// A list that must be there, with as many entries as `counts` allows; nothing after a problem.
+    fn required_list<T>(
+        &mut self,
+        key: &str,
+        wanted: &str,
+        counts: &RangeInclusive<usize>,
+        turn: impl Fn(&DeValue<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.require(key)?;
+        let items = self.list(key, wanted, turn);
+        if self.source.is_broken(&self.key_path(key)) {
+            return None;
+        }
+        if !counts.contains(&items.len()) {
+            let (least, most) = (counts.start(), counts.end());
+            let must = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            self.report(key, format!("has {} entries, must have {must}", items.len()));
+            return None;
+        }
+        Some(items)
+    }
+
+    /// Whether the file gives `key` in this table.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Whether the file gives `key` in this table, and as a table.
+    pub(crate) fn is_table(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.is_some_and(|value| value.get_ref().is_table())
+    }
+
+    /// One of `words`; the first where the key is left out.
+    pub(crate) fn word(&mut self, key: &str, words: &[&'static str]) -> &'static str {
+        let choices: Vec<_> = words.iter().map(|&word| (word, word)).collect();
+        self.choice(key, Some(words[0]), &choices)
     }
 
     /// Yes or no; `default` where the key is left out.

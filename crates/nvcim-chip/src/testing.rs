@@ -7,6 +7,13 @@ use crate::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
 };
+use crate::effects::conductance::CellState;
+
+/// A cell of 1 to 100 uS in the middle of its array, told to reach `target`, `at_s` seconds on.
+pub(crate) fn state_at(target: f64, at_s: f64) -> CellState {
+    let cell = plain_chip().cell;
+    CellState { cell, target, programmed: target, programming: None, at_s, position: [0.0; 2] }
+}
 
 /// Two small arrays of continuous cells without effects.
 pub(crate) fn plain_chip() -> Chip {

@@ -32,6 +32,11 @@ impl Writer {
         self.line(format_args!("{key} = {}", quote(text)));
     }
 
+    /// A value that stands as it will be read.
+    pub(crate) fn raw(&mut self, key: &str, value: &str) {
+        self.line(format_args!("{key} = {value}"));
+    }
+
     /// A list with one entry a line.
     pub(crate) fn list(&mut self, key: &str, entries: impl Iterator<Item = String>) {
         self.line(format_args!("{key} = ["));

@@ -3,29 +3,38 @@
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView2};
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Cell, Chip};
 use nvcim_chip::effects::conductance::CellChain;
-use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::effects::draws::{CellDraws, CellPlace};
+use nvcim_chip::effects::read::{ReadCell, ReadNoise};
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
 use nvcim_chip::record::ArrayRecord;
+
+use crate::conditions::Conditions;
 
 /// The cells of one array.
 #[derive(Debug, Clone)]
 pub(crate) struct ArrayCells {
     /// Conductances at the time of use, in siemens, `[word lines, bit lines]`.
     conductances: Array2<f64>,
+    /// Conductances just after programming, in siemens; read noise may depend on them.
+    programmed: Array2<f64>,
     /// How often each cell has been programmed.
     writes: Array2<u32>,
     /// Cells that hold one conductance whatever is programmed.
     stuck: BTreeMap<(u32, u32), f64>,
-    /// Read noise that never changes, with its draws and the array that names them.
-    frozen: Option<(ReadNoise, Stream, u32)>,
+    noise: Option<ReadNoise>,
+    /// The draws of read noise that never changes, and the array that names them.
+    frozen: Option<(Stream, u32)>,
+    cell: Cell,
+    at_s: f64,
 }
 
 impl ArrayCells {
     /// Cells as they come: at `g_min`, or stuck where the record says so and the effect acts.
-    pub(crate) fn new(chip: &Chip, record: &ArrayRecord, effects: EffectSet) -> Self {
+    pub(crate) fn new(chip: &Chip, record: &ArrayRecord, conditions: &Conditions) -> Self {
+        let Conditions { effects, at_s, .. } = *conditions;
         let dim = (chip.arrays.n_rows, chip.arrays.n_cols);
         let mut conductances = Array2::from_elem(dim, chip.cell.g_min);
         let mut stuck = BTreeMap::new();
@@ -36,13 +45,22 @@ impl ArrayCells {
                 stuck.insert((cell.row, cell.col), *g);
             }
         }
-        Self { conductances, writes: Array2::zeros(dim), stuck, frozen: None }
+        Self {
+            programmed: conductances.clone(),
+            conductances,
+            writes: Array2::zeros(dim),
+            stuck,
+            noise: chip.effects.read.filter(|_| effects.has(Effect::Read)),
+            frozen: None,
+            cell: chip.cell,
+            at_s,
+        }
     }
 
     /// The same cells, seen through read noise that holds for the life of the die: every read and every
     /// product finds the same error.
-    pub(crate) fn with_frozen_noise(self, noise: ReadNoise, stream: Stream, array: u32) -> Self {
-        Self { frozen: Some((noise, stream, array)), ..self }
+    pub(crate) fn with_frozen_noise(self, stream: Stream, array: u32) -> Self {
+        Self { frozen: Some((stream, array)), ..self }
     }
 
     /// Programs the cells at the crossings of `rows` and `cols`, all inside, to `targets`.
@@ -53,7 +71,7 @@ impl ArrayCells {
         cols: &[u32],
         targets: ArrayView2<'_, f32>,
     ) {
-        let mut draws = Vec::with_capacity(writer.streams.len());
+        let mut z = Vec::new();
         for (&row, targets) in rows.iter().zip(targets.outer_iter()) {
             for (&col, &target) in cols.iter().zip(targets) {
                 let at = (row as usize, col as usize);
@@ -62,10 +80,11 @@ impl ArrayCells {
                 if self.stuck.contains_key(&(row, col)) {
                     continue;
                 }
-                draws.clear();
-                draws.extend(writer.draws(row, col, write));
-                let target = f64::from(target);
-                self.conductances[at] = writer.chain.conductance(target, &draws, None);
+                let place = CellPlace { array: writer.array, row, col };
+                writer.draws.fill(place, write, &mut z);
+                let life = writer.chain.follow(f64::from(target), place, &z, None);
+                self.programmed[at] = life.programmed;
+                self.conductances[at] = life.used;
             }
         }
     }
@@ -73,16 +92,29 @@ impl ArrayCells {
     /// The conductance of a cell inside, in siemens, with what noise is frozen into it.
     pub(crate) fn conductance(&self, row: u32, col: u32) -> f64 {
         let g = self.conductances[(row as usize, col as usize)];
-        self.frozen.map_or(g, |(noise, stream, array)| {
-            g + noise.sd(g) * stream.normal([array, row, col, 0])
+        self.frozen.map_or(g, |(stream, array)| {
+            (g + self.spread(row, col) * stream.normal([array, row, col, 0])).max(0.0)
         })
+    }
+
+    /// The standard deviation of one read of a cell inside, in siemens; 0 where all reads are alike.
+    pub(crate) fn read_sd(&self, row: u32, col: u32) -> f64 {
+        if self.frozen.is_some() { 0.0 } else { self.spread(row, col) }
+    }
+
+    /// The standard deviation of a cell's read noise, in siemens; 0 where there is none.
+    fn spread(&self, row: u32, col: u32) -> f64 {
+        let at = (row as usize, col as usize);
+        let (programmed, g) = (self.programmed[at], self.conductances[at]);
+        let read = ReadCell { programmed, g, at_s: self.at_s };
+        self.noise.map_or(0.0, |noise| noise.sd(&self.cell, &read))
     }
 }
 
 /// What happens to cells of one array that are programmed: the chain of effects with its draws.
 pub(crate) struct Writer<'a> {
     chain: CellChain<'a>,
-    streams: Vec<(Effect, Stream)>,
+    draws: CellDraws,
     array: u32,
 }
 
@@ -96,19 +128,7 @@ impl<'a> Writer<'a> {
         array: u32,
     ) -> Self {
         let chain = CellChain::new(chip, set, at_s);
-        // What a die is does not depend on the run, hence the run seed 0.
-        let streams =
-            chain.effects().map(|effect| (effect, Stream::new(0, die_seed, effect))).collect();
-        Self { chain, streams, array }
-    }
-
-    /// The cell's standard normal draw for each effect of the chain, on its `write`-th programming.
-    fn draws(&self, row: u32, col: u32, write: u32) -> impl Iterator<Item = f64> {
-        self.streams.iter().map(move |(effect, stream)| {
-            // How fast a cell drifts is the cell's own; where it ends differs from write to write.
-            let draw = if *effect == Effect::Drift { 0 } else { write };
-            stream.normal([self.array, row, col, draw])
-        })
+        Self { draws: chain.draws(die_seed), chain, array }
     }
 }
 
@@ -116,19 +136,22 @@ impl<'a> Writer<'a> {
 mod tests {
     use ndarray::{Array2, array};
     use nvcim_chip::describe::{Cell, Chip};
-    use nvcim_chip::effects::drift::Drift;
+    use nvcim_chip::effects::drift::{Drift, LogTime};
+    use nvcim_chip::effects::fit::Fit;
     use nvcim_chip::effects::programming::Programming;
+    use nvcim_chip::effects::read::{ReadForm, ReadNoise};
     use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_chip::record::{ArrayRecord, StuckCell};
 
     use super::{ArrayCells, Writer};
-    use crate::testing::plain_chip;
+    use crate::conditions::Conditions;
+    use crate::testing::{fresh, plain_chip};
 
     const ALL: EffectSet = EffectSet::ALL;
 
     fn programmed(chip: &Chip, set: EffectSet, at_s: f64, die: u64) -> Vec<f64> {
         let (n_rows, n_cols) = (chip.arrays.n_rows as u32, chip.arrays.n_cols as u32);
-        let mut cells = ArrayCells::new(chip, &ArrayRecord::default(), set);
+        let mut cells = ArrayCells::new(chip, &ArrayRecord::default(), &fresh(set));
         let lines: (Vec<_>, Vec<_>) = ((0..n_rows).collect(), (0..n_cols).collect());
         let targets = Array2::from_elem((n_rows as usize, n_cols as usize), 50e-6);
         let writer = Writer::new(chip, set, at_s, die, 0);
@@ -140,8 +163,8 @@ mod tests {
         let mut chip = plain_chip();
         (chip.arrays.n_rows, chip.arrays.n_cols) = (100, 200);
         chip.cell = Cell { g_min: 0.0, g_max: 100e-6, n_levels: None };
-        chip.effects.programming = Some(Programming { sd_of_range: 0.03 });
-        chip.effects.drift = Some(Drift { nu_mean: 0.05, nu_sd: 0.01, t0_s: 20.0 });
+        chip.effects.programming = Some(Programming::Range { sd_of_range: 0.03 });
+        chip.effects.drift = Some(Drift::power(0.05, 0.01, 20.0));
         chip
     }
 
@@ -185,7 +208,7 @@ mod tests {
     fn a_second_write_errs_anew_and_drifts_alike() {
         let write_twice = |set, at_s| {
             let chip = large_chip();
-            let mut cells = ArrayCells::new(&chip, &ArrayRecord::default(), set);
+            let mut cells = ArrayCells::new(&chip, &ArrayRecord::default(), &fresh(set));
             let writer = Writer::new(&chip, set, at_s, 1, 0);
             let targets = array![[50e-6f32]];
             let mut write = || {
@@ -200,19 +223,70 @@ mod tests {
         assert_eq!(first, second);
     }
 
+    /// How a cell relaxes is drawn with every write, unlike the exponent of a power law.
+    #[test]
+    fn a_second_write_relaxes_anew_and_two_times_see_one_draw() {
+        let mut chip = large_chip();
+        chip.effects.drift = Some(Drift::LogTime(LogTime {
+            shift_us: 0.0,
+            sd_us: 1.0,
+            sd_slope_us: 0.5,
+            t0_s: 1.0,
+        }));
+        let set = ALL.without(Effect::Programming);
+        let mut cells = ArrayCells::new(&chip, &ArrayRecord::default(), &fresh(set));
+        let mut write = |at_s| {
+            let writer = Writer::new(&chip, set, at_s, 1, 0);
+            cells.program(&writer, &[3], &[4], array![[50e-6f32]].view());
+            (cells.conductance(3, 4) - f64::from(50e-6f32)) * 1e6
+        };
+        let (first, second) = (write(1e3), write(1e3));
+        assert_ne!(first, second);
+        cells = ArrayCells::new(&chip, &ArrayRecord::default(), &fresh(set));
+        let mut write = |at_s| {
+            let writer = Writer::new(&chip, set, at_s, 1, 0);
+            cells.program(&writer, &[3], &[4], array![[50e-6f32]].view());
+            (cells.conductance(3, 4) - f64::from(50e-6f32)) * 1e6
+        };
+        // The first write again, at a later time: the same draw under a larger spread.
+        let spread = |at_s: f64| 1.0 + 0.5 * libm::log1p(at_s);
+        let later = write(1e6);
+        assert!((later / spread(1e6) - first / spread(1e3)).abs() < 1e-9, "{first} {later}");
+    }
+
+    #[test]
+    fn read_noise_sees_what_was_programmed_and_when() {
+        let mut chip = plain_chip();
+        chip.effects.drift = Some(Drift::power(0.05, 0.0, 20.0));
+        let form = ReadForm::Flicker { share: Fit::Constant(0.01), t0_s: 20.0, t_read_s: 250e-9 };
+        chip.effects.read = Some(ReadNoise { form, ..ReadNoise::share(0.0) });
+        let read_sd = |at_s, set| {
+            let conditions = Conditions { at_s, ..fresh(set) };
+            let mut cells = ArrayCells::new(&chip, &ArrayRecord::default(), &conditions);
+            let writer = Writer::new(&chip, set, at_s, 1, 0);
+            cells.program(&writer, &[3], &[4], array![[50e-6f32]].view());
+            (cells.conductance(3, 4), cells.read_sd(3, 4))
+        };
+        let (g, sd) = read_sd(1e6, ALL);
+        let expected = 0.01 * g * libm::log((1e6 + 20.0 + 250e-9) / 500e-9).sqrt();
+        assert!((sd / expected - 1.0).abs() < 1e-12, "{sd} {expected}");
+        assert_eq!(read_sd(0.0, ALL).1, 0.0);
+        assert_eq!(read_sd(1e6, ALL.without(Effect::Read)).1, 0.0);
+    }
+
     #[test]
     fn cells_rest_at_g_min_and_stuck_ones_where_they_stick() {
         let mut chip = plain_chip();
-        chip.effects.programming = Some(Programming { sd_of_range: 0.03 });
+        chip.effects.programming = Some(Programming::Range { sd_of_range: 0.03 });
         let stuck = vec![StuckCell { row: 1, col: 2, g: 3e-4 }];
         let record = ArrayRecord { stuck, ..ArrayRecord::default() };
-        let mut cells = ArrayCells::new(&chip, &record, ALL);
+        let mut cells = ArrayCells::new(&chip, &record, &fresh(ALL));
         assert_eq!(cells.conductance(0, 0), chip.cell.g_min);
         let writer = Writer::new(&chip, ALL, 0.0, 0, 0);
         cells.program(&writer, &[1], &[1, 2], array![[5e-5, 5e-5]].view());
         assert_ne!(cells.conductance(1, 1), chip.cell.g_min);
         assert_eq!(cells.conductance(1, 2), f64::from(3e-4f32));
-        let healed = ArrayCells::new(&chip, &record, ALL.without(Effect::Stuck));
+        let healed = ArrayCells::new(&chip, &record, &fresh(ALL.without(Effect::Stuck)));
         assert_eq!(healed.conductance(1, 2), chip.cell.g_min);
     }
 }

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_chip::effects::Effect;
-use nvcim_chip::effects::read::{Correlation, ReadNoise};
+use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
@@ -25,7 +25,7 @@ use crate::noise::{Block, Purpose, place};
 use crate::periphery::{Periphery, Sense};
 use crate::tap::{Tap, tap_lines};
 
-/// The largest array that is simulated: 200 MB.
+/// The largest array that is simulated: 340 MB.
 const MAX_CELLS: usize = 1 << 24;
 
 /// A simulated die.
@@ -117,11 +117,9 @@ impl Setup {
             return Err(Diagnostic::unsupported(place, message).hint(hint).into());
         }
         Ok(arrays[array].get_or_insert_with(|| {
-            let cells = ArrayCells::new(chip, measured, conditions.effects);
+            let cells = ArrayCells::new(chip, measured, conditions);
             match self.frozen_noise() {
-                Some((noise, stream)) => {
-                    cells.with_frozen_noise(noise, stream, array.index() as u32)
-                }
+                Some(stream) => cells.with_frozen_noise(stream, array.index() as u32),
                 None => cells,
             }
         }))
@@ -144,9 +142,8 @@ impl Setup {
                 for row in tap.driven.clone() {
                     let g = cells.conductance(term.rows[row], term.col);
                     weights[(conversion, row)] += term.sign * g / g_max;
-                    if let (Some(variances), Some((noise, _))) = (&mut variances, self.read_noise())
-                    {
-                        let sd = noise.sd(g) / g_max;
+                    if let Some(variances) = &mut variances {
+                        let sd = cells.read_sd(term.rows[row], term.col) / g_max;
                         variances[(conversion, row)] += sd * sd;
                     }
                 }
@@ -155,17 +152,17 @@ impl Setup {
         Currents { weights, variances, leakage: Vec::new() }
     }
 
-    /// Read noise that never changes, where there is any: part of what the die is, whatever the run.
-    fn frozen_noise(&self) -> Option<(ReadNoise, Stream)> {
+    /// The draws of read noise that never changes, where there is any: part of what the die is, whatever
+    /// the run.
+    fn frozen_noise(&self) -> Option<Stream> {
         let read = self.chip.effects.read.filter(|_| self.conditions.effects.has(Effect::Read));
-        let noise = read.filter(|noise| noise.correlation == Correlation::Frozen)?;
-        Some((noise, Stream::new(0, self.die_seed, Effect::Read)))
+        read.filter(|noise| noise.correlation == Correlation::Frozen)?;
+        Some(Stream::new(0, self.die_seed, Effect::Read))
     }
 
-    /// The noise of reads that comes and goes, where there is any.
-    fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
-        let stream = self.periphery.read.map(|(_, stream)| stream);
-        self.chip.effects.read.zip(stream)
+    /// The draws of read noise that comes and goes, where there is any.
+    fn read_noise(&self) -> Option<Stream> {
+        self.periphery.read.map(|(_, stream)| stream)
     }
 
     /// The sense stage of a bit line, set to `range`.
@@ -247,12 +244,12 @@ impl Die for SimDie {
         let noise = self.setup.read_noise();
         let cells = self.setup.touch(&mut self.arrays, array)?;
         let mut z = vec![0.0; rows.len() * cols.len()];
-        if let Some((_, stream)) = noise {
+        if let Some(stream) = noise {
             stream.fill_normals(place(Purpose::Read, array.index() as u32, call), &mut z);
         }
         Ok(Array2::from_shape_fn((rows.len(), cols.len()), |(row, col)| {
             let g = cells.conductance(rows[row], cols[col]);
-            let sd = noise.map_or(0.0, |(noise, _)| noise.sd(g));
+            let sd = cells.read_sd(rows[row], cols[col]);
             (g + sd * f64::from(z[row * cols.len() + col])) as f32
         }))
     }
@@ -312,7 +309,7 @@ mod tests {
 
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
-        chip.effects.programming = Some(Programming { sd_of_range: 0.05 });
+        chip.effects.programming = Some(Programming::Range { sd_of_range: 0.05 });
         chip.effects.read = Some(ReadNoise::share(0.02));
         chip
     }

@@ -376,7 +376,7 @@ mod tests {
     use ndarray::{Array2, ArrayView2, array, s};
     use nvcim_chip::describe::Chip;
     use nvcim_chip::effects::output_noise::OutputNoise;
-    use nvcim_chip::effects::read::ReadNoise;
+    use nvcim_chip::effects::read::{ReadNoise, pair_variance};
     use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_ir::tiled::AdcRange;
     use nvcim_ops::run_program::Columns;
@@ -418,8 +418,8 @@ mod tests {
         let g_max = chip.cell.g_max;
         let currents = Currents {
             weights: cells(&|(plus, minus)| (plus - minus) / g_max),
-            variances: chip.effects.read.map(|noise| {
-                cells(&|(plus, minus)| noise.pair_variance(plus, minus) / (g_max * g_max))
+            variances: chip.effects.read.map(|_| {
+                cells(&|(plus, minus)| pair_variance(0.02 * plus, 0.02 * minus) / (g_max * g_max))
             }),
             leakage: vec![],
         };

@@ -1,10 +1,12 @@
 //! The life of one cell: from its target to the conductance that currents see.
 //!
 //! Order: target, nearest reachable conductance, then every cell effect of the chip in the order of the
-//! effects' list (programming error, drift, ...), clip at 0, and last the stuck override: an absolute
-//! conductance, possibly outside the range, with neither error nor drift.
+//! effects' list (programming error, gradient, drift, temperature, ...), clip at 0, and last the stuck
+//! override: an absolute conductance, possibly outside the range, with neither error nor drift.
 
 use crate::describe::{Cell, Chip};
+use crate::effects::draws::{CellDraws, CellPlace, Draw};
+use crate::effects::programming::Programming;
 use crate::effects::{Effect, EffectSet};
 
 /// What a cell effect may look at beside the conductance it starts from.
@@ -14,66 +16,138 @@ pub struct CellState {
     pub cell: Cell,
     /// The reachable conductance it was programmed to, in siemens.
     pub target: f64,
+    /// The conductance just after programming, in siemens; before that, the target.
+    pub programmed: f64,
+    /// The chip's programming error, whether the effect is switched on or not.
+    pub programming: Option<Programming>,
     /// Seconds from the reference read after programming to the time of use.
     pub at_s: f64,
+    /// Where the cell sits between the edges of its array, -0.5 to 0.5 along rows and columns.
+    pub position: [f64; 2],
+}
+
+impl CellState {
+    /// Standard deviation of the chip's programming error at this target, in siemens; 0 without one.
+    pub fn programming_sd(&self) -> f64 {
+        self.programming.map_or(0.0, |error| error.moments(self.target, &self.cell).1)
+    }
 }
 
 /// An effect that changes the conductance of one cell.
 pub trait CellEffect {
-    /// The conductance after the effect, in siemens, from the one before it and the cell's own standard
-    /// normal draw, which stays the same from read to read.
-    fn apply(&self, g: f64, z: f64, state: &CellState) -> f64;
+    /// The draws that the effect needs, at most 256.
+    fn draws(&self) -> &'static [Draw];
+
+    /// The conductance after the effect, in siemens, from the one before it. `z` holds one number per
+    /// entry of [`CellEffect::draws`].
+    fn apply(&self, g: f64, z: &[f64], state: &CellState) -> f64;
+}
+
+/// Conductances of one cell, in siemens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CellLife {
+    /// Just after programming.
+    pub programmed: f64,
+    /// At the time of use, before read noise.
+    pub used: f64,
+}
+
+struct Link<'a> {
+    effect: Effect,
+    model: &'a dyn CellEffect,
+    draws: &'static [Draw],
 }
 
 /// The cell effects of a chip that are switched on, in order.
 pub struct CellChain<'a> {
-    cell: Cell,
+    chip: &'a Chip,
     at_s: f64,
     stuck: bool,
-    links: Vec<(Effect, &'a dyn CellEffect)>,
+    links: Vec<Link<'a>>,
 }
 
 impl<'a> CellChain<'a> {
     /// The chain of `chip` with the effects of `set`, at `at_s` seconds after the reference read.
     pub fn new(chip: &'a Chip, set: EffectSet, at_s: f64) -> Self {
         let models = chip.effects.models().into_iter().filter(|&(effect, _)| set.has(effect));
-        let links = models.filter_map(|(effect, model)| Some((effect, model.on_cells()?)));
-        Self { cell: chip.cell, at_s, stuck: set.has(Effect::Stuck), links: links.collect() }
+        let links = models.filter_map(|(effect, model)| {
+            let model = model.on_cells()?;
+            Some(Link { effect, model, draws: model.draws() })
+        });
+        Self { chip, at_s, stuck: set.has(Effect::Stuck), links: links.collect() }
     }
 
-    /// The effects of the chain; each needs a normal draw per cell.
+    /// The effects of the chain.
     pub fn effects(&self) -> impl ExactSizeIterator<Item = Effect> {
-        self.links.iter().map(|&(effect, _)| effect)
+        self.links.iter().map(|link| link.effect)
     }
 
-    /// The conductance in siemens of a cell told to reach `target`. `z` holds the cell's draw for each
-    /// entry of [`CellChain::effects`]; `stuck` is what the die's fault map says.
-    pub fn conductance(&self, target: f64, z: &[f64], stuck: Option<f64>) -> f64 {
+    /// The draws that the chain needs, on the die that `die_seed` draws.
+    pub fn draws(&self, die_seed: u64) -> CellDraws {
+        CellDraws::new(die_seed, self.links.iter().map(|link| (link.effect, link.draws)))
+    }
+
+    /// The life of a cell at `place` that is told to reach `target` siemens. `z` holds the cell's draws,
+    /// as [`CellDraws::fill`] gives them; `stuck` is what the die's fault map says.
+    pub fn follow(&self, target: f64, place: CellPlace, z: &[f64], stuck: Option<f64>) -> CellLife {
         if let (true, Some(g)) = (self.stuck, stuck) {
-            return g;
+            return CellLife { programmed: g, used: g };
         }
-        let target = self.cell.snap(target);
-        let state = CellState { cell: self.cell, target, at_s: self.at_s };
-        let links = self.links.iter().zip(z);
-        links.fold(target, |g, (&(_, effect), &z)| effect.apply(g, z, &state)).max(0.0)
+        let mut state = self.fresh_state(target, place);
+        let (mut g, mut z) = (state.target, z);
+        for link in &self.links {
+            let (own, rest) = z.split_at(link.draws.len().min(z.len()));
+            g = link.model.apply(g, own, &state);
+            z = rest;
+            if link.effect < Effect::Drift {
+                state.programmed = g.max(0.0);
+            }
+        }
+        CellLife { programmed: state.programmed, used: g.max(0.0) }
+    }
+
+    fn fresh_state(&self, target: f64, place: CellPlace) -> CellState {
+        let cell = self.chip.cell;
+        let target = cell.snap(target);
+        let arrays = &self.chip.arrays;
+        // A single line sits in the middle of its array.
+        let between = |line: u32, n_lines: usize| match n_lines {
+            0 | 1 => 0.0,
+            _ => f64::from(line) / (n_lines - 1) as f64 - 0.5,
+        };
+        CellState {
+            cell,
+            target,
+            programmed: target,
+            programming: self.chip.effects.programming,
+            at_s: self.at_s,
+            position: [between(place.row, arrays.n_rows), between(place.col, arrays.n_cols)],
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::CellChain;
+    use super::{CellChain, CellLife};
     use crate::describe::{Cell, Chip};
+    use crate::effects::draws::CellPlace;
     use crate::effects::drift::Drift;
     use crate::effects::programming::Programming;
     use crate::effects::{Effect, EffectSet};
     use crate::testing::plain_chip;
 
+    const PLACE: CellPlace = CellPlace { array: 0, row: 0, col: 0 };
+
     fn chip() -> Chip {
         let mut chip = plain_chip();
         chip.cell = Cell { g_min: 0.0, g_max: 100e-6, n_levels: Some(11) };
-        chip.effects.programming = Some(Programming { sd_of_range: 0.1 });
-        chip.effects.drift = Some(Drift { nu_mean: 1.0, nu_sd: 0.0, t0_s: 1.0 });
+        chip.effects.programming = Some(Programming::Range { sd_of_range: 0.1 });
+        chip.effects.drift = Some(Drift::power(1.0, 0.0, 1.0));
         chip
+    }
+
+    fn follow(chain: &CellChain<'_>, target: f64, z: &[f64], stuck: Option<f64>) -> CellLife {
+        chain.follow(target, PLACE, z, stuck)
     }
 
     #[test]
@@ -83,24 +157,26 @@ mod tests {
         let effects: Vec<_> = chain.effects().collect();
         assert_eq!(effects, [Effect::Programming, Effect::Drift]);
         // 42 uS snaps to 40, errs by 2 x 10 to 60, and halves.
-        let g = chain.conductance(42e-6, &[2.0, 0.5], None);
-        assert!((g - 30e-6).abs() < 1e-15, "{g}");
+        let life = follow(&chain, 42e-6, &[2.0, 0.5], None);
+        assert!((life.programmed - 60e-6).abs() < 1e-15, "{life:?}");
+        assert!((life.used - 30e-6).abs() < 1e-15, "{life:?}");
     }
 
     #[test]
     fn conductances_never_turn_negative() {
         let chip = chip();
         let chain = CellChain::new(&chip, EffectSet::ALL, 0.0);
-        assert_eq!(chain.conductance(0.0, &[-3.0, 0.0], None), 0.0);
+        let life = follow(&chain, 0.0, &[-3.0, 0.0], None);
+        assert_eq!(life, CellLife { programmed: 0.0, used: 0.0 });
     }
 
     #[test]
     fn a_stuck_cell_neither_errs_nor_drifts_nor_keeps_to_the_range() {
         let chip = chip();
         let chain = CellChain::new(&chip, EffectSet::ALL, 1e6);
-        assert_eq!(chain.conductance(50e-6, &[1.0, 1.0], Some(3e-4)), 3e-4);
+        assert_eq!(follow(&chain, 50e-6, &[1.0, 1.0], Some(3e-4)).used, 3e-4);
         let whole = CellChain::new(&chip, EffectSet::ALL.without(Effect::Stuck), 0.0);
-        assert_eq!(whole.conductance(50e-6, &[0.0, 0.0], Some(3e-4)), 50e-6);
+        assert_eq!(follow(&whole, 50e-6, &[0.0, 0.0], Some(3e-4)).used, 50e-6);
     }
 
     #[test]
@@ -108,6 +184,9 @@ mod tests {
         let chip = chip();
         let chain = CellChain::new(&chip, EffectSet::NONE.with(Effect::Drift), 1.0);
         assert_eq!(chain.effects().len(), 1);
-        assert!((chain.conductance(80e-6, &[0.0], None) - 40e-6).abs() < 1e-15);
+        let mut z = Vec::new();
+        chain.draws(1).fill(PLACE, 0, &mut z);
+        assert_eq!(z.len(), 1);
+        assert!((follow(&chain, 80e-6, &[0.0], None).used - 40e-6).abs() < 1e-15);
     }
 }

@@ -11,15 +11,25 @@ pub mod column_gain;
 pub mod column_offset;
 pub mod conductance;
 pub mod dac;
+pub mod disturb;
+pub mod draws;
 pub mod drift;
 pub mod driver_errors;
+pub mod fit;
+pub mod gradient;
 pub mod ir_drop;
+pub mod iv;
 pub mod leakage;
+pub mod measured;
 pub mod nonlinearity;
 pub mod output_noise;
 pub mod programming;
 pub mod read;
+pub mod rtn;
+mod series;
 pub mod stuck;
+pub mod subthreshold;
+pub mod temperature;
 
 /// The one list of effects, in the order in which the signal meets them: variant, name on the command
 /// line and in chip files, and `{ file: Model }` where a chip file can describe it.
@@ -31,20 +41,24 @@ macro_rules! effect_list {
         $with! {
             /// Error of each programmed cell.
             Programming "programming" { programming: Programming }
+            /// Smooth variation over dies and arrays.
+            Gradient "gradient" { gradient: Gradient }
+            /// A measured table in place of programming error and drift.
+            Measured "measured" { measured: Measured }
             /// Conductance lost over time.
             Drift "drift" { drift: Drift }
             /// Temperature dependence of cells.
-            Temperature "temperature"
+            Temperature "temperature" { temperature: Temperature }
             /// Conductance disturbed by reads.
-            Disturb "disturb"
+            Disturb "disturb" { disturb: Disturb }
             /// Cells that cannot be programmed.
             Stuck "stuck" { stuck: Stuck }
             /// Random telegraph noise.
-            Rtn "rtn"
+            Rtn "rtn" { rtn: Rtn }
             /// Input quantisation; described with the input converters.
             Dac "dac"
             /// Nonlinear cells.
-            Iv "iv"
+            Iv "iv" { iv: Iv }
             /// Voltage lost along wires.
             IrDrop "ir_drop" { ir_drop: IrDrop }
             /// Leakage of unselected cells.
@@ -115,6 +129,12 @@ pub(crate) trait Model {
 
     /// The model as it acts on single cells, if it does.
     fn on_cells(&self) -> Option<&dyn conductance::CellEffect> {
+        None
+    }
+
+    /// The last time that the effect's data speak of, in seconds after the reference read; `None` where
+    /// its law holds for any time.
+    fn last_at_s(&self) -> Option<f64> {
         None
     }
 }

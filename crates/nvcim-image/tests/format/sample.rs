@@ -85,7 +85,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
         },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects {
-            stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904 }),
+            stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904, ..Stuck::default() }),
             column_gain: Some(ColumnGain { sd: 0.05, ..ColumnGain::default() }),
             ..Effects::default()
         },

@@ -62,9 +62,9 @@ fn assert_near(got: &Tensor, want: &Tensor, tolerance: f32) {
 /// Everything that a chip can have wrong.
 fn stressed_chip() -> Chip {
     let mut chip = plain_chip();
-    chip.effects.stuck = Some(Stuck { stuck_gmin: 0.05, stuck_gmax: 0.05 });
-    chip.effects.programming = Some(Programming { sd_of_range: 0.03 });
-    chip.effects.drift = Some(Drift { nu_mean: 0.05, nu_sd: 0.01, t0_s: 20.0 });
+    chip.effects.stuck = Some(Stuck { stuck_gmin: 0.05, stuck_gmax: 0.05, ..Stuck::default() });
+    chip.effects.programming = Some(Programming::Range { sd_of_range: 0.03 });
+    chip.effects.drift = Some(Drift::power(0.05, 0.01, 20.0));
     chip.effects.read = Some(ReadNoise::share(0.02));
     chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
     chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });

@@ -1,0 +1,66 @@
+//! What a chip's description says of its devices as a whole: current, and how far its data reach.
+
+use nvcim_ir::diag::{Diagnostic, Result};
+
+use crate::describe::Chip;
+
+impl Chip {
+    /// The current in amperes of a cell with conductance `g`, in siemens and at least 0, at `volts`.
+    ///
+    /// Ohm's law, unless the chip describes the effect `iv`.
+    pub fn current(&self, g: f64, volts: f64) -> f64 {
+        self.effects.iv.map_or(g * volts, |iv| iv.current(g, volts))
+    }
+
+    /// Checks that the data of the chip's effects reach to `at_s` seconds after the reference read.
+    /// Answers with a warning for every effect whose data end before, where `extrapolate` allows that.
+    ///
+    /// # Errors
+    /// The same, where it does not.
+    pub fn check_time(&self, at_s: f64, extrapolate: bool) -> Result<Vec<Diagnostic>> {
+        let too_short = self.effects.models().into_iter().filter_map(|(effect, model)| {
+            let last = model.last_at_s().filter(|last| at_s > *last)?;
+            let place = format!("chip `{}`: `effects.{effect}`", self.name);
+            let message = format!("has data up to {last} s after the reference read, not {at_s} s");
+            let hint = if extrapolate {
+                "results at this time are extrapolated: say so where you report them"
+            } else {
+                "choose an earlier time, or allow extrapolation with `--extrapolate`"
+            };
+            Some(Diagnostic::bad_input(place, message).hint(hint))
+        });
+        let too_short: Vec<_> = too_short.collect();
+        if extrapolate {
+            Ok(too_short)
+        } else {
+            nvcim_ir::diag::fail_if_any(too_short).map(|()| vec![])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::presets::find_preset;
+
+    const DAY: f64 = 86_400.0;
+
+    #[test]
+    fn only_data_end_laws_do_not() {
+        let neurram = find_preset("rram-neurram").unwrap();
+        assert!(neurram.check_time(DAY, false).unwrap().is_empty());
+        let refusal = neurram.check_time(3.0 * DAY, false).unwrap_err();
+        assert!(refusal[0].message.contains("172799 s"), "{}", refusal[0]);
+        let warnings = neurram.check_time(3.0 * DAY, true).unwrap();
+        assert!(warnings[0].hints[0].contains("extrapolated"), "{}", warnings[0]);
+        let pcm = find_preset("pcm-ibm").unwrap();
+        assert!(pcm.check_time(1e9, false).unwrap().is_empty());
+    }
+
+    #[test]
+    fn cells_without_a_law_of_their_own_follow_ohm() {
+        let chip = find_preset("ideal").unwrap();
+        assert_eq!(chip.current(1e-4, -0.5), -5e-5);
+        let milo = find_preset("rram-milo").unwrap();
+        assert_ne!(milo.current(1e-4, 0.5), 5e-5);
+    }
+}
