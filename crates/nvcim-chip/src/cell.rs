@@ -8,6 +8,13 @@ impl Cell {
         self.g_max - self.g_min
     }
 
+    /// What is left of a computed conductance `g`, or of a spread: at least 0, and never so far beyond
+    /// `g_max` that sums of squares overflow; 0 for what is no number.
+    pub(crate) fn confine(&self, g: f64) -> f64 {
+        // `max` answers with the number where the other is none.
+        g.max(0.0).min(1e6 * self.g_max)
+    }
+
     /// The reachable conductance nearest to `g`; halfway, the even level.
     pub fn snap(&self, g: f64) -> f64 {
         match self.level_of(g) {

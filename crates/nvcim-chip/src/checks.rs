@@ -353,15 +353,16 @@ pub const CHECKS: &[Check] = &[
         keys: &["effects.drift.t0_seconds", "effects.drift.times_seconds"],
         remedy: "give one spread per time, and times that ascend from after `t0_seconds`",
         broken: |chip| {
-            let Some(Drift::Series(Series { t0_s, times_s, sds_us })) = &chip.effects.drift else {
+            let Some(Drift::Series(Series { times_s, sds_us })) = &chip.effects.drift else {
                 return None;
             };
-            let ascend = times_s.is_sorted_by(|a, b| a < b) && times_s.first() > Some(t0_s);
-            let (times, spreads) = (times_s.len(), sds_us.len());
+            let (t0_s, later_s) = times_s.split_first()?;
+            let (times, spreads) = (later_s.len(), sds_us.len());
             if times != spreads {
                 return Some(format!("has {times} times for {spreads} spreads"));
             }
-            (!ascend).then(|| format!("is {times_s:?}, must ascend from above {t0_s:?}"))
+            let ascend = times_s.is_sorted_by(|a, b| a < b);
+            (!ascend).then(|| format!("is {later_s:?}, must ascend from above {t0_s:?}"))
         },
     },
     Check {

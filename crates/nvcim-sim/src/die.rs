@@ -285,8 +285,9 @@ mod tests {
     use ndarray::{Array2, array};
     use nvcim_chip::describe::{Chip, NegativeInputs};
     use nvcim_chip::die::{Conversion, Die};
+    use nvcim_chip::effects::fit::Fit;
     use nvcim_chip::effects::programming::Programming;
-    use nvcim_chip::effects::read::ReadNoise;
+    use nvcim_chip::effects::read::{ReadForm, ReadNoise};
     use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_ir::ids::{ArrayId, Id};
     use nvcim_ir::tiled::AdcRange;
@@ -348,6 +349,32 @@ mod tests {
         let errors = (sum / 400.0 - &truth) / &truth;
         assert!(errors.iter().all(|error| error.abs() < 0.004), "{errors}");
         assert!(truth.iter().all(|g| *g != 5e-5), "{truth}");
+    }
+
+    /// Read-backs against the normal distribution, by the largest distance between both distribution
+    /// functions: times the root of their number it passes 1.95 once in a thousand.
+    #[test]
+    fn reads_are_normal_with_the_stated_spread() {
+        let mut chip = noisy_chip();
+        let sd_us = Fit::Saturating { a: 2.0, b: 50.0 };
+        chip.effects.read =
+            Some(ReadNoise { form: ReadForm::Fit { sd_us }, ..ReadNoise::share(0.0) });
+        let mut noisy = die(&chip, EffectSet::ALL);
+        let mut quiet = die(&chip, EffectSet::ALL.without(Effect::Read));
+        program(&mut noisy, 5e-5);
+        program(&mut quiet, 5e-5);
+        let truth = f64::from(quiet.read(array(1), &[5], &[2]).unwrap()[(0, 0)]);
+        let sd = 2e-6 * (1.0 - libm::exp(-truth / 50e-6));
+        let mut z: Vec<f64> = (0..2000)
+            .map(|_| (f64::from(noisy.read(array(1), &[5], &[2]).unwrap()[(0, 0)]) - truth) / sd)
+            .collect();
+        z.sort_unstable_by(f64::total_cmp);
+        let n = z.len() as f64;
+        let distance = z.iter().enumerate().fold(0.0f64, |largest, (at, z)| {
+            let expected = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
+            largest.max((expected - (at as f64 + 0.5) / n).abs() + 0.5 / n)
+        });
+        assert!(distance * n.sqrt() < 1.95, "{}", distance * n.sqrt());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Order: target, nearest reachable conductance, then every cell effect of the chip in the order of the
 //! effects' list (programming error, gradient, drift, temperature, ...), clip at 0, and last the stuck
 //! override: an absolute conductance, possibly outside the range, with neither error nor drift.
+//! Numbers stay finite: a description can be so far from any device that a formula overflows.
 
 use crate::describe::{Cell, Chip};
 use crate::effects::draws::{CellDraws, CellPlace, Draw};
@@ -100,10 +101,10 @@ impl<'a> CellChain<'a> {
             g = link.model.apply(g, own, &state);
             z = rest;
             if link.effect < Effect::Drift {
-                state.programmed = g.max(0.0);
+                state.programmed = state.cell.confine(g);
             }
         }
-        CellLife { programmed: state.programmed, used: g.max(0.0) }
+        CellLife { programmed: state.programmed, used: state.cell.confine(g) }
     }
 
     fn fresh_state(&self, target: f64, place: CellPlace) -> CellState {
@@ -132,7 +133,8 @@ mod tests {
     use crate::describe::{Cell, Chip};
     use crate::effects::draws::CellPlace;
     use crate::effects::drift::Drift;
-    use crate::effects::programming::Programming;
+    use crate::effects::programming::{Programming, ThresholdError};
+    use crate::effects::subthreshold::Subthreshold;
     use crate::effects::{Effect, EffectSet};
     use crate::testing::plain_chip;
 
@@ -168,6 +170,17 @@ mod tests {
         let chain = CellChain::new(&chip, EffectSet::ALL, 0.0);
         let life = follow(&chain, 0.0, &[-3.0, 0.0], None);
         assert_eq!(life, CellLife { programmed: 0.0, used: 0.0 });
+    }
+
+    #[test]
+    fn no_description_makes_a_conductance_that_is_no_number() {
+        let mut chip = chip();
+        let swing = Subthreshold { slope_factor: 1.0, reference_celsius: -200.0 };
+        let error = ThresholdError { swing, sd_v: 1.0, overshoot_v: 0.0, detrapping_v: 1.0 };
+        chip.effects.programming = Some(Programming::Threshold(error));
+        let chain = CellChain::new(&chip, EffectSet::ALL, 0.0);
+        let used = |target| follow(&chain, target, &[-6.0, 0.0, 6.0, 0.0], None).used;
+        assert_eq!((used(0.0), used(100e-6)), (0.0, 100.0));
     }
 
     #[test]

@@ -62,11 +62,9 @@ pub struct LogTime {
 /// Total spreads at a few times; the first is that of the programming error at `t0`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// Time from programming to the reference read, in seconds.
-    pub t0_s: f64,
-    /// Seconds after programming, ascending and above `t0`.
+    /// Seconds after programming, ascending; the first is the reference read, `t0`.
     pub times_s: Vec<f64>,
-    /// Total standard deviations in microsiemens, one per time.
+    /// Total standard deviations in microsiemens, one per time but the first.
     pub sds_us: Vec<Fit>,
 }
 
@@ -135,13 +133,12 @@ impl LogTime {
 impl Series {
     /// The total standard deviation in siemens of a cell in `state`, programming error included.
     pub fn total_sd(&self, state: &CellState) -> f64 {
-        let times: Vec<f64> =
-            std::iter::once(self.t0_s).chain(self.times_s.iter().copied()).collect();
         let sd = |i: usize| match i.checked_sub(1).and_then(|i| self.sds_us.get(i)) {
             Some(sd) => sd.spread_at(state.target, &state.cell) / MICRO,
             None => state.programming_sd(),
         };
-        largest_until(&times, sd, self.t0_s + state.at_s)
+        let start = self.times_s.first().copied().unwrap_or_default();
+        largest_until(&self.times_s, sd, start + state.at_s)
     }
 }
 
@@ -206,18 +203,17 @@ impl Series {
             let rows = section.rows(Self::POLYNOMIALS, 1..=MAX_TIMES, 1..=MAX_COEFFICIENTS, limits);
             rows.iter().map(|row| Fit::Polynomial(Polynomial::new(row))).collect()
         };
-        Self {
-            t0_s: section.number("t0_seconds", 1e-9..=1e9),
-            times_s: section.numbers("times_seconds", 1..=MAX_TIMES, 1e-9..=MAX_SECONDS),
-            sds_us,
-        }
+        let mut times_s = vec![section.number("t0_seconds", 1e-9..=1e9)];
+        times_s.extend(section.numbers("times_seconds", 1..=MAX_TIMES, 1e-9..=MAX_SECONDS));
+        Self { times_s, sds_us }
     }
 
     fn write(&self, out: &mut Writer) {
-        let Self { t0_s, times_s, sds_us } = self;
+        let Self { times_s, sds_us } = self;
+        let (t0_s, later_s) = times_s.split_first().unwrap_or((&0.0, &[]));
         out.text("form", "series");
         out.value("t0_seconds", t0_s);
-        out.value("times_seconds", times_s);
+        out.value("times_seconds", later_s);
         let saturating = sds_us.iter().any(|sd| matches!(sd, Fit::Saturating { .. }));
         let row = |sd: &Fit| match sd {
             Fit::Saturating { a, b } => format!("[{a:?}, {b:?}]"),
@@ -274,7 +270,7 @@ impl Model for Drift {
 
     fn last_at_s(&self) -> Option<f64> {
         let Self::Series(series) = self else { return None };
-        series.times_s.last().map(|last| last - series.t0_s)
+        Some(series.times_s.last()? - series.times_s.first()?)
     }
 }
 
@@ -350,7 +346,7 @@ mod tests {
     #[test]
     fn a_series_adds_what_the_programming_error_lacks() {
         let sds_us = [5.0, 4.0].map(|sd| Fit::Polynomial(Polynomial::new(&[sd]))).to_vec();
-        let drift = Drift::Series(Series { t0_s: 1.0, times_s: vec![100.0, 1e4], sds_us });
+        let drift = Drift::Series(Series { times_s: vec![1.0, 100.0, 1e4], sds_us });
         let apply = |at_s| {
             let mut state = state_at(50e-6, at_s);
             let sd_us = Fit::Constant(3.0);

@@ -120,7 +120,7 @@ impl ReadNoise {
     /// The standard deviation in siemens of one read of `read`, a cell of the kind of `cell`.
     pub fn sd(&self, cell: &Cell, read: &ReadCell) -> f64 {
         let ReadCell { programmed, g, at_s } = *read;
-        match &self.form {
+        cell.confine(match &self.form {
             ReadForm::Share { sd_of_g } => sd_of_g * g,
             ReadForm::Fit { sd_us } => sd_us.spread_at(g, cell) / MICRO,
             ReadForm::Flicker { .. } if at_s <= 0.0 => 0.0,
@@ -128,7 +128,7 @@ impl ReadNoise {
                 let decades = libm::log((t0_s + at_s + t_read_s) / (2.0 * t_read_s));
                 g * share.spread_at(programmed, cell) * decades.max(0.0).sqrt()
             }
-        }
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use nvcim_chip::effects::programming::Programming;
 use nvcim_chip::effects::read::ReadNoise;
 use nvcim_chip::effects::stuck::Stuck;
 use nvcim_chip::effects::{Effect, EffectSet};
+use nvcim_chip::presets::{PRESETS, find_preset};
 use nvcim_chip::record::{DieRecord, StuckCell};
 use nvcim_image::layout::Image;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, TileId};
@@ -343,4 +344,34 @@ fn loading_refuses_what_does_not_fit() {
     let mut broken = image.clone();
     broken.net.layers[LayerId::new(0)].bias.clear();
     assert!(load(&broken, &sample_die(&chip, 0, 1)).is_err());
+}
+
+/// Devices err, but not beyond what their errors can do: 8 cells an output, each within a tenth of the
+/// range or so after a day. Chips with stuck cells are left out, one of those can take all of a weight.
+#[test]
+fn every_device_preset_runs_an_image_after_a_day() {
+    let input = signed_input(40);
+    for (name, _) in PRESETS {
+        let chip = find_preset(name).unwrap();
+        if chip.effects.stuck.is_some() || chip.effects.programming.is_none() {
+            continue;
+        }
+        let image = dense_image(&chip, &weights(), true);
+        let record = sample_die(&chip, 1, 1);
+        let outputs = |effects, at_s| {
+            let conditions = Conditions { at_s, ..fresh(effects) };
+            Machine::load(&image, &record, conditions).unwrap().run(&input, 0).outputs.remove(0)
+        };
+        let all = EffectSet::ALL.without(Effect::ColumnOffset);
+        let (real, ideal) = (outputs(all, 86_000.0), outputs(EffectSet::NONE, 0.0));
+        // Phase-change cells fade alike: the scale is a correction's business, so it is fitted here.
+        let dot = |a: &Tensor, b: &Tensor| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let scale = dot(&real, &ideal) / dot(&ideal, &ideal);
+        let error = &real - &(&ideal * scale);
+        let share = (dot(&error, &error) / dot(&real, &real)).sqrt();
+        assert!((0.4..1.1).contains(&scale), "{name}: {scale}");
+        assert!(share < 0.25, "{name}: {share}");
+        assert!(share > 0.002, "{name}: {share}");
+        assert_eq!(real, outputs(all, 86_000.0), "{name}");
+    }
 }
