@@ -6,7 +6,10 @@ use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
 use crate::die_file::{parse_die, write_die};
+use crate::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
 use crate::file::{hash_chip, parse_chip, write_chip};
+use crate::network::Wires;
+use crate::presets::find_preset;
 
 fn read_page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
@@ -54,6 +57,31 @@ fn the_chip_example_has_every_effect() {
     let cells = programming.is_some() && drift.is_some() && stuck.is_some() && read.is_some();
     assert!(ir_drop.is_some());
     assert!(cells && column_gain.is_some() && column_offset.is_some() && output_noise.is_some());
+}
+
+/// The example is a passive chip; keys of gated ones are looked for by themselves.
+#[test]
+fn the_chip_page_lists_the_wires_of_gated_arrays() {
+    let page = read_page("chip-format.md");
+    let mut chip = find_preset("nor-flash-lenet").unwrap();
+    chip.effects.ir_drop = Some(IrDrop {
+        wires: Wires::IDEAL,
+        method: IrDropMethod::Exact,
+        gated: Some(GatedLines {
+            bit_line_volts: 0.5,
+            source_line_ohm: 0.0,
+            source_lines: SourceLines::AlongBitLines,
+            output_conductance_per_volt: 0.0,
+            subthreshold_volts: 0.039,
+        }),
+    });
+    let text = write_chip(&chip);
+    let (_, table) = text.split_once("[effects.ir_drop]\n").unwrap();
+    let keys: Vec<_> = table.lines().map_while(|line| Some(line.split_once(" = ")?.0)).collect();
+    assert_eq!(keys.len(), 10);
+    for key in keys {
+        assert!(page.contains(&format!("\n| `[effects.ir_drop]` `{key}` |")), "{key}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use ndarray::{Array2, ArrayViewMut1, Axis, s};
 use crate::network::lines::sum_of;
 
 /// Nodes removed between two matrix products.
-const PANEL: usize = 24;
+const PANEL: usize = 32;
 /// Columns updated by one matrix product.
 const STRIPE: usize = 128;
 
