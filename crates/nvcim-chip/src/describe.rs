@@ -4,6 +4,7 @@
 
 use nvcim_ir::tiled::{AdcRange, ArraySize};
 
+use crate::circuits::Circuits;
 use crate::effects::{Effect, Model, effect_list};
 use crate::reader::Section;
 
@@ -18,6 +19,8 @@ pub struct Chip {
     pub arrays: Arrays,
     /// The cells.
     pub cell: Cell,
+    /// How cells hold weights.
+    pub weights: Weights,
     /// The input converters.
     pub dac: Dac,
     /// The output converters.
@@ -26,6 +29,8 @@ pub struct Chip {
     pub holds: Holds,
     /// What makes real dies differ from the ideal one.
     pub effects: Effects,
+    /// How both converters are built: who shares them, and how they stray from even steps.
+    pub circuits: Circuits,
     /// Where numbers come from: dotted key of the chip file and its source, sorted by key.
     pub sources: Vec<(String, String)>,
 }
@@ -53,6 +58,8 @@ pub struct Arrays {
     pub pairs: PairAxis,
     /// Where the two currents of a pair are subtracted.
     pub subtract: Subtract,
+    /// The most word lines driven at once; `None` for all of them. Taller tiles are read in parts.
+    pub max_active_rows: Option<usize>,
 }
 
 /// How current flows through an array.
@@ -71,6 +78,8 @@ pub enum PairAxis {
     Columns,
     /// On neighbouring word lines of the same bit line, the second driven with the opposite sign.
     Rows,
+    /// On the same lines of two arrays, which are driven alike.
+    Arrays,
 }
 
 /// Where the two currents of a pair are subtracted.
@@ -93,8 +102,54 @@ pub struct Cell {
     pub n_levels: Option<u32>,
 }
 
-/// The input converters.
+/// How cells hold weights; see [`crate::coding`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// What stands for the sign.
+    pub sign: SignCoding,
+    /// Width of the digits that slices hold, 1 to 8; `None` where all slices hold the same share.
+    pub bits_per_slice: Option<u32>,
+    /// Bits of a weight held in digits: of its magnitude for pairs, of all of it for an offset. `None` for
+    /// as many as the slices have.
+    pub bits: Option<u32>,
+    /// The worth of each slice in relation to the others, least significant first; 1 for digits. At least
+    /// one slice, each worth more than 0.
+    pub significance: Vec<f64>,
+}
+
+/// What stands for the sign of a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignCoding {
+    /// Two cells, one of which counts negatively.
+    Pairs,
+    /// One cell; half the range is taken off as a digital sum of the drives.
+    OffsetDigital,
+    /// One cell; half the range is taken off as the result of a reference column.
+    OffsetColumn,
+}
+
+impl Weights {
+    /// One pair per weight.
+    pub fn pairs() -> Self {
+        let sign = SignCoding::Pairs;
+        Self { sign, bits_per_slice: None, bits: None, significance: vec![1.0] }
+    }
+
+    /// Bits of a weight that is held in digits, at most 32; 0 where it is not.
+    pub fn total_bits(&self) -> u32 {
+        let room = self.bits_per_slice.unwrap_or(0) * self.significance.len() as u32;
+        self.bits.unwrap_or(room).min(room)
+    }
+
+    /// Physical cells that one weight takes.
+    pub fn cells_per_weight(&self) -> usize {
+        let sides = if self.sign == SignCoding::Pairs { 2 } else { 1 };
+        sides * self.significance.len()
+    }
+}
+
+/// The input converters.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dac {
     /// Resolution of the magnitude in bits, 1 to 16.
     pub bits: u32,
@@ -102,6 +157,8 @@ pub struct Dac {
     pub coding: InputDrive,
     /// How negative inputs are driven.
     pub negative: NegativeInputs,
+    /// Standard deviation of a pulse's length in steps; 0 unless the drive is pulse-width.
+    pub jitter_sd_steps: f64,
 }
 
 /// What carries an input value.
@@ -111,6 +168,26 @@ pub enum InputDrive {
     Amplitude,
     /// The length of a pulse.
     PulseWidth,
+    /// One slice of the magnitude's bits after the other, the lowest first.
+    BitSerial(BitSerial),
+}
+
+/// Inputs that are driven slice by slice, and how the slices come together again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BitSerial {
+    /// Bits of one slice, 1 to the resolution of the magnitude; the last slice holds what is left.
+    pub bits_per_slice: u32,
+    /// Where slices are weighted and added.
+    pub accumulate: Accumulate,
+}
+
+/// Where the slices of bit-serial inputs are weighted and added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accumulate {
+    /// In logic, after a conversion of every slice.
+    Digital,
+    /// As charge, before the one conversion.
+    Analog,
 }
 
 /// How negative inputs are driven.
@@ -132,18 +209,32 @@ pub struct Adc {
     pub nominal: AdcRange,
     /// What shares one range setting.
     pub range_per: RangePer,
+    /// How many codes there are.
+    pub coding: AdcCoding,
 }
 
 impl Adc {
     /// The highest code.
     pub fn max_code(&self) -> u32 {
-        (1 << self.bits) - 1
+        match self.coding {
+            AdcCoding::Binary => (1 << self.bits) - 1,
+            AdcCoding::SignMagnitude => (1 << self.bits) - 2,
+        }
     }
 
     /// One step of the nominal range, in normalised current.
     pub fn nominal_lsb(&self) -> f64 {
         f64::from(self.nominal.hi - self.nominal.lo) / f64::from(self.max_code())
     }
+}
+
+/// How many codes an output converter of `b` bits has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdcCoding {
+    /// `2^b`: no code stands for 0 in a range that is symmetric about it.
+    Binary,
+    /// `2^b - 1`, since plus and minus 0 are one: the middle code of a symmetric range stands for 0.
+    SignMagnitude,
 }
 
 /// What shares one ADC range setting.
@@ -199,6 +290,19 @@ macro_rules! define_effects {
     };
 }
 effect_list!(define_effects);
+
+impl Arrays {
+    /// Physical arrays that one tile takes.
+    pub fn arrays_per_tile(&self) -> usize {
+        if self.pairs == PairAxis::Arrays { 2 } else { 1 }
+    }
+
+    /// The most rows of a matrix that one conversion sums over, of `n_rows`.
+    pub fn rows_at_once(&self, n_rows: usize) -> usize {
+        let per_row = if self.pairs == PairAxis::Rows { 2 } else { 1 };
+        self.max_active_rows.map_or(n_rows, |most| (most / per_row).clamp(1, n_rows.max(1)))
+    }
+}
 
 impl Chip {
     /// The physical size of the arrays, for verifiers.

@@ -16,8 +16,9 @@ use crate::describe::Cell;
 pub struct Conversion {
     /// The bit line whose current counts positively; its converter is the one used.
     pub col: u32,
-    /// The bit line whose current is subtracted before the converter, where the chip can do that.
-    pub minus_col: Option<u32>,
+    /// The bit line whose current is subtracted before the converter, where the chip can do that, and its
+    /// array, which is driven alike.
+    pub minus: Option<(ArrayId, u32)>,
     /// The range of the conversion.
     pub range: AdcRange,
 }
@@ -74,5 +75,9 @@ fn program_tile(die: &mut dyn Die, tile: &ProgrammedTile, cell: &Cell) -> Result
         Targets::Siemens { plus, minus } => (CowArray::from(plus), CowArray::from(minus)),
     };
     die.program(tile.array, &wiring.plus_rows, &wiring.plus_cols, plus.view())?;
-    die.program(tile.array, &wiring.minus_rows, &wiring.minus_cols, minus.view())
+    if wiring.is_paired() {
+        let minus_array = wiring.minus_array(tile.array);
+        die.program(minus_array, &wiring.minus_rows, &wiring.minus_cols, minus.view())?;
+    }
+    Ok(())
 }

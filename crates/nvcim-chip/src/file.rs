@@ -3,32 +3,59 @@
 //! `docs/chip-format.md` specifies the file key by key.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use nvcim_ir::diag::{Result, Warned};
 use nvcim_ir::tiled::AdcRange;
 
 use crate::checks;
+use crate::circuits::{AdcCircuit, Circuits, DacCircuit};
 use crate::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Accumulate, Adc, AdcCoding, Arrays, BitSerial, Cell, Chip, Dac, Effects, Holds, InputDrive,
+    NegativeInputs, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
 };
-use crate::reader::{Section, read_file};
+use crate::reader::{Section, read_file, to_number};
 use crate::writer::Writer;
 
 const TOPOLOGIES: &[(&str, Topology)] =
     &[("passive", Topology::Passive), ("gated", Topology::Gated)];
-const PAIR_AXES: &[(&str, PairAxis)] = &[("columns", PairAxis::Columns), ("rows", PairAxis::Rows)];
+const PAIR_AXES: &[(&str, PairAxis)] =
+    &[("columns", PairAxis::Columns), ("rows", PairAxis::Rows), ("arrays", PairAxis::Arrays)];
+const SIGN_CODINGS: &[(&str, SignCoding)] = &[
+    ("pairs", SignCoding::Pairs),
+    ("offset-digital", SignCoding::OffsetDigital),
+    ("offset-column", SignCoding::OffsetColumn),
+];
 const SUBTRACTS: &[(&str, Subtract)] =
     &[("analog", Subtract::Analog), ("digital", Subtract::Digital)];
-const DRIVES: &[(&str, InputDrive)] =
-    &[("amplitude", InputDrive::Amplitude), ("pulse-width", InputDrive::PulseWidth)];
+const DRIVES: &[(&str, InputDrive)] = &[
+    ("amplitude", InputDrive::Amplitude),
+    ("pulse-width", InputDrive::PulseWidth),
+    ("bit-serial", InputDrive::BitSerial(BIT_BY_BIT)),
+];
+/// What `bit-serial` means where the file says no more.
+const BIT_BY_BIT: BitSerial = BitSerial { bits_per_slice: 1, accumulate: Accumulate::Digital };
+const ACCUMULATES: &[(&str, Accumulate)] =
+    &[("digital", Accumulate::Digital), ("analog", Accumulate::Analog)];
 const NEGATIVES: &[(&str, NegativeInputs)] =
     &[("two-pass", NegativeInputs::TwoPass), ("sign-magnitude", NegativeInputs::SignMagnitude)];
+const ADC_CODINGS: &[(&str, AdcCoding)] =
+    &[("binary", AdcCoding::Binary), ("sign-magnitude", AdcCoding::SignMagnitude)];
 const RANGES_PER: &[(&str, RangePer)] =
     &[("column", RangePer::Column), ("tile", RangePer::Tile), ("layer", RangePer::Layer)];
 
 /// `arrays.count` where a chip has as many arrays as a network needs.
 const AS_NEEDED: &str = "as-needed";
+/// `arrays.max_active_rows` where all rows may be driven at once.
+const ALL_ROWS: &str = "all";
+/// `weights.bits_per_slice` where slices hold no digits.
+const SHARED: &str = "shared";
+/// `weights.bits` where a weight has all the bits of its slices.
+const ALL_BITS: &str = "all";
+/// Cells or pairs that hold one weight.
+const MAX_SLICES: u64 = 16;
+/// The worth of a slice in relation to the others.
+const SIGNIFICANCE: RangeInclusive<f64> = 1e-6..=1e6;
 /// `cell.levels` where a cell has no levels.
 const CONTINUOUS: &str = "continuous";
 
@@ -64,13 +91,26 @@ pub fn parse_chip(text: &str, place: &str) -> Result<Warned<Chip>> {
 ///
 /// [`parse_chip`] gives the same chip back, and two chips with the same text are the same.
 pub fn write_chip(chip: &Chip) -> String {
-    let Chip { name, description, arrays, cell, dac, adc, holds, effects, sources } = chip;
+    let Chip {
+        name,
+        description,
+        arrays,
+        cell,
+        weights,
+        dac,
+        adc,
+        holds,
+        effects,
+        circuits,
+        sources,
+    } = chip;
     let mut out = Writer::new("chip");
     out.text("name", name);
     out.text("description", description);
     write_arrays(&mut out, arrays);
     write_cell(&mut out, cell);
-    write_converters(&mut out, dac, adc);
+    write_weights(&mut out, weights);
+    write_converters(&mut out, dac, adc, circuits);
     write_holds(&mut out, holds);
     for (effect, model) in effects.models() {
         out.section(&format!("effects.{effect}"));
@@ -107,13 +147,21 @@ fn list_keys(chip: &Chip) -> BTreeSet<String> {
 }
 
 fn read_chip(root: &mut Section<'_>) -> Chip {
+    let (name, description) = (root.required_text("name"), root.text("description"));
+    let arrays = root.section("arrays", read_arrays);
+    let cell = root.section("cell", read_cell);
+    let weights = root.optional_section("weights", read_weights).unwrap_or_else(Weights::pairs);
+    let (dac, dac_circuit) = root.section("dac", |it| (read_dac(it), DacCircuit::read(it)));
+    let (adc, adc_circuit) = root.section("adc", |it| (read_adc(it), AdcCircuit::read(it)));
     Chip {
-        name: root.required_text("name"),
-        description: root.text("description"),
-        arrays: root.section("arrays", read_arrays),
-        cell: root.section("cell", read_cell),
-        dac: root.section("dac", read_dac),
-        adc: root.section("adc", read_adc),
+        name,
+        description,
+        arrays,
+        cell,
+        weights,
+        dac,
+        adc,
+        circuits: Circuits { dac: dac_circuit, adc: adc_circuit },
         holds: root.optional_section("holds", read_holds).unwrap_or(Holds::NOTHING),
         effects: root.optional_section("effects", Effects::read).unwrap_or_default(),
         sources: root.optional_section("sources", read_sources).unwrap_or_default(),
@@ -134,6 +182,9 @@ fn read_arrays(section: &mut Section<'_>) -> Arrays {
         topology: section.choice("topology", None, TOPOLOGIES),
         pairs: section.choice("pairs", Some(PairAxis::Columns), PAIR_AXES),
         subtract: section.choice("subtract", Some(Subtract::Analog), SUBTRACTS),
+        max_active_rows: section
+            .integer_or_word("max_active_rows", 1..=MAX_LINES, ALL_ROWS)
+            .map(|rows| rows as usize),
     }
 }
 
@@ -154,6 +205,7 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
         topology,
         pairs,
         subtract,
+        max_active_rows,
     } = arrays;
     out.section("arrays");
     match count {
@@ -169,6 +221,10 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
     out.text("topology", name_of(TOPOLOGIES, topology));
     out.text("pairs", name_of(PAIR_AXES, pairs));
     out.text("subtract", name_of(SUBTRACTS, subtract));
+    match max_active_rows {
+        Some(rows) => out.value("max_active_rows", rows),
+        None => out.text("max_active_rows", ALL_ROWS),
+    }
 }
 
 fn read_cell(section: &mut Section<'_>) -> Cell {
@@ -192,12 +248,67 @@ fn write_cell(out: &mut Writer, cell: &Cell) {
     }
 }
 
+fn read_weights(section: &mut Section<'_>) -> Weights {
+    let sign = section.choice("coding", Some(SignCoding::Pairs), SIGN_CODINGS);
+    let slices = section.optional_integer("slices", 1..=MAX_SLICES).unwrap_or(1) as usize;
+    let bits_per_slice =
+        section.integer_or_word("bits_per_slice", 1..=8, SHARED).map(|bits| bits as u32);
+    let bits = section.integer_or_word("bits", 1..=32, ALL_BITS).map(|bits| bits as u32);
+    let wanted = format!("a number from {:e} to {:e}", SIGNIFICANCE.start(), SIGNIFICANCE.end());
+    let mut significance = section.list("significance", &wanted, |value| {
+        to_number(value).filter(|number| SIGNIFICANCE.contains(number))
+    });
+    if significance.is_empty() {
+        significance = vec![1.0; slices];
+    } else if significance.len() != slices {
+        let message = format!("has {} entries for {slices} slices", significance.len());
+        section.report("significance", message);
+    }
+    Weights { sign, bits_per_slice, bits, significance }
+}
+
+fn write_weights(out: &mut Writer, weights: &Weights) {
+    let Weights { sign, bits_per_slice, bits, significance } = weights;
+    out.section("weights");
+    out.text("coding", name_of(SIGN_CODINGS, sign));
+    out.value("slices", significance.len());
+    match bits_per_slice {
+        Some(bits) => out.value("bits_per_slice", bits),
+        None => out.text("bits_per_slice", SHARED),
+    }
+    match bits {
+        Some(bits) => out.value("bits", bits),
+        None => out.text("bits", ALL_BITS),
+    }
+    out.value("significance", significance);
+}
+
 fn read_dac(section: &mut Section<'_>) -> Dac {
     Dac {
         bits: section.integer("bits", 1..=16) as u32,
-        coding: section.choice("drive", None, DRIVES),
+        coding: read_drive(section),
         negative: section.choice("negative", Some(NegativeInputs::TwoPass), NEGATIVES),
+        jitter_sd_steps: section.number_or("jitter_sd_steps", 0.0, 0.0..=65_536.0),
     }
+}
+
+/// The drive, with the keys that only some drives have.
+fn read_drive(section: &mut Section<'_>) -> InputDrive {
+    let drive = section.choice("drive", None, DRIVES);
+    if let InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) = drive {
+        return InputDrive::BitSerial(BitSerial {
+            bits_per_slice: section
+                .optional_integer("bits_per_slice", 1..=16)
+                .map_or(bits_per_slice, |bits| bits as u32),
+            accumulate: section.choice("accumulate", Some(accumulate), ACCUMULATES),
+        });
+    }
+    for key in ["bits_per_slice", "accumulate"] {
+        if section.has(key) {
+            section.report(key, "is given, but `drive` is not `bit-serial`");
+        }
+    }
+    drive
 }
 
 fn read_adc(section: &mut Section<'_>) -> Adc {
@@ -210,21 +321,35 @@ fn read_adc(section: &mut Section<'_>) -> Adc {
             hi: section.number("hi_cells", limits) as f32,
         },
         range_per: section.choice("range_per", Some(RangePer::Tile), RANGES_PER),
+        coding: section.choice("coding", Some(AdcCoding::Binary), ADC_CODINGS),
     }
 }
 
-fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc) {
-    let Dac { bits, coding, negative } = dac;
+fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc, circuits: &Circuits) {
+    let Dac { bits, coding, negative, jitter_sd_steps } = dac;
     out.section("dac");
     out.value("bits", bits);
-    out.text("drive", name_of(DRIVES, coding));
+    match coding {
+        InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) => {
+            out.text("drive", name_of(DRIVES, &InputDrive::BitSerial(BIT_BY_BIT)));
+            out.value("bits_per_slice", bits_per_slice);
+            out.text("accumulate", name_of(ACCUMULATES, accumulate));
+        }
+        InputDrive::Amplitude | InputDrive::PulseWidth => {
+            out.text("drive", name_of(DRIVES, coding));
+        }
+    }
     out.text("negative", name_of(NEGATIVES, negative));
-    let Adc { bits, nominal: AdcRange { lo, hi }, range_per } = adc;
+    out.value("jitter_sd_steps", jitter_sd_steps);
+    circuits.dac.write(out);
+    let Adc { bits, nominal: AdcRange { lo, hi }, range_per, coding } = adc;
     out.section("adc");
     out.value("bits", bits);
     out.value("lo_cells", lo);
     out.value("hi_cells", hi);
     out.text("range_per", name_of(RANGES_PER, range_per));
+    out.text("coding", name_of(ADC_CODINGS, coding));
+    circuits.adc.write(out);
 }
 
 impl Holds {
@@ -255,7 +380,7 @@ fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
     section.keys().map(|key| (key.to_owned(), section.required_text(key))).collect()
 }
 
-/// The name of `value` in a table of choices.
+/// What a file calls `value`; `names` holds every variant.
 pub(crate) fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str {
     let named = names.iter().find(|(_, named)| named == value);
     named.expect("every variant stands in its table").0
@@ -310,6 +435,9 @@ hi_cells = 1
             "pairs = \"columns\"",
             "negative = \"two-pass\"",
             "range_per = \"tile\"",
+            "kind = \"ideal\"",
+            "shared_by = 1",
+            "inl_steps = []",
             "column_affine = false",
             "spare_rows = 0",
         ] {
@@ -329,8 +457,8 @@ hi_cells = 1
         assert_eq!(
             problems(&text),
             [
-                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, hi_cells, \
-                 lo_cells, range_per]",
+                "chip.toml:17: `adc.colour`: is not a known key [known keys here: bits, capacitor_sd, \
+                 coding, hi_cells, inl_lsb, kind, lo_cells, range_per, shared_by]",
                 "chip.toml:15: `adc.lo_cells`: is missing []"
             ]
         );
@@ -365,6 +493,23 @@ hi_cells = 1
             assert!(found.contains(expected), "{expected} is not in\n{found}");
         }
         assert_eq!(found.lines().count(), 6, "{found}");
+    }
+
+    #[test]
+    fn a_bit_serial_drive_brings_its_keys() {
+        let serial = SMALL.replace("\"amplitude\"", "\"bit-serial\"");
+        let text = write_chip(&parse_chip(&serial, "").unwrap().output);
+        assert!(text.contains("\"bit-serial\"\nbits_per_slice = 1\naccumulate = \"digital\"\n"));
+        let sliced = serial.replace("[adc]", "bits_per_slice = 3\naccumulate = \"analog\"\n[adc]");
+        let parsed = parse_chip(&sliced, "").unwrap().output;
+        assert_eq!(parse_chip(&write_chip(&parsed), "").unwrap().output, parsed);
+        let wide = sliced.replace("= 3", "= 9");
+        let found = problems(&wide);
+        assert!(found[0].contains("is 9, but `bits` is 8 (check `slice-bits`)"), "{found:?}");
+        let amplitude = SMALL.replace("[adc]", "accumulate = \"analog\"\n[adc]");
+        let found = problems(&amplitude);
+        assert!(found[0].contains("`dac.accumulate`: is given, but `drive`"), "{found:?}");
+        assert_eq!(found.len(), 1);
     }
 
     #[test]

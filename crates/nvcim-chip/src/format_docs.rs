@@ -5,8 +5,10 @@ use std::path::Path;
 use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
+use crate::describe::{Accumulate, AdcCoding, BitSerial, Chip, InputDrive};
 use crate::die_file::{parse_die, write_die};
 use crate::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
+use crate::effects::read::Correlation;
 use crate::file::{hash_chip, parse_chip, write_chip};
 use crate::network::Wires;
 use crate::presets::find_preset;
@@ -28,7 +30,7 @@ fn the_chip_page_has_an_example_that_loads_and_shows_every_key() {
     let parsed = parse_chip(example(&page), "docs/chip-format.md").unwrap();
     assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
     let mut table = String::new();
-    for line in write_chip(&parsed.output).lines().filter(|line| !line.starts_with('"')) {
+    for line in write_fully(&parsed.output).lines().filter(|line| !line.starts_with('"')) {
         if line.starts_with('[') {
             line.clone_into(&mut table);
         } else if let Some((key, _)) = line.split_once(" = ") {
@@ -40,6 +42,19 @@ fn the_chip_page_has_an_example_that_loads_and_shows_every_key() {
     }
 }
 
+/// The canonical form of a chip, then of one with the choices that bring keys of their own.
+fn write_fully(chip: &Chip) -> String {
+    let mut choosy = chip.clone();
+    let bit_serial = BitSerial { bits_per_slice: 2, accumulate: Accumulate::Analog };
+    choosy.dac.coding = InputDrive::BitSerial(bit_serial);
+    choosy.dac.jitter_sd_steps = 0.5;
+    choosy.adc.coding = AdcCoding::SignMagnitude;
+    if let Some(read) = &mut choosy.effects.read {
+        read.correlation = Correlation::Image;
+    }
+    write_chip(chip) + &write_chip(&choosy)
+}
+
 /// The example has every effect, so that the test above sees all of their keys.
 #[test]
 fn the_chip_example_has_every_effect() {
@@ -48,13 +63,16 @@ fn the_chip_example_has_every_effect() {
         programming,
         drift,
         stuck,
+        leakage,
         ir_drop,
         read,
+        nonlinearity,
         column_gain,
         column_offset,
         output_noise,
     } = chip.effects;
     let cells = programming.is_some() && drift.is_some() && stuck.is_some() && read.is_some();
+    assert!(leakage.is_some() && nonlinearity.is_some());
     assert!(ir_drop.is_some());
     assert!(cells && column_gain.is_some() && column_offset.is_some() && output_noise.is_some());
 }

@@ -2,6 +2,8 @@
 
 pub mod cell;
 pub mod checks;
+pub mod circuits;
+pub mod coding;
 pub mod describe;
 pub mod die;
 pub mod die_file;
@@ -11,6 +13,7 @@ pub mod network;
 pub mod presets;
 pub mod random;
 mod reader;
+pub mod real;
 pub mod record;
 mod source;
 mod writer;

@@ -148,6 +148,11 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
+    /// Whether the table gives the key.
+    pub(crate) fn has(&mut self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn require(&mut self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         let value = self.get(key);
         if value.is_none() && self.table.is_some() {
@@ -258,18 +263,10 @@ impl<'a> Section<'a> {
 
     /// A finite number inside `limits`.
     pub(crate) fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
-        let Some(value) = self.require(key) else { return *limits.start() };
-        let Some(number) = to_number(value.get_ref()) else {
-            self.report(key, format!("is {}, must be a number", name_type(value.get_ref())));
-            return *limits.start();
-        };
-        if !limits.contains(&number) {
-            let (least, most) = limits.into_inner();
-            let limit = Limits(least, most, most == f64::MAX);
-            self.report(key, format!("is {number:?}, must be {limit}"));
-            return least;
+        match self.require(key) {
+            Some(value) => self.to_number_within(key, value.get_ref(), limits),
+            None => *limits.start(),
         }
-        number
     }
 
     /// A finite number inside `limits`; `default` where the key is left out.
@@ -279,7 +276,42 @@ impl<'a> Section<'a> {
         default: f64,
         limits: RangeInclusive<f64>,
     ) -> f64 {
-        if self.get(key).is_some() { self.number(key, limits) } else { default }
+        match self.get(key) {
+            Some(value) => self.to_number_within(key, value.get_ref(), limits),
+            None => default,
+        }
+    }
+
+    /// A finite number inside `limits`, or nothing where the key is left out or says `word`.
+    pub(crate) fn number_or_word(
+        &mut self,
+        key: &str,
+        limits: RangeInclusive<f64>,
+        word: &str,
+    ) -> Option<f64> {
+        let value = self.get(key)?.get_ref();
+        match value.as_str() {
+            Some(text) if text == word => None,
+            Some(text) => {
+                self.report(key, format!("is `{text}`, must be `{word}` or a number"));
+                None
+            }
+            None => Some(self.to_number_within(key, value, limits)),
+        }
+    }
+
+    fn to_number_within(&self, key: &str, value: &DeValue<'_>, limits: RangeInclusive<f64>) -> f64 {
+        let Some(number) = to_number(value) else {
+            self.report(key, format!("is {}, must be a number", name_type(value)));
+            return *limits.start();
+        };
+        if !limits.contains(&number) {
+            let (least, most) = limits.into_inner();
+            let limit = Limits(least, most, most == f64::MAX);
+            self.report(key, format!("is {number:?}, must be {limit}"));
+            return least;
+        }
+        number
     }
 
     /// Yes or no; `default` where the key is left out.
@@ -331,6 +363,12 @@ impl<'a> Section<'a> {
         };
         self.report(key, format!("is {found}, must be {}", names.join(" or ")));
         stand_in
+    }
+
+    /// Whether the file gives a list under `key`.
+    pub(crate) fn has_list(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.is_some_and(|value| value.get_ref().as_array().is_some())
     }
 
     /// A list, its entries turned one by one; empty where it is left out. `wanted` says what each

@@ -2,9 +2,10 @@
 
 use nvcim_ir::tiled::AdcRange;
 
+use crate::circuits::Circuits;
 use crate::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology, Weights,
 };
 
 /// Two small arrays of continuous cells without effects.
@@ -23,12 +24,25 @@ pub(crate) fn plain_chip() -> Chip {
             topology: Topology::Passive,
             pairs: PairAxis::Columns,
             subtract: Subtract::Analog,
+            max_active_rows: None,
         },
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
-        dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
+        weights: Weights::pairs(),
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::Amplitude,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: -8.0, hi: 8.0 },
+            range_per: RangePer::Tile,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects::default(),
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }

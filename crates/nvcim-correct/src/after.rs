@@ -78,7 +78,7 @@ pub fn correct_after(
     let mut fits = Vec::new();
     for (tile, probe) in programmed.tiles.iter().zip(&probes) {
         let currents = bench.measure(tile, probe, &ranges_of(tile))?;
-        let rms_before = rms_error(tile, &currents, &probe.wanted);
+        let rms_before = rms_error(tile, &currents, probe);
         fits.push(TileFit { tile: TileId::new(fits.len()), rms_before, rms_after: rms_before });
     }
     if plan.ranges {
@@ -87,9 +87,9 @@ pub fn correct_after(
     for ((tile, probe), fit) in programmed.tiles.iter_mut().zip(&probes).zip(&mut fits) {
         let currents = bench.measure(tile, probe, &ranges_of(tile))?;
         if plan.affine {
-            fit_tile(tile, &currents, &probe.wanted);
+            fit_tile(tile, &currents, probe);
         }
-        fit.rms_after = rms_error(tile, &currents, &probe.wanted);
+        fit.rms_after = rms_error(tile, &currents, probe);
     }
     verify_programmed(&programmed, chip.array_size(), chip.cell.n_levels)?;
     Ok(Fitted { net: programmed, tiles: fits })
@@ -176,14 +176,18 @@ fn set_ranges(tile: &mut ProgrammedTile, ranges: &[AdcRange]) {
 }
 
 /// Fits the scales of every column of a tile; its shift goes to the column's first readout.
-fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, wanted: &Array2<f32>) {
-    for (col, wanted) in wanted.columns().into_iter().enumerate() {
+///
+/// What the reference column and the drives' sum contribute keeps its nominal worth.
+fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, probe: &Probe) {
+    let shared = shared_contributions(tile, currents, probe);
+    for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
         let readouts: Vec<usize> = (0..tile.readouts.len())
             .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
             .collect();
         let nominal: Vec<f64> =
             readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
-        let fit = fit_column(currents.select(Axis(1), &readouts).view(), wanted, &nominal);
+        let own = currents.select(Axis(1), &readouts);
+        let fit = fit_column(own.view(), (&wanted - &shared.column(col)).view(), &nominal);
         for (place, &readout) in readouts.iter().enumerate() {
             tile.readouts[readout].scale = fit.scales[place] as f32;
             tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };
@@ -191,11 +195,37 @@ fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, wanted: &Array2<f
     }
 }
 
+/// What the reference column and the drives' sum contribute to each output, `[vectors, tile columns]`.
+fn shared_contributions(
+    tile: &ProgrammedTile,
+    currents: &Array2<f32>,
+    probe: &Probe,
+) -> Array2<f32> {
+    let mut shared = Array2::zeros(probe.wanted.dim());
+    if !tile.drive_sum.is_empty() {
+        let sums = probe.drives.sum_axis(Axis(1));
+        for (mut shared, sum) in shared.rows_mut().into_iter().zip(&sums) {
+            let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
+            shared.iter_mut().zip(gains).for_each(|(shared, gain)| *shared += gain);
+        }
+    }
+    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
+        if scaled.readout.col as usize == tile.cols.len() {
+            let worth = currents.mapv(|y| scaled.scale * y + scaled.shift);
+            shared.columns_mut().into_iter().for_each(|mut shared| shared += &worth);
+        }
+    }
+    shared
+}
+
 /// Root mean square difference between what a tile contributes and what it should.
-fn rms_error(tile: &ProgrammedTile, currents: &Array2<f32>, wanted: &Array2<f32>) -> f64 {
-    let mut error = wanted.mapv(|t| -f64::from(t));
+fn rms_error(tile: &ProgrammedTile, currents: &Array2<f32>, probe: &Probe) -> f64 {
+    let mut error = (shared_contributions(tile, currents, probe) - &probe.wanted).mapv(f64::from);
     for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
         let col = scaled.readout.col as usize;
+        if col == tile.cols.len() {
+            continue;
+        }
         for (error, &y) in error.column_mut(col).iter_mut().zip(currents) {
             *error += f64::from(scaled.scale * y + scaled.shift);
         }

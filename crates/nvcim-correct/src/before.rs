@@ -3,16 +3,17 @@
 //! Sees only the measurable part of a die ([`DieRecord`]); its hidden part cannot change the result.
 
 use ndarray::Array2;
+use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Cell, Chip};
 use nvcim_chip::record::DieRecord;
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_ir::ids::IdVec;
+use nvcim_ir::ids::{ArrayId, IdVec};
 use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets, verify_programmed,
 };
-use nvcim_ir::tiled::{MatrixLayer, Tile, TiledNet};
+use nvcim_ir::tiled::{MatrixLayer, Readout, Tile, TiledNet, Wiring};
 
-use crate::closest::{FaultMap, closest_pair, index_faults};
+use crate::closest::{FaultMap, Stuck, closest_slices, index_faults};
 use crate::plan::Plan;
 
 /// A net with cell targets, and how many weights the fault map moved.
@@ -37,22 +38,22 @@ pub fn correct_before(
     plan: Plan,
 ) -> Result<Targeted> {
     let die = die.filter(|_| plan.closest);
+    let code = WeightCode::new(chip);
     let mut weights_on_stuck_pairs = 0;
     let mut problems = Vec::new();
     let mut tiles = IdVec::new();
     for tile in &net.tiles {
-        let faults = match die.map(|die| die.arrays.get(tile.array)) {
-            None => FaultMap::new(),
-            Some(Some(array)) => index_faults(array),
-            Some(None) => {
-                let message = format!("the die file has no {}", tile.array);
+        let faults = match Faults::of_tile(tile, die) {
+            Ok(faults) => faults,
+            Err(missing) => {
+                let message = format!("the die file has no {missing}");
                 let hint = "sample or import a die with every array of the chip";
                 problems.push(Diagnostic::bad_input("--die", message).hint(hint));
                 continue;
             }
         };
         let layer = &net.layers[tile.layer];
-        let (targets, on_stuck) = target_cells(layer, tile, &faults, &chip.cell);
+        let (targets, on_stuck) = target_cells(layer, tile, &faults, &code, &chip.cell);
         weights_on_stuck_pairs += on_stuck;
         tiles.push(ProgrammedTile {
             layer: tile.layer,
@@ -61,7 +62,8 @@ pub fn correct_before(
             cols: tile.cols.clone(),
             wiring: tile.wiring.clone(),
             targets,
-            readouts: scale_nominally(layer, tile, &chip.cell),
+            readouts: scale_nominally(layer, tile, &code, &chip.cell),
+            drive_sum: sum_nominally(layer, tile, &code, &chip.cell),
         });
     }
     if !problems.is_empty() {
@@ -83,30 +85,62 @@ fn to_programmed(layer: &MatrixLayer) -> ProgrammedLayer {
     }
 }
 
+/// What is known to be stuck under a tile's positive and negative cells.
+struct Faults {
+    plus: FaultMap,
+    minus: FaultMap,
+}
+
+impl Faults {
+    /// The faults of a tile's arrays, none without a die; an error names an array that the die lacks.
+    fn of_tile(tile: &Tile, die: Option<&DieRecord>) -> std::result::Result<Self, ArrayId> {
+        let find = |array: ArrayId| match die {
+            None => Ok(FaultMap::new()),
+            Some(die) => die.arrays.get(array).map(index_faults).ok_or(array),
+        };
+        Ok(Self { plus: find(tile.array)?, minus: find(tile.wiring.minus_array(tile.array))? })
+    }
+
+    /// What one pair, or one cell, is stuck at.
+    fn find(&self, wiring: &Wiring, row: usize, lane: usize) -> Stuck {
+        let plus = self.plus.get(&(wiring.plus_rows[row], wiring.plus_cols[lane]));
+        let minus = || self.minus.get(&(wiring.minus_rows[row], wiring.minus_cols[lane]));
+        (plus.copied(), if wiring.is_paired() { minus().copied() } else { None })
+    }
+}
+
 /// The targets of a tile's cells, and the number of weights with a stuck cell.
 fn target_cells(
     layer: &MatrixLayer,
     tile: &Tile,
-    faults: &FaultMap,
+    faults: &Faults,
+    code: &WeightCode,
     cell: &Cell,
 ) -> (Targets, usize) {
     let weights = layer.weights(tile.rows.clone(), tile.cols.clone());
-    let mut plus = Array2::<f64>::zeros(weights.dim());
-    let mut minus = plus.clone();
-    let mut on_stuck = 0;
     let wiring = &tile.wiring;
-    for ((row, col), &weight) in weights.indexed_iter() {
-        let w = f64::from(weight) / f64::from(layer.w_max);
-        let pair = if faults.is_empty() {
-            cell.pair_for(w)
-        } else {
-            let stuck_plus = faults.get(&(wiring.plus_rows[row], wiring.plus_cols[col])).copied();
-            let stuck_minus =
-                faults.get(&(wiring.minus_rows[row], wiring.minus_cols[col])).copied();
-            on_stuck += usize::from(stuck_plus.or(stuck_minus).is_some());
-            closest_pair(w, stuck_plus, stuck_minus, cell)
-        };
-        (plus[(row, col)], minus[(row, col)]) = pair;
+    let n_slices = code.n_slices();
+    let mut plus = Array2::<f64>::zeros((weights.nrows(), wiring.plus_cols.len()));
+    let mut minus = Array2::<f64>::zeros((weights.nrows(), wiring.minus_cols.len()));
+    let mut on_stuck = 0;
+    let mut stuck = vec![(None, None); n_slices];
+    for row in 0..weights.nrows() {
+        for col in 0..wiring.plus_cols.len() / n_slices {
+            // The reference column behind the last one holds weights of 0.
+            let weight = weights.get((row, col)).copied().unwrap_or(0.0);
+            let lanes = col * n_slices..(col + 1) * n_slices;
+            for (stuck, lane) in stuck.iter_mut().zip(lanes.clone()) {
+                *stuck = faults.find(wiring, row, lane);
+            }
+            on_stuck += usize::from(stuck.iter().any(|at| *at != (None, None)));
+            let w = f64::from(weight) / f64::from(layer.w_max);
+            for (lane, cells) in lanes.zip(closest_slices(w, &stuck, code, cell)) {
+                plus[(row, lane)] = cells.0;
+                if let Some(minus) = minus.get_mut((row, lane)) {
+                    *minus = cells.1;
+                }
+            }
+        }
     }
     let targets = match cell.n_levels {
         None => Targets::Siemens { plus: plus.mapv(|g| g as f32), minus: minus.mapv(|g| g as f32) },
@@ -119,13 +153,31 @@ fn target_cells(
 }
 
 /// What a conversion is worth when every cell sits on its target.
-fn scale_nominally(layer: &MatrixLayer, tile: &Tile, cell: &Cell) -> Vec<ScaledReadout> {
+fn scale_nominally(
+    layer: &MatrixLayer,
+    tile: &Tile,
+    code: &WeightCode,
+    cell: &Cell,
+) -> Vec<ScaledReadout> {
     let per_current = cell.g_max / cell.range() * f64::from(layer.w_max);
-    let unit = (per_current * f64::from(layer.input.full_scale)) as f32;
-    let scale = |readout: &nvcim_ir::tiled::Readout| ScaledReadout {
-        readout: *readout,
-        scale: readout.terminal.sign() * unit,
-        shift: 0.0,
+    let unit = per_current * f64::from(layer.input.full_scale);
+    let scale = |readout: &Readout| {
+        // What the reference column stands for is taken off.
+        let of_column = if readout.col as usize == tile.cols.len() { -1.0 } else { 1.0 };
+        let worth = code.factors()[readout.slice as usize] * unit;
+        let scale = readout.terminal.sign() * (of_column * worth) as f32;
+        ScaledReadout { readout: *readout, scale, shift: 0.0 }
     };
     tile.readouts.iter().map(scale).collect()
+}
+
+/// What a tile's outputs gain per unit of summed drives when every cell sits on its target: what an offset
+/// without a reference column adds, taken off.
+fn sum_nominally(layer: &MatrixLayer, tile: &Tile, code: &WeightCode, cell: &Cell) -> Vec<f32> {
+    if code.is_paired() || code.has_reference() {
+        return Vec::new();
+    }
+    let at_rest: f64 = code.factors().iter().map(|factor| factor * cell.g_min / cell.range()).sum();
+    let unit = f64::from(layer.w_max) * f64::from(layer.input.full_scale);
+    vec![(-(at_rest + code.zero()) * unit) as f32; tile.cols.len()]
 }

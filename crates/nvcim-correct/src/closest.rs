@@ -6,11 +6,56 @@
 
 use std::collections::BTreeMap;
 
+use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Cell;
 use nvcim_chip::record::ArrayRecord;
 
 /// Stuck cells of one array by physical row and column, in siemens.
 pub(crate) type FaultMap = BTreeMap<(u32, u32), f64>;
+
+/// What the positive and the negative cell of a slice are stuck at, in siemens, where they are.
+pub(crate) type Stuck = (Option<f64>, Option<f64>);
+
+/// The conductances in siemens, (plus, minus) per slice, that come nearest to the relative weight `w`, -1
+/// to 1, where `stuck` holds the conductances of stuck cells, as in [`closest_pair`].
+///
+/// Slices take their share of the weight first, each as near as its cells can. What is then missing is
+/// made up from the most to the least significant slice, each by as much as it can: no slice could then be
+/// changed alone for the better, though another combination may be nearer.
+pub(crate) fn closest_slices(
+    w: f64,
+    stuck: &[Stuck],
+    code: &WeightCode,
+    cell: &Cell,
+) -> Vec<(f64, f64)> {
+    let pick = |share: f64, (plus, minus): Stuck| {
+        if code.is_paired() {
+            closest_pair(share, plus, minus, cell)
+        } else {
+            (cell.snap(plus.unwrap_or(cell.g_min + share * cell.range())), cell.g_min)
+        }
+    };
+    let shares: Vec<f64> = code.shares(w).collect();
+    let mut lanes: Vec<_> = shares.iter().zip(stuck).map(|(&it, &at)| pick(it, at)).collect();
+    if stuck.iter().all(|at| *at == (None, None)) {
+        return lanes;
+    }
+    // A stuck cell counts as it is, not as it is told to be.
+    let share_of = |(plus, minus): (f64, f64), (at_plus, at_minus): Stuck| {
+        (at_plus.unwrap_or(plus) - at_minus.unwrap_or(minus)) / cell.range()
+    };
+    let factors = code.factors();
+    let mut missing: f64 = (0..lanes.len())
+        .map(|at| factors[at] * (shares[at] - share_of(lanes[at], stuck[at])))
+        .sum();
+    for slice in (0..lanes.len()).rev() {
+        let before = share_of(lanes[slice], stuck[slice]);
+        let share = before + missing / factors[slice];
+        lanes[slice] = pick(share.clamp(-1.0, 1.0), stuck[slice]);
+        missing -= factors[slice] * (share_of(lanes[slice], stuck[slice]) - before);
+    }
+    lanes
+}
 
 /// Indexes the stuck cells of an array.
 pub(crate) fn index_faults(array: &ArrayRecord) -> FaultMap {
@@ -38,8 +83,11 @@ pub(crate) fn closest_pair(
 
 #[cfg(test)]
 mod tests {
-    use super::closest_pair;
-    use nvcim_chip::describe::Cell;
+    use super::{closest_pair, closest_slices};
+    use nvcim_chip::coding::WeightCode;
+    use nvcim_chip::describe::{Cell, SignCoding};
+    use nvcim_chip::presets::find_preset;
+    use proptest::prelude::*;
 
     const CELL: Cell = Cell { g_min: 0.0, g_max: 1.0, n_levels: None };
 
@@ -66,6 +114,54 @@ mod tests {
                 let best = levels.iter().map(|u| (u - stuck - w).abs()).fold(f64::MAX, f64::min);
                 assert!((plus - stuck - w).abs() <= best + 1e-12, "w {w} stuck {stuck}");
             }
+        }
+    }
+
+    proptest! {
+        /// Beside slices that each do their own best, what the others can make up for is made up.
+        #[test]
+        fn slices_make_up_for_each_other(
+            w in -1.0..=1.0f64,
+            stuck in prop::collection::vec(prop::option::of(0.0..1e-4f64), 4),
+            sign in prop::sample::select(vec![SignCoding::Pairs, SignCoding::OffsetDigital]),
+            digits in any::<bool>(),
+        ) {
+            let mut chip = find_preset("ideal").unwrap();
+            chip.cell.n_levels = None;
+            chip.weights.sign = sign;
+            chip.weights.significance = vec![1.0; 2];
+            chip.weights.bits_per_slice = digits.then_some(4);
+            let code = WeightCode::new(&chip);
+            let paired = code.is_paired();
+            let minus = |at: usize| stuck[at].filter(|_| paired);
+            let stuck = [(stuck[0], minus(1)), (stuck[2], minus(3))];
+            let worth = |lanes: Vec<(f64, f64)>| {
+                let cells = lanes.into_iter().zip(stuck).map(|((plus, minus), (at, at_minus))| {
+                    (at.unwrap_or(plus), at_minus.unwrap_or(minus))
+                });
+                code.decode(cells)
+            };
+            let wanted = code.decode(code.encode(w));
+            let alone = code.shares(w).zip(stuck).map(|(share, (plus, minus))| {
+                closest_slices_alone(share, plus, minus, &code, &chip.cell)
+            });
+            let together = worth(closest_slices(w, &stuck, &code, &chip.cell));
+            let alone = worth(alone.collect());
+            prop_assert!((together - wanted).abs() <= (alone - wanted).abs() + 1e-9);
+        }
+    }
+
+    fn closest_slices_alone(
+        share: f64,
+        plus: Option<f64>,
+        minus: Option<f64>,
+        code: &WeightCode,
+        cell: &Cell,
+    ) -> (f64, f64) {
+        if code.is_paired() {
+            closest_pair(share, plus, minus, cell)
+        } else {
+            (plus.unwrap_or(cell.g_min + share * cell.range()), cell.g_min)
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Probing a tile on a die: the drives and conversions of one tile as physical lines.
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
-use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use nvcim_chip::describe::{Chip, NegativeInputs};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_ir::diag::Result;
+use nvcim_ir::ids::ArrayId;
 use nvcim_ir::programmed::ProgrammedTile;
-use nvcim_ir::tiled::{AdcRange, Terminal};
+use nvcim_ir::tiled::{AdcRange, Readout, Terminal, Wiring};
 
 /// Codes of every pass over a tile, each `[vectors, readouts]`.
 pub(crate) struct Codes {
@@ -22,24 +25,57 @@ pub(crate) fn probe_tile(
     ranges: &[AdcRange],
     drives: ArrayView2<'_, f32>,
 ) -> Result<Codes> {
-    let conversions = conversions_of(tile, ranges);
     let two_pass = signed && chip.dac.negative == NegativeInputs::TwoPass;
     let parts = if two_pass {
         vec![drives.mapv(|x| x.max(0.0)), drives.mapv(|x| (-x).max(0.0))]
     } else {
         vec![drives.to_owned()]
     };
-    let passes = parts.iter().map(|part| match chip.arrays.pairs {
-        PairAxis::Columns => die.mvm(tile.array, &tile.wiring.plus_rows, part.view(), &conversions),
-        PairAxis::Rows => {
-            let rows = [&tile.wiring.plus_rows[..], &tile.wiring.minus_rows].concat();
-            let opposite = part.mapv(|x| -x);
-            let both = concatenate(Axis(1), &[part.view(), opposite.view()])
-                .expect("both halves have the same vectors");
-            die.mvm(tile.array, &rows, both.view(), &conversions)
-        }
-    });
+    let passes = parts.iter().map(|part| probe_pass(die, tile, ranges, part));
     Ok(Codes { passes: passes.collect::<Result<_>>()? })
+}
+
+/// One pass: what is read from the same rows is read at once.
+fn probe_pass(
+    die: &mut dyn Die,
+    tile: &ProgrammedTile,
+    ranges: &[AdcRange],
+    drives: &Array2<f32>,
+) -> Result<Array2<f32>> {
+    let mut codes = Array2::zeros((drives.nrows(), tile.readouts.len()));
+    let together = |readout: &Readout| {
+        (converting_array(tile, readout.terminal), readout.rows.start, readout.rows.end)
+    };
+    let calls: BTreeSet<_> = tile.readouts.iter().map(|it| together(&it.readout)).collect();
+    for call in calls {
+        let here = |&at: &usize| together(&tile.readouts[at].readout) == call;
+        let readouts: Vec<usize> = (0..tile.readouts.len()).filter(here).collect();
+        let (array, start, end) = (call.0, call.1 as usize, call.2 as usize);
+        let conversions: Vec<_> =
+            readouts.iter().map(|&at| conversion_of(tile, at, ranges[at])).collect();
+        let drives = drives.slice(s![.., start..end]);
+        let plus_rows = &tile.wiring.plus_rows[start..end];
+        let got = match opposite_rows(&tile.wiring) {
+            None => die.mvm(array, plus_rows, drives, &conversions)?,
+            Some(minus_rows) => {
+                let rows = [plus_rows, &minus_rows[start..end]].concat();
+                let both = concatenate(Axis(1), &[drives, drives.mapv(|x| -x).view()])
+                    .expect("both halves have the same vectors");
+                die.mvm(array, &rows, both.view(), &conversions)?
+            }
+        };
+        for (&at, got) in readouts.iter().zip(got.columns()) {
+            codes.column_mut(at).assign(&got);
+        }
+    }
+    Ok(codes)
+}
+
+/// The word lines that are driven with the opposite sign: those of negative cells on the positive ones'
+/// bit lines.
+fn opposite_rows(wiring: &Wiring) -> Option<&[u32]> {
+    let shared = wiring.is_paired() && wiring.plus_cols == wiring.minus_cols;
+    (shared && wiring.minus_array.is_none()).then_some(&wiring.minus_rows[..])
 }
 
 impl Codes {
@@ -61,19 +97,28 @@ pub(crate) fn dequantize(codes: &Array2<f32>, chip: &Chip, ranges: &[AdcRange]) 
     currents
 }
 
-fn conversions_of(tile: &ProgrammedTile, ranges: &[AdcRange]) -> Vec<Conversion> {
+/// The array whose converter is used.
+fn converting_array(tile: &ProgrammedTile, terminal: Terminal) -> ArrayId {
+    match terminal {
+        Terminal::Pair | Terminal::Plus => tile.array,
+        Terminal::Minus => tile.wiring.minus_array(tile.array),
+    }
+}
+
+fn conversion_of(tile: &ProgrammedTile, at: usize, range: AdcRange) -> Conversion {
     let wiring = &tile.wiring;
-    let conversion = |(scaled, &range): (&nvcim_ir::programmed::ScaledReadout, &AdcRange)| {
-        let col = scaled.readout.col as usize;
-        let (plus, minus) = (wiring.plus_cols[col], wiring.minus_cols[col]);
-        match scaled.readout.terminal {
-            // Pairs on rows share their bit line, which has subtracted already.
-            Terminal::Pair => {
-                Conversion { col: plus, minus_col: (minus != plus).then_some(minus), range }
-            }
-            Terminal::Plus => Conversion { col: plus, minus_col: None, range },
-            Terminal::Minus => Conversion { col: minus, minus_col: None, range },
-        }
-    };
-    tile.readouts.iter().zip(ranges).map(conversion).collect()
+    let Readout { col, slice, terminal, .. } = tile.readouts[at].readout;
+    let lane = wiring.lane(col, slice);
+    match terminal {
+        // Pairs on rows share their bit line, which has subtracted already.
+        Terminal::Pair => Conversion {
+            col: wiring.plus_cols[lane],
+            minus: opposite_rows(wiring)
+                .is_none()
+                .then(|| (wiring.minus_array(tile.array), wiring.minus_cols[lane])),
+            range,
+        },
+        Terminal::Plus => Conversion { col: wiring.plus_cols[lane], minus: None, range },
+        Terminal::Minus => Conversion { col: wiring.minus_cols[lane], minus: None, range },
+    }
 }

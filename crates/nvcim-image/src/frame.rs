@@ -12,7 +12,7 @@ use crate::section::Kind;
 pub(crate) const MAGIC: [u8; 8] = *b"\x89NVCIM\r\n";
 
 /// The version of the format that is written, and the newest that can be read.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What helps against every kind of damage.
 pub(crate) const REMEDY: &str = "compile the network again";
@@ -133,10 +133,12 @@ fn check_header(bytes: &[u8]) -> Result<()> {
         let message = format!("has format version {version}, this nvcim reads up to {VERSION}");
         return Err(Diagnostic::bad_input("image", message).hint("use a newer nvcim").into());
     }
+    if version == 0 {
+        return Err(damaged("image", "has format version 0, which never was").into());
+    }
     if version < VERSION {
-        return Err(
-            damaged("image", format!("has format version {version}, which never was")).into()
-        );
+        let message = format!("has format version {version}, this nvcim reads version {VERSION}");
+        return Err(Diagnostic::bad_input("image", message).hint("compile the model again").into());
     }
     let count = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
     if count as usize != Kind::ALL.len() {

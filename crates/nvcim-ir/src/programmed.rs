@@ -24,7 +24,8 @@ pub struct ProgrammedLayer {
     pub input: InputCoding,
 }
 
-/// Conductance targets of a tile, `[matrix rows, matrix columns]` for either cell of the pairs.
+/// Conductance targets of a tile, `[matrix rows, lanes]` for either cell of the pairs; offset-coded weights
+/// have no negative cells, `[matrix rows, 0]`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
     /// Cells with discrete levels, counted from `g_min`.
@@ -44,17 +45,17 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// Rows and columns of both matrices; `None` where they differ.
-    pub fn dim(&self) -> Option<(usize, usize)> {
-        let (plus, minus) = match self {
-            Targets::Levels { plus, minus } => (plus.dim(), minus.dim()),
-            Targets::Siemens { plus, minus } => (plus.dim(), minus.dim()),
-        };
-        (plus == minus).then_some(plus)
+    /// Rows and lanes of the positive and of the negative cells.
+    pub fn dims(&self) -> [(usize, usize); 2] {
+        match self {
+            Targets::Levels { plus, minus } => [plus.dim(), minus.dim()],
+            Targets::Siemens { plus, minus } => [plus.dim(), minus.dim()],
+        }
     }
 }
 
-/// A conversion and what its result is worth: the output gains `scale y + shift`.
+/// A conversion and what its result is worth: the output gains `scale y + shift`, all outputs of the tile
+/// where the conversion is the reference column's.
 ///
 /// `y` is the dequantised normalised current; a second pass for negative inputs is subtracted from it.
 /// A column whose sign was turned has a negative scale.
@@ -85,6 +86,9 @@ pub struct ProgrammedTile {
     pub targets: Targets,
     /// The conversions, with their worth.
     pub readouts: Vec<ScaledReadout>,
+    /// What each output gains per unit of the digital sum of all drives, in output units, one per tile
+    /// column; empty where nothing is. Takes the offset off offset-coded weights.
+    pub drive_sum: Vec<f32>,
 }
 
 /// A network as the chip runs it.
@@ -103,9 +107,10 @@ pub struct ProgrammedNet {
 /// 1. The program verifies with the layers' sizes.
 /// 2. Biases are finite and as long as the matrix is wide; full scales are positive and finite.
 /// 3. Tiles lie inside their layer's matrix and inside their array, and no cell is used twice.
-/// 4. Targets have the tile's size; levels are below `n_levels`, siemens are finite and not negative;
+/// 4. Targets have the size of the tile's wiring; levels are below `n_levels`, siemens are finite and not negative;
 ///    a chip has levels or it does not, and all tiles follow it.
-/// 5. Every tile column has a readout, with a finite non-empty range, scale and shift.
+/// 5. Every slice of every tile column has a readout, with a finite non-empty range, scale and shift, and
+///    rows to drive; there is a finite `drive_sum` per column, or none at all.
 /// 6. Every output column of every layer is reached by a tile.
 pub fn verify_programmed(
     net: &ProgrammedNet,
@@ -159,7 +164,8 @@ fn check_tile(
     let readouts: Vec<_> = tile.readouts.iter().map(|scaled| scaled.readout).collect();
     let ranges = (tile.rows.clone(), tile.cols.clone());
     tiled::check_block(layer, &ranges, &tile.wiring, &readouts, size)?;
-    if tile.targets.dim() != Some((tile.rows.len(), tile.cols.len())) {
+    let [n_plus, n_minus] = [tile.wiring.plus_cols.len(), tile.wiring.minus_cols.len()];
+    if tile.targets.dims() != [(tile.rows.len(), n_plus), (tile.rows.len(), n_minus)] {
         return Err("has targets of another size than its rows and columns".into());
     }
     match (&tile.targets, n_levels) {
@@ -178,10 +184,17 @@ fn check_tile(
     if tile.readouts.iter().any(|it| !(it.scale.is_finite() && it.shift.is_finite())) {
         return Err("scales a readout by a number that is not finite".into());
     }
+    let sums = &tile.drive_sum;
+    if !(sums.is_empty() || sums.len() == tile.cols.len()) || sums.iter().any(|it| !it.is_finite())
+    {
+        return Err(format!("needs {} finite drive sums or none", tile.cols.len()));
+    }
     Ok(())
 }
 
 /// The highest array in use, plus one.
 pub fn count_arrays(net: &ProgrammedNet) -> usize {
-    net.tiles.iter().map(|tile| tile.array.index() + 1).max().unwrap_or(0)
+    let arrays =
+        net.tiles.iter().flat_map(|tile| [tile.array, tile.wiring.minus_array(tile.array)]);
+    arrays.map(|array| array.index() + 1).max().unwrap_or(0)
 }

@@ -73,20 +73,69 @@ impl MatrixLayer {
     }
 }
 
-/// Where a tile's cells sit in its array, as physical row and column numbers.
+/// Where a tile's cells sit, as physical row and column numbers.
 ///
-/// The positive cell of matrix element `(i, j)` is `(plus_rows[i], plus_cols[j])`, the negative one
-/// `(minus_rows[i], minus_cols[j])`. Pairs on columns share their rows, pairs on rows share their columns.
+/// A weight is held by `n_slices` cells, or pairs of cells, that count differently: its slices. *Lane*
+/// `j n_slices + k` is slice `k` of matrix column `j`, least significant slice first. The positive cell of
+/// matrix row `i` in lane `l` is `(plus_rows[i], plus_cols[l])`, the negative one
+/// `(minus_rows[i], minus_cols[l])`. Pairs on columns share their rows, pairs on rows share their columns,
+/// pairs on two arrays share both. Offset-coded weights have no negative cells; where a reference column
+/// stands for their offset, it follows the matrix columns as one column more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wiring {
+    /// Cells or pairs that hold one weight; at least 1.
+    pub n_slices: u32,
     /// Word lines of the positive cells, one per matrix row.
     pub plus_rows: Vec<u32>,
-    /// Word lines of the negative cells, one per matrix row.
+    /// Word lines of the negative cells, one per matrix row; none where weights are offset-coded.
     pub minus_rows: Vec<u32>,
-    /// Bit lines of the positive cells, one per matrix column.
+    /// Bit lines of the positive cells, one per lane.
     pub plus_cols: Vec<u32>,
-    /// Bit lines of the negative cells, one per matrix column.
+    /// Bit lines of the negative cells, one per lane; none where weights are offset-coded.
     pub minus_cols: Vec<u32>,
+    /// The array of the negative cells, where it is not that of the positive ones.
+    pub minus_array: Option<ArrayId>,
+}
+
+impl Wiring {
+    /// The lane of a matrix column's slice.
+    pub fn lane(&self, col: u32, slice: u32) -> usize {
+        (col * self.n_slices + slice) as usize
+    }
+
+    /// Whether every weight has a negative cell beside its positive one.
+    pub fn is_paired(&self) -> bool {
+        !self.minus_cols.is_empty()
+    }
+
+    /// The array of the negative cells of a tile on `array`.
+    pub fn minus_array(&self, array: ArrayId) -> ArrayId {
+        self.minus_array.unwrap_or(array)
+    }
+
+    /// Where the positive and the negative cells of a tile on `array` sit: array, word lines, bit lines.
+    pub fn sides(&self, array: ArrayId) -> [(ArrayId, &[u32], &[u32]); 2] {
+        [
+            (array, &self.plus_rows, &self.plus_cols),
+            (self.minus_array(array), &self.minus_rows, &self.minus_cols),
+        ]
+    }
+}
+
+/// Neighbouring rows of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowSpan {
+    /// The first row.
+    pub start: u32,
+    /// One past the last row.
+    pub end: u32,
+}
+
+impl RowSpan {
+    /// The rows as indices.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 /// Which current a conversion sees.
@@ -119,11 +168,16 @@ pub struct AdcRange {
     pub hi: f32,
 }
 
-/// One conversion that contributes to one output column.
+/// One conversion that contributes to one output column, or to all of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Readout {
-    /// The tile's column, from 0.
+    /// The tile's column, from 0; the one behind the last is the reference column, whose conversion
+    /// contributes to every column.
     pub col: u32,
+    /// The slice, least significant first.
+    pub slice: u32,
+    /// The tile's rows that are driven; all others are at rest.
+    pub rows: RowSpan,
     /// What is converted.
     pub terminal: Terminal,
     /// The range of the conversion.
@@ -143,7 +197,7 @@ pub struct Tile {
     pub cols: Range<usize>,
     /// The physical rows and columns.
     pub wiring: Wiring,
-    /// The conversions, by column, positive before negative.
+    /// The conversions, by column, slice and rows, positive before negative.
     pub readouts: Vec<Readout>,
 }
 
@@ -175,7 +229,7 @@ pub struct ArraySize {
 /// 2. Weights and biases are finite, scales positive and finite, biases as long as the matrix is wide.
 /// 3. Tiles lie inside their layer's matrix and inside their array, and no cell is used twice.
 /// 4. Every non-zero weight lies on exactly one tile.
-/// 5. Every tile column has a readout, with a finite, non-empty range.
+/// 5. Every slice of every tile column has a readout, with a finite, non-empty range and rows to drive.
 pub fn verify_tiled(net: &TiledNet, size: ArraySize) -> Result<()> {
     let shapes: IdVec<_, _> = net.layers.iter().map(MatrixLayer::shape).collect();
     program::verify_program(&net.program, &shapes)?;
@@ -244,27 +298,60 @@ pub(crate) fn check_block(
     if rows.is_empty() || cols.is_empty() || rows.end > layer.n_rows || cols.end > layer.n_cols {
         return Err(format!("covers {rows:?} x {cols:?} of {}x{}", layer.n_rows, layer.n_cols));
     }
+    check_wiring(rows.len(), cols.len(), wiring, size)?;
+    let n_slices = wiring.n_slices;
+    // Wiring that passed has lanes for whole columns.
+    let n_lanes = wiring.plus_cols.len();
+    let mut read = BTreeSet::new();
+    for Readout { col, slice, rows: driven, terminal, range } in readouts {
+        if *slice >= n_slices || *col as usize >= n_lanes / n_slices as usize {
+            return Err(format!("reads slice {slice} of column {col}, which it does not have"));
+        }
+        if driven.start >= driven.end || driven.end as usize > rows.len() {
+            return Err(format!("drives rows {driven:?} of {} for a readout", rows.len()));
+        }
+        if !(range.lo < range.hi && (range.hi - range.lo).is_finite()) {
+            return Err(format!("reads column {col} over {range:?}"));
+        }
+        if *terminal != Terminal::Plus && !wiring.is_paired() {
+            return Err(format!("reads the {terminal:?} terminal of column {col} without pairs"));
+        }
+        read.insert(wiring.lane(*col, *slice));
+    }
+    if read.len() == n_lanes { Ok(()) } else { Err("leaves a column without a readout".into()) }
+}
+
+/// Checks that lines are as many as a tile's rows and lanes, and inside the array.
+fn check_wiring(
+    n_rows: usize,
+    n_cols: usize,
+    wiring: &Wiring,
+    size: ArraySize,
+) -> std::result::Result<(), String> {
+    let Wiring { n_slices, plus_rows, minus_rows, plus_cols, minus_cols, minus_array } = wiring;
+    let n_slices = *n_slices as usize;
+    let paired = wiring.is_paired();
+    let lanes = n_slices.saturating_mul(n_cols);
+    // Only offset-coded weights have a reference column.
+    let with_reference = lanes.saturating_add(n_slices);
+    let n_lanes = if !paired && plus_cols.len() == with_reference { with_reference } else { lanes };
+    let of_minus = |count: usize| if paired { count } else { 0 };
     let lines = [
-        ("row", &wiring.plus_rows, rows.len(), size.n_rows),
-        ("row", &wiring.minus_rows, rows.len(), size.n_rows),
-        ("column", &wiring.plus_cols, cols.len(), size.n_cols),
-        ("column", &wiring.minus_cols, cols.len(), size.n_cols),
+        ("row", plus_rows, n_rows, size.n_rows),
+        ("row", minus_rows, of_minus(n_rows), size.n_rows),
+        ("column", plus_cols, n_lanes, size.n_cols),
+        ("column", minus_cols, of_minus(n_lanes), size.n_cols),
     ];
     for (kind, wires, want, limit) in lines {
         if wires.len() != want || wires.iter().any(|&wire| wire as usize >= limit) {
             return Err(format!("needs {want} {kind}s below {limit}, has {wires:?}"));
         }
     }
-    let mut read = BTreeSet::new();
-    for Readout { col, range, .. } in readouts {
-        if *col as usize >= cols.len()
-            || !(range.lo < range.hi && (range.hi - range.lo).is_finite())
-        {
-            return Err(format!("reads column {col} over {range:?}"));
-        }
-        read.insert(*col);
+    match (n_slices, minus_array) {
+        (0, _) => Err("has no slice".into()),
+        (_, Some(array)) if !paired => Err(format!("has no negative cells to sit on {array}")),
+        _ => Ok(()),
     }
-    if read.len() == cols.len() { Ok(()) } else { Err("leaves a column without a readout".into()) }
 }
 
 /// The cells that tiles have claimed so far: the bit lines taken of each word line, ascending.
@@ -276,7 +363,8 @@ pub(crate) struct CellUse {
 }
 
 impl CellUse {
-    /// Claims a tile's cells on `array`; an error if the array is not there or a cell is taken.
+    /// Claims a tile's cells, the positive ones on `array`; an error if an array is not there or a cell
+    /// is taken.
     pub(crate) fn claim(
         &mut self,
         array: ArrayId,
@@ -284,13 +372,11 @@ impl CellUse {
         size: ArraySize,
     ) -> std::result::Result<(), String> {
         use crate::ids::Id;
-        if size.count.is_some_and(|count| array.index() >= count) {
-            return Err(format!("sits on {array}, but the chip has {:?} arrays", size.count));
-        }
-        for (rows, cols) in
-            [(&wiring.plus_rows, &wiring.plus_cols), (&wiring.minus_rows, &wiring.minus_cols)]
-        {
-            let mut cols = cols.clone();
+        for (array, rows, cols) in wiring.sides(array) {
+            if size.count.is_some_and(|count| array.index() >= count) {
+                return Err(format!("sits on {array}, but the chip has {:?} arrays", size.count));
+            }
+            let mut cols = cols.to_vec();
             cols.sort_unstable();
             for &row in rows {
                 let taken = self.taken.entry((array, row)).or_default();
@@ -317,9 +403,13 @@ impl fmt::Display for TiledNet {
         }
         for (id, tile) in self.tiles.iter_enumerated() {
             let Tile { layer, array, rows, cols, wiring, readouts } = tile;
+            write!(f, "{id} {layer}[{rows:?}, {cols:?}] on {array}")?;
+            if let Some(minus_array) = wiring.minus_array {
+                write!(f, " and {minus_array}")?;
+            }
             writeln!(
                 f,
-                "{id} {layer}[{rows:?}, {cols:?}] on {array} rows {} cols {} readouts {}",
+                " rows {} cols {} readouts {}",
                 SpanOf(&wiring.plus_rows, &wiring.minus_rows),
                 SpanOf(&wiring.plus_cols, &wiring.minus_cols),
                 readouts.len(),
@@ -350,10 +440,12 @@ mod tests {
     fn wiring(rows: [u32; 2], cols: [u32; 2]) -> Wiring {
         let minus_cols = cols.iter().map(|col| col + 1).collect();
         Wiring {
+            n_slices: 1,
             plus_rows: rows.into(),
             minus_rows: rows.into(),
             plus_cols: cols.into(),
             minus_cols,
+            minus_array: None,
         }
     }
 

@@ -46,7 +46,7 @@ pub struct Task<'a> {
 pub struct Calibration {
     /// How each layer's inputs are driven.
     pub inputs: IdVec<LayerId, InputCoding>,
-    /// The conversions of each cut, by column, positive before negative.
+    /// The conversions of each cut, by column, slice and rows, positive before negative.
     pub readouts: Vec<Vec<Readout>>,
 }
 

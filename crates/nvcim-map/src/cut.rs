@@ -7,12 +7,12 @@
 
 use std::ops::Range;
 
-use nvcim_chip::describe::{Arrays, Chip, PairAxis};
+use nvcim_chip::describe::{Arrays, Chip, PairAxis, SignCoding};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::tiled::MatrixLayer;
 
-/// The largest matrix that one array holds as differential pairs.
+/// The largest matrix that one tile holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Rows of the matrix.
@@ -34,27 +34,39 @@ pub struct Cut {
 
 /// The room on one array of a chip; an error where there is none.
 pub fn measure_room(chip: &Chip) -> Result<Room> {
-    let room = room_of(&chip.arrays);
+    let room = room_of(chip);
     if room.n_rows > 0 && room.n_cols > 0 {
         return Ok(room);
     }
     let Arrays { n_rows, n_cols, spare_rows, spare_cols, reserved_rows, reserved_cols, .. } =
         chip.arrays;
     let message = format!(
-        "has no room for a pair of cells on arrays of {n_rows}x{n_cols}, of which {spare_rows}x{spare_cols} \
+        "has no room for a weight on arrays of {n_rows}x{n_cols}, of which {spare_rows}x{spare_cols} \
          lines are spare and {reserved_rows}x{reserved_cols} reserved"
     );
     let hint = "lower the spare or reserved rows and columns, or enlarge the arrays";
     Err(Diagnostic::unsupported(format!("chip `{}`", chip.name), message).hint(hint).into())
 }
 
-/// The room on one array, without spare and reserved lines; 0 where there is none.
-pub(crate) fn room_of(arrays: &Arrays) -> Room {
+/// The room of one tile, without spare and reserved lines; 0 where there is none.
+pub(crate) fn room_of(chip: &Chip) -> Room {
+    let arrays = &chip.arrays;
     let free_rows = arrays.n_rows.saturating_sub(arrays.spare_rows + arrays.reserved_rows);
     let free_cols = arrays.n_cols.saturating_sub(arrays.spare_cols + arrays.reserved_cols);
-    match arrays.pairs {
-        PairAxis::Columns => Room { n_rows: free_rows, n_cols: free_cols / 2 },
-        PairAxis::Rows => Room { n_rows: free_rows / 2, n_cols: free_cols },
+    let n_slices = chip.weights.significance.len();
+    match (chip.weights.sign, arrays.pairs) {
+        (SignCoding::Pairs, PairAxis::Columns) => {
+            Room { n_rows: free_rows, n_cols: free_cols / (2 * n_slices) }
+        }
+        (SignCoding::Pairs, PairAxis::Rows) => {
+            Room { n_rows: free_rows / 2, n_cols: free_cols / n_slices }
+        }
+        (SignCoding::Pairs, PairAxis::Arrays) | (SignCoding::OffsetDigital, _) => {
+            Room { n_rows: free_rows, n_cols: free_cols / n_slices }
+        }
+        (SignCoding::OffsetColumn, _) => {
+            Room { n_rows: free_rows, n_cols: (free_cols / n_slices).saturating_sub(1) }
+        }
     }
 }
 
@@ -97,7 +109,7 @@ fn cut_blocks(
 }
 
 /// `0..len` in the fewest runs of at most `most`, whose lengths differ by at most one.
-fn split(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn split(len: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let pieces = len.div_ceil(most);
     (0..pieces).map(move |piece| len * piece / pieces..len * (piece + 1) / pieces)
 }

@@ -128,7 +128,7 @@ pub fn map_graph_with(
         layer.input = input;
     }
 
-    let tiles = place::place_cuts(cuts, calibrated.readouts, chip.arrays.pairs);
+    let tiles = place::place_cuts(cuts, calibrated.readouts, chip);
     let net = TiledNet { program, layers, tiles };
     tiled::verify_tiled(&net, chip.array_size())?;
     let output = Mapped { net, places, arrays_needed, arrays_bound, cells_used };
@@ -157,7 +157,7 @@ fn draft_graph(graph: &Graph, chip: &Chip) -> Result<Draft> {
     let lowered = lower::lower_graph(&folded.graph);
     let cuts = cut::cut_layers(&lowered.layers, room);
     let Demand { arrays_needed, arrays_bound, cells_used } =
-        place::count_demand(&lowered.layers, &cuts, room);
+        place::count_demand(&lowered.layers, &cuts, room, chip);
     let misfit = place::explain_misfit(&lowered.layers, &cuts, chip);
     let places = explain::explain_places(graph, &folded, &lowered, &cuts);
     let outline = Outline { places, arrays_needed, arrays_bound, cells_used, misfit };
@@ -167,7 +167,7 @@ fn draft_graph(graph: &Graph, chip: &Chip) -> Result<Draft> {
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
-    use nvcim_chip::describe::{Chip, PairAxis, Subtract};
+    use nvcim_chip::describe::{Chip, PairAxis, SignCoding, Subtract};
     use nvcim_ir::diag::Kind;
     use nvcim_ir::graph::Graph;
     use nvcim_ir::op::{Binary, Op, Unary};
@@ -328,14 +328,22 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
             seed in 0u64..1000,
             picks in prop::collection::vec(any::<u8>(), 1..8),
             (n_rows, n_cols) in (2usize..40, 2usize..40),
-            on_rows in any::<bool>(),
+            pairs in prop::sample::select(vec![PairAxis::Columns, PairAxis::Rows, PairAxis::Arrays]),
+            sign in prop::sample::select(vec![
+                SignCoding::Pairs, SignCoding::OffsetDigital, SignCoding::OffsetColumn,
+            ]),
+            n_slices in 1usize..3,
+            max_active_rows in prop::option::of(2usize..20),
             digital in any::<bool>(),
             calibrate in any::<bool>(),
         ) {
             let mut chip = plain_chip();
-            (chip.arrays.n_rows, chip.arrays.n_cols) = (n_rows, n_cols);
-            chip.arrays.pairs = if on_rows { PairAxis::Rows } else { PairAxis::Columns };
+            (chip.arrays.n_rows, chip.arrays.n_cols) = (n_rows, n_cols.max(2 * n_slices));
+            chip.arrays.pairs = pairs;
             chip.arrays.subtract = if digital { Subtract::Digital } else { Subtract::Analog };
+            chip.arrays.max_active_rows = max_active_rows;
+            chip.weights.sign = sign;
+            chip.weights.significance = vec![1.0; n_slices];
             let graph = random_graph(seed, &picks);
             let images = random_tensor(seed, &[3, 2, 5, 5]);
             // Mapping verifies its own result.

@@ -4,9 +4,10 @@
 
 use divan::counter::ItemsCount;
 use ndarray::{Array2, Array4};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::read::ReadNoise;
@@ -19,7 +20,7 @@ use nvcim_ir::program::{LayerShape, Lowering, Step, StepOp};
 use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets,
 };
-use nvcim_ir::tiled::{AdcRange, InputCoding, Readout, Terminal, Wiring};
+use nvcim_ir::tiled::{AdcRange, InputCoding, Readout, RowSpan, Terminal, Wiring};
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::machine::Machine;
@@ -71,8 +72,8 @@ fn conditions() -> Conditions {
 
 fn chip(noisy: bool) -> Chip {
     let effects = Effects {
-        read: noisy.then_some(ReadNoise { sd_of_g: 0.01 }),
-        output_noise: noisy.then_some(OutputNoise { sd_lsb: 0.5 }),
+        read: noisy.then_some(ReadNoise::share(0.01)),
+        output_noise: noisy.then_some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() }),
         ..Effects::default()
     };
     Chip {
@@ -89,12 +90,25 @@ fn chip(noisy: bool) -> Chip {
             topology: Topology::Passive,
             pairs: PairAxis::Columns,
             subtract: Subtract::Analog,
+            max_active_rows: None,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: Some(256) },
-        dac: Dac { bits: 8, coding: InputDrive::Amplitude, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: -8.0, hi: 8.0 }, range_per: RangePer::Tile },
+        weights: Weights::pairs(),
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::Amplitude,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: -8.0, hi: 8.0 },
+            range_per: RangePer::Tile,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects,
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }
@@ -201,6 +215,8 @@ impl Builder {
         let readout = |col| ScaledReadout {
             readout: Readout {
                 col,
+                slice: 0,
+                rows: RowSpan { start: 0, end: rows.len() as u32 },
                 terminal: Terminal::Pair,
                 range: AdcRange { lo: -8.0, hi: 8.0 },
             },
@@ -211,6 +227,8 @@ impl Builder {
             layer,
             array,
             wiring: Wiring {
+                n_slices: 1,
+                minus_array: None,
                 plus_rows: lines(rows.len(), 1, 0),
                 minus_rows: lines(rows.len(), 1, 0),
                 plus_cols: lines(n_cols, 2, 0),
@@ -221,6 +239,7 @@ impl Builder {
                 minus: weights.mapv(|weight| (-weight).clamp(0.0, 255.0) as u16),
             },
             readouts: (0..n_cols as u32).map(readout).collect(),
+            drive_sum: Vec::new(),
             rows,
             cols: 0..n_cols,
         });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::conductance::CellChain;
+use nvcim_chip::effects::read::ReadNoise;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
 use nvcim_chip::record::ArrayRecord;
@@ -18,6 +19,8 @@ pub(crate) struct ArrayCells {
     writes: Array2<u32>,
     /// Cells that hold one conductance whatever is programmed.
     stuck: BTreeMap<(u32, u32), f64>,
+    /// Read noise that never changes, with its draws and the array that names them.
+    frozen: Option<(ReadNoise, Stream, u32)>,
 }
 
 impl ArrayCells {
@@ -33,7 +36,13 @@ impl ArrayCells {
                 stuck.insert((cell.row, cell.col), *g);
             }
         }
-        Self { conductances, writes: Array2::zeros(dim), stuck }
+        Self { conductances, writes: Array2::zeros(dim), stuck, frozen: None }
+    }
+
+    /// The same cells, seen through read noise that holds for the life of the die: every read and every
+    /// product finds the same error.
+    pub(crate) fn with_frozen_noise(self, noise: ReadNoise, stream: Stream, array: u32) -> Self {
+        Self { frozen: Some((noise, stream, array)), ..self }
     }
 
     /// Programs the cells at the crossings of `rows` and `cols`, all inside, to `targets`.
@@ -61,9 +70,12 @@ impl ArrayCells {
         }
     }
 
-    /// The conductance of a cell inside, in siemens.
+    /// The conductance of a cell inside, in siemens, with what noise is frozen into it.
     pub(crate) fn conductance(&self, row: u32, col: u32) -> f64 {
-        self.conductances[(row as usize, col as usize)]
+        let g = self.conductances[(row as usize, col as usize)];
+        self.frozen.map_or(g, |(noise, stream, array)| {
+            g + noise.sd(g) * stream.normal([array, row, col, 0])
+        })
     }
 }
 

@@ -8,6 +8,9 @@ use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_chip::effects::Effect;
+use nvcim_chip::effects::read::{Correlation, ReadNoise};
+use nvcim_chip::random::Stream;
+use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
@@ -16,9 +19,11 @@ use nvcim_ops::run_program::Columns;
 
 use crate::cells::{ArrayCells, Writer};
 use crate::conditions::Conditions;
-use crate::drive::{Driver, Part, take_like};
-use crate::kernel::{Kernel, Periphery, Scratch, Sense};
+use crate::drive::{Driver, Drives, Part};
+use crate::kernel::{Currents, Kernel, Scratch};
 use crate::noise::{Block, Purpose, place};
+use crate::periphery::{Periphery, Sense};
+use crate::tap::{Tap, tap_lines};
 
 /// The largest array that is simulated: 200 MB.
 const MAX_CELLS: usize = 1 << 24;
@@ -60,27 +65,26 @@ impl SimDie {
     }
 
     /// The drivers of the die.
-    pub(crate) fn driver(&self) -> Driver {
-        self.setup.periphery.driver
+    pub(crate) fn driver<T: Real>(&self) -> Driver<T> {
+        Driver::new(&self.setup.periphery)
     }
 
-    /// Prepares conversions over `n_rows` drives of the cells that `array` now has. `cells` picks the
-    /// pair of conductances between a conversion and a row, positive first, 0 where there is none.
+    /// Prepares conversions over `n_rows` drives of the cells that the die's arrays now have.
     ///
     /// # Errors
     /// An array that the die does not have.
-    pub(crate) fn prepare(
+    pub(crate) fn prepare<T: Real>(
         &mut self,
-        array: ArrayId,
-        lines: &[(u32, AdcRange)],
+        taps: &[Tap<'_>],
         n_rows: usize,
-        cells: impl Fn(&ArrayCells, usize, usize) -> (f64, f64),
-    ) -> Result<Kernel> {
-        let touched = self.setup.touch(&mut self.arrays, array)?;
-        let sense = |&(line, range): &(u32, AdcRange)| self.setup.sense(array, line, range);
-        let senses: Vec<_> = lines.iter().map(sense).collect();
-        let cells = |conversion, row| cells(touched, conversion, row);
-        Ok(Kernel::new(&self.setup.periphery, &senses, n_rows, cells))
+    ) -> Result<Kernel<T>> {
+        for term in taps.iter().flat_map(|tap| &tap.terms) {
+            self.setup.touch(&mut self.arrays, term.array)?;
+        }
+        let currents = self.setup.currents(&self.arrays, taps, n_rows);
+        let sense = |tap: &Tap<'_>| self.setup.sense(tap.array, tap.line, tap.range);
+        let senses: Vec<_> = taps.iter().map(sense).collect();
+        Ok(Kernel::new(&self.setup.periphery, &currents, &senses))
     }
 
     fn count_call(&mut self) -> u64 {
@@ -112,7 +116,56 @@ impl Setup {
             let place = format!("chip `{}`", chip.name);
             return Err(Diagnostic::unsupported(place, message).hint(hint).into());
         }
-        Ok(arrays[array].get_or_insert_with(|| ArrayCells::new(chip, measured, conditions.effects)))
+        Ok(arrays[array].get_or_insert_with(|| {
+            let cells = ArrayCells::new(chip, measured, conditions.effects);
+            match self.frozen_noise() {
+                Some((noise, stream)) => {
+                    cells.with_frozen_noise(noise, stream, array.index() as u32)
+                }
+                None => cells,
+            }
+        }))
+    }
+
+    /// What conversions see of the cells of touched arrays.
+    fn currents(
+        &self,
+        arrays: &IdVec<ArrayId, Option<ArrayCells>>,
+        taps: &[Tap<'_>],
+        n_rows: usize,
+    ) -> Currents {
+        let g_max = self.chip.cell.g_max;
+        let cells = |array: ArrayId| arrays[array].as_ref().expect("every array was touched");
+        let mut weights = Array2::zeros((taps.len(), n_rows));
+        let mut variances = self.read_noise().map(|_| weights.clone());
+        for (conversion, tap) in taps.iter().enumerate() {
+            for term in &tap.terms {
+                let cells = cells(term.array);
+                for row in tap.driven.clone() {
+                    let g = cells.conductance(term.rows[row], term.col);
+                    weights[(conversion, row)] += term.sign * g / g_max;
+                    if let (Some(variances), Some((noise, _))) = (&mut variances, self.read_noise())
+                    {
+                        let sd = noise.sd(g) / g_max;
+                        variances[(conversion, row)] += sd * sd;
+                    }
+                }
+            }
+        }
+        Currents { weights, variances, leakage: Vec::new() }
+    }
+
+    /// Read noise that never changes, where there is any: part of what the die is, whatever the run.
+    fn frozen_noise(&self) -> Option<(ReadNoise, Stream)> {
+        let read = self.chip.effects.read.filter(|_| self.conditions.effects.has(Effect::Read));
+        let noise = read.filter(|noise| noise.correlation == Correlation::Frozen)?;
+        Some((noise, Stream::new(0, self.die_seed, Effect::Read)))
+    }
+
+    /// The noise of reads that comes and goes, where there is any.
+    fn read_noise(&self) -> Option<(ReadNoise, Stream)> {
+        let stream = self.periphery.read.map(|(_, stream)| stream);
+        self.chip.effects.read.zip(stream)
     }
 
     /// The sense stage of a bit line, set to `range`.
@@ -191,7 +244,7 @@ impl Die for SimDie {
     fn read(&mut self, array: ArrayId, rows: &[u32], cols: &[u32]) -> Result<Array2<f32>> {
         self.setup.check_lines(array, rows, cols)?;
         let call = self.count_call();
-        let noise = self.setup.periphery.read_noise();
+        let noise = self.setup.read_noise();
         let cells = self.setup.touch(&mut self.arrays, array)?;
         let mut z = vec![0.0; rows.len() * cols.len()];
         if let Some((_, stream)) = noise {
@@ -211,23 +264,20 @@ impl Die for SimDie {
         drives: ArrayView2<'_, f32>,
         conversions: &[Conversion],
     ) -> Result<Array2<f32>> {
-        let lines_of = |it: &Conversion| std::iter::once(it.col).chain(it.minus_col);
-        let lines: Vec<_> = conversions.iter().flat_map(lines_of).collect();
-        self.setup.check_lines(array, rows, &lines)?;
+        let taps = tap_lines(array, rows, conversions);
+        for term in taps.iter().flat_map(|tap| &tap.terms) {
+            self.setup.check_lines(term.array, rows, &[term.col])?;
+        }
         self.setup.check_drives(array, rows, drives)?;
-        let senses: Vec<_> = conversions.iter().map(|it| (it.col, it.range)).collect();
-        let kernel = self.prepare(array, &senses, rows.len(), |cells, conversion, row| {
-            let Conversion { col, minus_col, .. } = conversions[conversion];
-            let at = |col| cells.conductance(rows[row], col);
-            (at(col), minus_col.map_or(0.0, at))
-        })?;
+        let kernel: Kernel = self.prepare(&taps, rows.len())?;
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
-        let block = Block { purpose: Purpose::Mvm, unit: array.index() as u32, columns };
-        let mut room = Vec::new();
-        let mut steps = take_like(&mut room, &drives.t());
-        self.driver().fill(Part::Whole, 1.0, drives.t(), steps.view_mut());
+        let number = array.index() as u32;
+        let block = Block { purpose: Purpose::Mvm, unit: number, cells: number, columns };
+        let mut driven = Drives::default();
+        driven.fill(&self.driver(), &[Part::Whole], 1.0, drives.t(), block);
         let mut codes = vec![0.0; conversions.len() * drives.nrows()];
-        kernel.convert(steps.view(), block, &mut codes, &mut Scratch::default());
+        let drive = driven.pass(0, 0..rows.len());
+        kernel.convert(drive, block, &mut codes, &mut Scratch::default());
         let codes = Array2::from_shape_vec((conversions.len(), drives.nrows()), codes);
         Ok(codes.expect("one code per conversion and vector").reversed_axes())
     }
@@ -263,7 +313,7 @@ mod tests {
     fn noisy_chip() -> Chip {
         let mut chip = plain_chip();
         chip.effects.programming = Some(Programming { sd_of_range: 0.05 });
-        chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+        chip.effects.read = Some(ReadNoise::share(0.02));
         chip
     }
 
@@ -325,8 +375,8 @@ mod tests {
         die.program(array(1), &ROWS, &COLS, array![[1e-4, 0.0], [0.0, 5e-5]].view()).unwrap();
         let range = AdcRange { lo: -1.0, hi: 1.0 };
         let conversions = [
-            Conversion { col: 2, minus_col: Some(7), range },
-            Conversion { col: 7, minus_col: None, range },
+            Conversion { col: 2, minus: Some((array(1), 7)), range },
+            Conversion { col: 7, minus: None, range },
         ];
         let drives = array![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
         let codes = die.mvm(array(1), &ROWS, drives.view(), &conversions).unwrap();
@@ -339,8 +389,7 @@ mod tests {
         let chip = noisy_chip();
         let mut die = die(&chip, EffectSet::ALL.without(Effect::Adc));
         program(&mut die, 5e-5);
-        let conversion =
-            Conversion { col: 2, minus_col: None, range: AdcRange { lo: 0.0, hi: 1.0 } };
+        let conversion = Conversion { col: 2, minus: None, range: AdcRange { lo: 0.0, hi: 1.0 } };
         let drives = Array2::ones((3, 2));
         let mut measure = || die.mvm(array(1), &ROWS, drives.view(), &[conversion]).unwrap();
         let (first, second) = (measure(), measure());
@@ -352,7 +401,7 @@ mod tests {
     fn what_the_die_lacks_is_refused() {
         let mut chip = plain_chip();
         let range = AdcRange { lo: 0.0, hi: 1.0 };
-        let conversion = Conversion { col: 2, minus_col: None, range };
+        let conversion = Conversion { col: 2, minus: None, range };
         let mut plain = die(&chip, EffectSet::ALL);
         let ones = Array2::ones((1, 2));
         let refusal = plain.read(array(2), &ROWS, &COLS).unwrap_err();

@@ -1,13 +1,33 @@
-//! Word line drivers: input values become drives, and signed ones become passes.
+//! Word line drivers: input values become drives, signed ones become passes, and bits become slices.
+//!
+//! Arithmetic, all of it in the kernel's type `T`, each operation rounded once. An input `x` is brought to
+//! `T` and becomes `code = rint(clip(x p, -1, 1) s)` with `p` full scales per input unit and
+//! `s = 2^bits - 1` steps; a pass of one polarity takes `max(x p, 0)` or `max(x (-p), 0)`. Codes are whole
+//! numbers, which products keep exact for longer than shares of full scale. Without the effect `dac` the
+//! drive is `x p` as it stands.
+//!
+//! Bit-serial drives are the digits of `|code|` to the base `2^n`, lowest first, with the sign of `code`:
+//! whole numbers again, every slice a block of columns of one matrix, so that one product serves all.
+//!
+//! Pulse-width jitter adds `sd z` to every code other than 0, with one draw per row and column. Tiles that
+//! take the same rows share their drivers, and with them the draw.
 
-use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, Zip};
-use nvcim_chip::describe::{Dac, NegativeInputs};
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, s};
+use nvcim_chip::describe::{Accumulate, NegativeInputs};
 use nvcim_chip::effects::dac::{drive_code, drive_steps};
-use nvcim_chip::effects::{Effect, EffectSet};
+use nvcim_chip::effects::read::Correlation;
+use nvcim_chip::random::Stream;
+use nvcim_chip::real::Real;
+
+use crate::noise::Block;
+use crate::periphery::{Periphery, Slicing};
+use crate::room::{Layout, take_slice};
 
 /// Which part of its inputs a pass drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// Everything, with drivers of either polarity.
     Whole,
     /// `max(x, 0)`.
@@ -18,7 +38,7 @@ pub(crate) enum Part {
 
 /// The passes of a layer. Inputs that are never negative need one with drivers of one polarity, which
 /// stay at rest should a value be negative after all.
-pub(crate) fn choose_passes(signed: bool, negative: NegativeInputs) -> &'static [Part] {
+pub fn choose_passes(signed: bool, negative: NegativeInputs) -> &'static [Part] {
     match (signed, negative) {
         (false, _) => &[Part::Positive],
         (true, NegativeInputs::TwoPass) => &[Part::Positive, Part::Negative],
@@ -27,107 +47,306 @@ pub(crate) fn choose_passes(signed: bool, negative: NegativeInputs) -> &'static 
 }
 
 /// The drivers of a die.
-///
-/// Drives are whole numbers of DAC steps, which products keep exact for longer. Without the effect
-/// `dac` they are full scales, neither rounded nor clipped.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Driver {
-    steps: Option<f32>,
+pub struct Driver<T = f32> {
+    steps: Option<T>,
+    way: Way<T>,
+    /// Whether noise will ask for the squares of drives.
+    squares: bool,
 }
 
-impl Driver {
-    pub(crate) fn new(dac: &Dac, effects: EffectSet) -> Self {
-        Self { steps: effects.has(Effect::Dac).then(|| drive_steps(dac.bits)) }
-    }
+/// How codes reach word lines.
+#[derive(Debug, Clone, Copy)]
+enum Way<T> {
+    /// As they are.
+    Whole,
+    /// As pulses that are some steps too long or too short.
+    Jitter(T, Stream),
+    /// Slice by slice, each of them converted.
+    Digital(Slicing),
+    /// Slice by slice, added before the conversion: only noise can tell this from whole codes.
+    Analog(Slicing),
+}
 
-    /// What a drive of 1 stands for, in full scales.
-    pub(crate) fn unit(&self) -> f64 {
-        self.steps.map_or(1.0, |steps| 1.0 / f64::from(steps))
-    }
-
-    /// Writes the drives of one pass to `out`, shaped as `x`. `per_input` is full scales per input unit.
-    pub(crate) fn fill(
-        &self,
-        part: Part,
-        per_input: f32,
-        x: ArrayView2<'_, f32>,
-        out: ArrayViewMut2<'_, f32>,
-    ) {
-        match part {
-            Part::Whole => self.fill_with(x, out, |x| x * per_input),
-            Part::Positive => self.fill_with(x, out, |x| (x * per_input).max(0.0)),
-            Part::Negative => self.fill_with(x, out, |x| (x * -per_input).max(0.0)),
+impl<T: Real> Driver<T> {
+    /// The drivers of `periphery`.
+    pub fn new(periphery: &Periphery) -> Self {
+        let way = match (periphery.slicing, periphery.jitter) {
+            (Some(slicing), _) if slicing.accumulate == Accumulate::Digital => {
+                Way::Digital(slicing)
+            }
+            (Some(slicing), _) => Way::Analog(slicing),
+            (None, Some((sd, stream))) => Way::Jitter(T::from_f64(sd), stream),
+            (None, None) => Way::Whole,
+        };
+        let new_each_time = |(correlation, _)| correlation == Correlation::Mvm;
+        Self {
+            steps: periphery.dac_bits.map(drive_steps),
+            way,
+            squares: periphery.read.is_some_and(new_each_time),
         }
     }
 
-    fn fill_with(
+    /// Slices that are converted one by one.
+    fn n_slices(&self) -> usize {
+        match self.way {
+            Way::Digital(slicing) => slicing.n_slices as usize,
+            Way::Whole | Way::Jitter(..) | Way::Analog(_) => 1,
+        }
+    }
+
+    /// Writes the codes of one pass to `out`, shaped as `x`.
+    fn code<X: Real>(
         &self,
-        x: ArrayView2<'_, f32>,
-        out: ArrayViewMut2<'_, f32>,
-        part: impl Fn(f32) -> f32,
+        part: Part,
+        per_input: T,
+        x: ArrayView2<'_, X>,
+        out: ArrayViewMut2<'_, T>,
+    ) {
+        match part {
+            Part::Whole => self.code_with(x, out, |x| x * per_input),
+            Part::Positive => self.code_with(x, out, |x| (x * per_input).max(T::ZERO)),
+            Part::Negative => self.code_with(x, out, |x| (x * -per_input).max(T::ZERO)),
+        }
+    }
+
+    fn code_with<X: Real>(
+        &self,
+        x: ArrayView2<'_, X>,
+        out: ArrayViewMut2<'_, T>,
+        part: impl Fn(T) -> T,
     ) {
         let zip = Zip::from(out).and(x);
         match self.steps {
-            Some(steps) => zip.for_each(|out, &x| *out = drive_code(part(x), steps)),
-            None => zip.for_each(|out, &x| *out = part(x)),
+            Some(steps) => {
+                zip.for_each(|out, &x| *out = drive_code(part(T::from_real(x)), steps));
+            }
+            None => zip.for_each(|out, &x| *out = part(T::from_real(x))),
         }
     }
 }
 
-/// The first `len` places of a buffer that only ever grows; what stands there is left over.
-pub(crate) fn take_slice(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
+/// The drives of every pass over a layer's rows, in room that is kept from layer to layer.
+#[derive(Debug, Default)]
+pub struct Drives<T = f32> {
+    passes: [PassRoom<T>; 2],
+    n_passes: usize,
+    layout: Layout,
+    n_slices: usize,
+    /// Full scales per code.
+    unit: T,
 }
 
-/// Room for a matrix of the shape and memory order of `model`.
-pub(crate) fn take_like<'a>(
-    buffer: &'a mut Vec<f32>,
-    model: &ArrayView2<'_, f32>,
-) -> ArrayViewMut2<'a, f32> {
-    let columns_apart = model.strides()[0] < model.strides()[1];
-    let shape = model.raw_dim().set_f(columns_apart);
-    ArrayViewMut2::from_shape(shape, take_slice(buffer, model.len()))
-        .expect("the slice has the model's length")
+/// Room for one pass.
+#[derive(Debug, Default)]
+struct PassRoom<T> {
+    codes: Vec<T>,
+    /// Slices or pulses.
+    driven: Vec<T>,
+    /// Whether word lines see these, rather than the codes.
+    drives_apart: bool,
+    squares: Vec<T>,
+    has_squares: bool,
+    draws: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+/// The drives of one pass over some rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Drive<'a, T = f32> {
+    /// What word lines see, `[rows, slices x columns]`, in drive units.
+    pub(crate) driven: ArrayView2<'a, T>,
+    /// Squares of what is added before a conversion, in squared drive units, shaped as `driven`; none
+    /// where nothing asks for them.
+    pub(crate) squares: Option<ArrayView2<'a, T>>,
+}
+
+impl<T: Real> Drives<T> {
+    /// Drives `x`, `[rows, columns]`, in `passes`; `per_input` is full scales per input unit. `block`
+    /// names the draws of the first pass, the next unit those of the second.
+    pub fn fill<X: Real>(
+        &mut self,
+        driver: &Driver<T>,
+        passes: &[Part],
+        per_input: T,
+        x: ArrayView2<'_, X>,
+        block: Block,
+    ) {
+        self.n_passes = passes.len();
+        self.layout = Layout::of(&x);
+        self.n_slices = driver.n_slices();
+        self.unit = driver.steps.map_or(T::ONE, |steps| T::ONE / steps);
+        for ((pass, &part), room) in (0..).zip(passes).zip(&mut self.passes) {
+            driver.code(part, per_input, x, self.layout.take(&mut room.codes));
+            let block = Block { unit: block.unit + pass, ..block };
+            room.drive(driver, self.layout, block);
+            room.square(driver, self.layout);
+        }
+    }
+
+    /// One or two.
+    pub fn n_passes(&self) -> usize {
+        self.n_passes
+    }
+
+    /// The drives of a pass over `rows`.
+    pub fn pass(&self, pass: usize, rows: Range<usize>) -> Drive<'_, T> {
+        let room = &self.passes[pass];
+        let layout = self.layout.repeat(self.n_slices);
+        let driven = if room.drives_apart { &room.driven } else { &room.codes };
+        Drive {
+            driven: layout.view(driven).slice_move(s![rows.clone(), ..]),
+            squares: room.has_squares.then(|| layout.view(&room.squares).slice_move(s![rows, ..])),
+        }
+    }
+
+    /// Writes each column's sum of drives over `rows`, in full scales, to `sums`; a second pass counts
+    /// negatively.
+    ///
+    /// These are the digital values: neither slices nor jitter play a part. Codes sum without rounding,
+    /// and the sum is rounded once, into full scales.
+    pub fn sum_rows(&self, rows: Range<usize>, sums: &mut [T]) {
+        sums.fill(T::ZERO);
+        for (pass, sign) in self.passes[..self.n_passes].iter().zip([T::ONE, -T::ONE]) {
+            let codes = self.layout.view(&pass.codes);
+            for row in codes.slice(s![rows.clone(), ..]).outer_iter() {
+                sums.iter_mut().zip(row).for_each(|(sum, &code)| *sum += sign * code);
+            }
+        }
+        sums.iter_mut().for_each(|sum| *sum = *sum * self.unit);
+    }
+}
+
+impl<T: Real> PassRoom<T> {
+    /// Makes of codes what word lines see, where that is something else.
+    fn drive(&mut self, driver: &Driver<T>, layout: Layout, block: Block) {
+        self.drives_apart = matches!(driver.way, Way::Jitter(..) | Way::Digital(_));
+        let codes = layout.view(&self.codes);
+        match driver.way {
+            Way::Whole => {}
+            Way::Jitter(sd, stream) => {
+                let (rows, columns) = codes.dim();
+                let z = take_slice(&mut self.draws, codes.len());
+                if !z.is_empty() {
+                    block.fill(&stream, columns, rows, z, &mut self.scratch);
+                }
+                let z = ArrayView2::from_shape((rows, columns), &*z).expect("one draw per code");
+                let pulses = layout.take(&mut self.driven);
+                Zip::from(pulses).and(codes).and(z).for_each(|pulse, &code, &z| {
+                    let error = if code == T::ZERO { T::ZERO } else { sd * T::from_real(z) };
+                    *pulse = code + error;
+                });
+            }
+            Way::Analog(_) if !driver.squares => {}
+            Way::Digital(slicing) | Way::Analog(slicing) => {
+                let digits = layout.repeat(slicing.n_slices as usize).take(&mut self.driven);
+                split(codes, slicing, digits);
+            }
+        }
+    }
+
+    /// Squares what is added before a conversion, where noise asks for it.
+    fn square(&mut self, driver: &Driver<T>, layout: Layout) {
+        self.has_squares = driver.squares;
+        if !driver.squares {
+            return;
+        }
+        if let Way::Analog(slicing) = driver.way {
+            let digits = layout.repeat(slicing.n_slices as usize).view(&self.driven);
+            return sum_squares(digits, slicing, layout.take(&mut self.squares));
+        }
+        let layout = layout.repeat(driver.n_slices());
+        let driven = layout.view(if self.drives_apart { &self.driven } else { &self.codes });
+        Zip::from(layout.take(&mut self.squares)).and(driven).for_each(|out, &x| *out = x * x);
+    }
+}
+
+/// Writes the digits of `codes`, `[rows, columns]`, to `digits`, `[rows, slices x columns]`.
+fn split<T: Real>(codes: ArrayView2<'_, T>, slicing: Slicing, mut digits: ArrayViewMut2<'_, T>) {
+    let n_columns = codes.ncols();
+    let rests = (slicing.n_slices as usize - 1) * n_columns;
+    // What is left of the codes stands in the last slice, where it ends up as the last digit.
+    let (mut digits, mut rest) = digits.view_mut().split_at(Axis(1), rests);
+    rest.assign(&codes);
+    let base = T::from_f64(f64::from(1u32 << slicing.bits_per_slice));
+    let per_base = T::ONE / base;
+    // Brings the fractions 0, 1 / base, ... to -1/2 + 1 / (2 base), ...: all of them round to 0.
+    let to_middle = T::from_f64(0.5) * (per_base - T::ONE);
+    for mut digits in digits.axis_chunks_iter_mut(Axis(1), n_columns.max(1)) {
+        Zip::from(&mut digits).and(&mut rest).for_each(|digit, rest| {
+            let whole = (rest.abs() * per_base + to_middle).round_half_even().copysign(*rest);
+            *digit = *rest - whole * base;
+            *rest = whole;
+        });
+    }
+}
+
+/// Sums the squares of slices, `[rows, slices x columns]`, each in the weight that it has in the code.
+fn sum_squares<T: Real>(
+    digits: ArrayView2<'_, T>,
+    slicing: Slicing,
+    mut out: ArrayViewMut2<'_, T>,
+) {
+    let base = T::from_f64(f64::from(1u32 << slicing.bits_per_slice));
+    let mut weight = T::ONE;
+    out.fill(T::ZERO);
+    for digits in digits.axis_chunks_iter(Axis(1), out.ncols().max(1)) {
+        Zip::from(&mut out).and(digits).for_each(|out, &digit| *out += weight * (digit * digit));
+        weight = weight * base * base;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, ArrayView2, array};
-    use nvcim_chip::describe::NegativeInputs;
+    use ndarray::{Array2, ArrayView2, ShapeBuilder, array, concatenate, s};
+    use nvcim_chip::describe::{Accumulate, BitSerial, Chip, InputDrive, NegativeInputs};
+    use nvcim_chip::effects::read::ReadNoise;
     use nvcim_chip::effects::{Effect, EffectSet};
+    use nvcim_ops::run_program::Columns;
 
-    use super::{Driver, Part, choose_passes, take_like};
-    use crate::testing::plain_chip;
+    use super::{Driver, Drives, Part, choose_passes};
+    use crate::noise::{Block, Purpose};
+    use crate::periphery::Periphery;
+    use crate::testing::{fresh, plain_chip};
 
-    fn drives(effects: EffectSet, part: Part, x: ArrayView2<'_, f32>) -> Array2<f32> {
+    fn two_bit_chip() -> Chip {
         let mut chip = plain_chip();
         chip.dac.bits = 2;
-        let mut buffer = Vec::new();
-        let mut out = take_like(&mut buffer, &x);
-        Driver::new(&chip.dac, effects).fill(part, 0.5, x, out.view_mut());
-        out.to_owned()
+        chip
+    }
+
+    fn drive(chip: &Chip, effects: EffectSet, parts: &[Part], x: ArrayView2<'_, f32>) -> Drives {
+        let periphery = Periphery::new(chip, 0, &fresh(effects));
+        let columns = Columns { first_sample: 0, per_sample: 1 };
+        let block = Block { purpose: Purpose::Mvm, unit: 0, cells: 0, columns };
+        let mut drives = Drives::default();
+        drives.fill(&Driver::new(&periphery), parts, 0.5, x, block);
+        drives
+    }
+
+    fn driven(chip: &Chip, effects: EffectSet, part: Part, x: ArrayView2<'_, f32>) -> Array2<f32> {
+        drive(chip, effects, &[part], x).pass(0, 0..x.nrows()).driven.to_owned()
     }
 
     #[test]
     fn inputs_become_whole_steps_within_full_scale() {
         let x = array![[-5.0, -0.7, 0.0], [0.7, 1.9, 5.0]];
-        let all = EffectSet::ALL;
+        let drives = |part, x| driven(&two_bit_chip(), EffectSet::ALL, part, x);
         let whole = array![[-3.0, -1.0, 0.0], [1.0, 3.0, 3.0]];
-        assert_eq!(drives(all, Part::Whole, x.view()), whole);
-        assert_eq!(drives(all, Part::Positive, x.view()), whole.mapv(|x: f32| x.max(0.0)));
-        assert_eq!(drives(all, Part::Negative, x.view()), whole.mapv(|x: f32| (-x).max(0.0)));
-        assert_eq!(drives(all, Part::Whole, x.t()), whole.t());
+        assert_eq!(drives(Part::Whole, x.view()), whole);
+        assert_eq!(drives(Part::Positive, x.view()), whole.mapv(|x: f32| x.max(0.0)));
+        assert_eq!(drives(Part::Negative, x.view()), whole.mapv(|x: f32| (-x).max(0.0)));
+        assert_eq!(drives(Part::Whole, x.t()), whole.t());
     }
 
     #[test]
-    fn without_the_effect_drives_are_neither_rounded_nor_clipped() {
+    fn without_the_effect_drives_are_neither_rounded_nor_clipped_nor_sliced() {
+        let mut chip = two_bit_chip();
+        chip.dac.coding = bit_serial(1, Accumulate::Digital);
         let none = EffectSet::ALL.without(Effect::Dac);
         let x = array![[-5.0, 0.25]];
-        assert_eq!(drives(none, Part::Whole, x.view()), array![[-2.5, 0.125]]);
-        assert_eq!(drives(none, Part::Positive, x.view()), array![[0.0, 0.125]]);
+        assert_eq!(driven(&chip, none, Part::Whole, x.view()), array![[-2.5, 0.125]]);
+        assert_eq!(driven(&chip, none, Part::Positive, x.view()), array![[0.0, 0.125]]);
     }
 
     #[test]
@@ -136,5 +355,99 @@ mod tests {
         assert_eq!(passes(false, NegativeInputs::TwoPass), 1);
         assert_eq!(passes(true, NegativeInputs::TwoPass), 2);
         assert_eq!(passes(true, NegativeInputs::SignMagnitude), 1);
+    }
+
+    fn bit_serial(bits_per_slice: u32, accumulate: Accumulate) -> InputDrive {
+        InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate })
+    }
+
+    /// Inputs for all codes of a chip of `bits` bits, positive and negative, upwards and downwards.
+    fn all_codes(bits: u32) -> Array2<f32> {
+        let steps = (1 << bits) - 1;
+        let codes: Vec<_> = (-steps..=steps).map(|code| code as f32 / steps as f32 * 2.0).collect();
+        let n = codes.len();
+        Array2::from_shape_fn((2, n), |(row, at)| codes[if row == 0 { at } else { n - 1 - at }])
+    }
+
+    #[test]
+    fn slices_are_the_digits_of_every_code() {
+        for (bits, bits_per_slice) in [(8, 1), (8, 3), (5, 2), (16, 5), (6, 6)] {
+            let mut chip = plain_chip();
+            chip.dac.bits = bits;
+            let x = all_codes(bits);
+            let codes = driven(&chip, EffectSet::ALL, Part::Whole, x.view());
+            chip.dac.coding = bit_serial(bits_per_slice, Accumulate::Digital);
+            let slices = driven(&chip, EffectSet::ALL, Part::Whole, x.view());
+            let mut turned = Array2::zeros(x.dim().f());
+            turned.assign(&x);
+            assert_eq!(driven(&chip, EffectSet::ALL, Part::Whole, turned.view()), slices);
+            for ((row, at), &code) in codes.indexed_iter() {
+                let mut rest = code.abs() as u32;
+                for slice in 0..bits.div_ceil(bits_per_slice) as usize {
+                    let digit = (rest % (1 << bits_per_slice)) as f32 * code.signum();
+                    let got = slices[(row, slice * x.ncols() + at)];
+                    assert_eq!(got, digit, "{bits} {code} {slice}");
+                    rest >>= bits_per_slice;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn squares_are_of_what_is_added_before_a_conversion() {
+        let mut chip = two_bit_chip();
+        chip.effects.read = Some(ReadNoise::share(0.1));
+        let x = array![[-2.0, 0.0, 0.7, 2.0], [2.0, 1.3, 0.0, -0.7]];
+        let squares = |coding| {
+            chip.dac.coding = coding;
+            let drives = drive(&chip, EffectSet::ALL, &[Part::Whole], x.view());
+            let squares = drives.pass(0, 0..2).squares.map(|it| it.to_owned());
+            squares.unwrap()
+        };
+        let [mut whole, analog, digital] = [
+            InputDrive::Amplitude,
+            bit_serial(1, Accumulate::Analog),
+            bit_serial(1, Accumulate::Digital),
+        ]
+        .map(squares);
+        assert_eq!(whole, array![[9.0, 0.0, 1.0, 9.0], [9.0, 4.0, 0.0, 1.0]]);
+        // 3 is driven as 1 and 2, whose noise adds in squares.
+        whole.mapv_inplace(|square| if square == 9.0 { 5.0 } else { square });
+        assert_eq!(analog, whole);
+        let low = array![[1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]];
+        let high = array![[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]];
+        assert_eq!(digital, concatenate![ndarray::Axis(1), low, high]);
+    }
+
+    #[test]
+    fn sums_are_of_digital_values_whatever_word_lines_see() {
+        let x = array![[-2.0, 0.7], [2.0, 2.0], [0.0, -0.7]];
+        let mut chip = two_bit_chip();
+        for coding in [InputDrive::PulseWidth, bit_serial(1, Accumulate::Digital)] {
+            chip.dac.coding = coding;
+            chip.dac.jitter_sd_steps = 0.5;
+            for parts in [&[Part::Whole][..], &[Part::Positive, Part::Negative]] {
+                let drives = drive(&chip, EffectSet::ALL, parts, x.view());
+                let mut sums = [9.0; 2];
+                drives.sum_rows(1..3, &mut sums);
+                assert_eq!(sums, [1.0, 2.0 / 3.0]);
+            }
+        }
+    }
+
+    #[test]
+    fn pulses_jitter_by_their_spread_and_only_where_there_are_any() {
+        let mut chip = two_bit_chip();
+        chip.dac.coding = InputDrive::PulseWidth;
+        chip.dac.jitter_sd_steps = 0.2;
+        let n = 40_000;
+        let x = Array2::from_shape_fn((2, n), |(row, _)| if row == 0 { 2.0f32 } else { 0.0 });
+        let pulses = driven(&chip, EffectSet::ALL, Part::Whole, x.view());
+        assert!(pulses.row(1).iter().all(|pulse| *pulse == 0.0));
+        let errors = pulses.slice(s![0, ..]).mapv(|pulse| f64::from(pulse) - 3.0);
+        let variance = errors.mapv(|error| error * error).sum() / n as f64;
+        // Four standard errors: 0.004 for the mean, 2.8 % for the variance.
+        assert!((errors.sum() / n as f64).abs() < 0.004);
+        assert!((variance / 0.04 - 1.0).abs() < 0.028, "{variance}");
     }
 }

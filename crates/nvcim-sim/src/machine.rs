@@ -7,13 +7,13 @@
 
 use ndarray::{Axis, Slice, concatenate};
 use nvcim_chip::die::program_net;
+use nvcim_chip::real::Real;
 use nvcim_chip::record::DieRecord;
 use nvcim_image::layout::Image;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, IdVec, LayerId, StepId, TileId};
 use nvcim_ir::program::Program;
 use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout, verify_programmed};
-use nvcim_ir::tiled::{Readout, Terminal};
 use nvcim_ops::run_program::run_program;
 use nvcim_ops::tensor::Tensor;
 use rayon::prelude::*;
@@ -23,17 +23,21 @@ use crate::clips::Clips;
 use crate::conditions::Conditions;
 use crate::die::SimDie;
 use crate::drive::{Driver, choose_passes};
-use crate::engine::{ChipEngine, PreparedLayer, PreparedTile, Worth};
+use crate::engine::{ChipEngine, PreparedLayer};
+use crate::tap::tap_tile;
+use crate::tile::{PreparedTile, Target, Worth};
 
 /// Samples that one thread runs at a time. Bounds memory and sets the grain of parallel work, not results.
 const SAMPLES_AT_ONCE: usize = 16;
 
 /// A die with an image programmed on it.
+///
+/// Conversions are computed in `T`, tensors between layers are f32 with either.
 #[derive(Debug)]
-pub struct Machine {
+pub struct Machine<T = f32> {
     program: Program,
-    layers: IdVec<LayerId, PreparedLayer>,
-    driver: Driver,
+    layers: IdVec<LayerId, PreparedLayer<T>>,
+    driver: Driver<T>,
 }
 
 /// What a run gave.
@@ -51,6 +55,16 @@ impl Machine {
     /// # Errors
     /// A record that does not fit the chip or lacks an array, an image that does not verify.
     pub fn load(image: &Image, record: &DieRecord, conditions: Conditions) -> Result<Self> {
+        Self::load_as(image, record, conditions)
+    }
+}
+
+impl<T: Real> Machine<T> {
+    /// [`Machine::load`] for a type of choice: `Machine::<f64>::load_as` for what other programs check.
+    ///
+    /// # Errors
+    /// As [`Machine::load`].
+    pub fn load_as(image: &Image, record: &DieRecord, conditions: Conditions) -> Result<Self> {
         let Image { chip, net, provenance: _ } = image;
         verify_programmed(net, chip.array_size(), chip.cell.n_levels)?;
         check_record(chip, record)?;
@@ -58,7 +72,7 @@ impl Machine {
         program_net(&mut die, net, &chip.cell)?;
         let bare = net.layers.iter().map(|layer| PreparedLayer {
             bias: layer.bias.clone(),
-            per_input: 1.0 / layer.input.full_scale,
+            per_input: T::ONE / T::from_real(layer.input.full_scale),
             passes: choose_passes(layer.input.signed, chip.dac.negative),
             tiles: Vec::new(),
         });
@@ -81,7 +95,7 @@ impl Machine {
     }
 
     /// Something to run single layers or the program with, while looking on.
-    pub fn engine(&self) -> ChipEngine<'_> {
+    pub fn engine(&self) -> ChipEngine<'_, T> {
         ChipEngine::new(&self.layers, self.driver)
     }
 
@@ -107,40 +121,24 @@ impl Machine {
 }
 
 /// Prepares the conversions of a tile from the cells that it was programmed to.
-fn prepare_tile(die: &mut SimDie, id: TileId, tile: &ProgrammedTile) -> Result<PreparedTile> {
-    let wiring = &tile.wiring;
-    let sense = |scaled: &ScaledReadout| {
-        let Readout { col, terminal, range } = scaled.readout;
-        let lines = match terminal {
-            Terminal::Pair | Terminal::Plus => &wiring.plus_cols,
-            Terminal::Minus => &wiring.minus_cols,
-        };
-        (lines[col as usize], range)
+fn prepare_tile<T: Real>(
+    die: &mut SimDie,
+    id: TileId,
+    tile: &ProgrammedTile,
+) -> Result<PreparedTile<T>> {
+    let kernel = die.prepare(&tap_tile(tile), tile.rows.len())?;
+    let worth = |&ScaledReadout { readout, scale, shift }: &ScaledReadout| Worth {
+        target: match readout.col as usize {
+            col if col < tile.cols.len() => Target::Column(col),
+            _ => Target::AllColumns,
+        },
+        scale: T::from_real(scale),
+        shift: T::from_real(shift),
     };
-    let senses: Vec<_> = tile.readouts.iter().map(sense).collect();
-    let kernel = die.prepare(tile.array, &senses, tile.rows.len(), |cells, conversion, row| {
-        let Readout { col, terminal, range: _ } = tile.readouts[conversion].readout;
-        let col = col as usize;
-        let plus = || cells.conductance(wiring.plus_rows[row], wiring.plus_cols[col]);
-        let minus = || cells.conductance(wiring.minus_rows[row], wiring.minus_cols[col]);
-        match terminal {
-            // Pairs on rows subtract alike: their second word line is driven with the opposite sign.
-            Terminal::Pair => (plus(), minus()),
-            Terminal::Plus => (plus(), 0.0),
-            // Its scale is negative; the current itself is not.
-            Terminal::Minus => (minus(), 0.0),
-        }
-    })?;
-    let worths = tile
-        .readouts
-        .iter()
-        .map(|scaled| Worth {
-            col: tile.cols.start + scaled.readout.col as usize,
-            scale: scaled.scale,
-            shift: scaled.shift,
-        })
-        .collect();
-    Ok(PreparedTile { id, rows: tile.rows.clone(), kernel, worths })
+    let worths = tile.readouts.iter().map(worth).collect();
+    let drive_sum = tile.drive_sum.iter().map(|&per_drive| T::from_real(per_drive)).collect();
+    let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
+    Ok(PreparedTile { id, rows, cols, kernel, worths, drive_sum })
 }
 
 /// Joins the runs of consecutive samples.

@@ -23,10 +23,12 @@ pub fn sample_die(chip: &Chip, seed: u64, n_arrays: usize) -> DieRecord {
 
 fn sample_array(chip: &Chip, seed: u64, array: u32) -> ArrayRecord {
     let n_cols = chip.arrays.n_cols as u32;
-    // What a die is does not depend on the run, hence the run seed 0.
+    // What a die is does not depend on the run, hence the run seed 0. Bit lines that share a converter
+    // share its draw.
     let draw_columns = |effect, value: &dyn Fn(f64) -> f64| {
         let stream = Stream::new(0, seed, effect);
-        (0..n_cols).map(|col| value(stream.normal([array, 0, col, 0])) as f32).collect()
+        let converters = (0..n_cols).map(|col| chip.circuits.adc.converter_of(col));
+        converters.map(|at| value(stream.normal([array, 0, at, 0])) as f32).collect()
     };
     let effects = &chip.effects;
     ArrayRecord {
@@ -64,7 +66,7 @@ mod tests {
     use nvcim_ir::ids::{ArrayId, Id};
 
     use super::sample_die;
-    use crate::testing::plain_chip;
+    use crate::testing::{KOLMOGOROV_BOUND, kolmogorov, plain_chip};
 
     #[test]
     fn a_chip_without_effects_has_perfect_dies() {
@@ -78,7 +80,7 @@ mod tests {
         let mut chip = plain_chip();
         (chip.arrays.n_rows, chip.arrays.n_cols) = (100, 1000);
         chip.effects.stuck = Some(Stuck { stuck_gmin: 0.02, stuck_gmax: 0.05 });
-        chip.effects.column_gain = Some(ColumnGain { sd: 0.05 });
+        chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
         chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });
         let die = sample_die(&chip, 1, 1);
         let array = &die.arrays[ArrayId::new(0)];
@@ -98,10 +100,44 @@ mod tests {
     }
 
     #[test]
+    fn columns_err_by_the_normal_distribution() {
+        let mut chip = plain_chip();
+        chip.arrays.n_cols = 4096;
+        chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
+        chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });
+        let die = sample_die(&chip, 2, 1);
+        let array = &die.arrays[ArrayId::new(0)];
+        assert!(kolmogorov(&array.column_gain, 1.0, 0.05) < KOLMOGOROV_BOUND);
+        assert!(kolmogorov(&array.column_offset_lsb, 0.0, 2.0) < KOLMOGOROV_BOUND);
+    }
+
+    #[test]
+    fn columns_of_one_converter_have_its_errors() {
+        let mut chip = plain_chip();
+        (chip.arrays.n_cols, chip.circuits.adc.shared_by) = (10, 4);
+        chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
+        chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });
+        let die = sample_die(&chip, 1, 1);
+        let array = &die.arrays[ArrayId::new(0)];
+        for errors in [&array.column_gain, &array.column_offset_lsb] {
+            let runs: Vec<_> =
+                errors.chunk_by(|left, right| left == right).map(<[_]>::len).collect();
+            assert_eq!(runs, [4, 4, 2]);
+        }
+        // The first converter errs as it would alone.
+        chip.circuits.adc.shared_by = 1;
+        let alone = sample_die(&chip, 1, 1);
+        assert_eq!(
+            alone.arrays[ArrayId::new(0)].column_gain[..3].to_vec(),
+            [0, 4, 8].map(|col| array.column_gain[col])
+        );
+    }
+
+    #[test]
     fn dies_differ_by_seed_and_grow_at_the_end() {
         let mut chip = plain_chip();
         chip.effects.stuck = Some(Stuck { stuck_gmin: 0.3, stuck_gmax: 0.3 });
-        chip.effects.column_gain = Some(ColumnGain { sd: 0.05 });
+        chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
         let (small, large) = (sample_die(&chip, 1, 2), sample_die(&chip, 1, 3));
         assert!(small.arrays.iter().eq(large.arrays.iter().take(2)));
         assert_ne!(small.arrays[ArrayId::new(0)], small.arrays[ArrayId::new(1)]);

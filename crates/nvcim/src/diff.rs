@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ndarray::Array2;
 use nvcim_chip::describe::Cell;
 use nvcim_image::layout::Image;
 use nvcim_ir::ids::ArrayId;
@@ -64,23 +65,18 @@ pub fn diff_images(a: &Image, b: &Image) -> Difference {
 fn collect_cells(image: &Image) -> BTreeMap<(ArrayId, u32, u32), u32> {
     let mut cells = BTreeMap::new();
     for tile in &image.net.tiles {
-        let wiring = &tile.wiring;
-        let mut put = |rows: &[u32], cols: &[u32], at: &dyn Fn(usize, usize) -> u32| {
-            for (i, &row) in rows.iter().enumerate() {
-                for (j, &col) in cols.iter().enumerate() {
-                    cells.insert((tile.array, row, col), at(i, j));
-                }
+        let cell = &image.chip.cell;
+        let [plus, minus]: [Array2<u32>; 2] = match &tile.targets {
+            Targets::Siemens { plus, minus } => [plus, minus].map(|it| it.mapv(f32::to_bits)),
+            Targets::Levels { plus, minus } => {
+                [plus, minus].map(|it| it.mapv(|level| bits_of(cell, level)))
             }
         };
-        let cell = &image.chip.cell;
-        match &tile.targets {
-            Targets::Siemens { plus, minus } => {
-                put(&wiring.plus_rows, &wiring.plus_cols, &|i, j| plus[(i, j)].to_bits());
-                put(&wiring.minus_rows, &wiring.minus_cols, &|i, j| minus[(i, j)].to_bits());
-            }
-            Targets::Levels { plus, minus } => {
-                put(&wiring.plus_rows, &wiring.plus_cols, &|i, j| bits_of(cell, plus[(i, j)]));
-                put(&wiring.minus_rows, &wiring.minus_cols, &|i, j| bits_of(cell, minus[(i, j)]));
+        for ((array, rows, cols), targets) in
+            tile.wiring.sides(tile.array).into_iter().zip([plus, minus])
+        {
+            for ((i, j), &target) in targets.indexed_iter() {
+                cells.insert((array, rows[i], cols[j]), target);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::effects::Model;
 use crate::reader::Section;
 use crate::writer::Writer;
 
-/// Gaussian offset, one draw per bit line.
+/// Gaussian offset, one draw per converter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColumnOffset {
     /// Standard deviation in LSB of the nominal ADC range.

@@ -3,23 +3,23 @@
 //! Sign and magnitude: `bits` bits of magnitude, the sign by a second pass or a driver of either
 //! polarity, so that 0 and both ends of the scale are exact.
 
-use crate::effects::round_half_even;
+use crate::real::Real;
 
-/// The number of steps from rest to full scale.
-pub fn drive_steps(bits: u32) -> f32 {
-    ((1u32 << bits) - 1) as f32
+/// The number of steps from rest to full scale, exact in either type.
+pub fn drive_steps<T: Real>(bits: u32) -> T {
+    T::from_f64(f64::from((1u32 << bits) - 1))
 }
 
 /// The whole number of steps nearest to `x` full scales, negative for negative `x`; halfway, the even
 /// one. Beyond full scale the driver clips.
 #[inline]
-pub fn drive_code(x: f32, steps: f32) -> f32 {
-    round_half_even(x.clamp(-1.0, 1.0) * steps)
+pub fn drive_code<T: Real>(x: T, steps: T) -> T {
+    (x.clamp(-T::ONE, T::ONE) * steps).round_half_even()
 }
 
 /// The drive that a converter of `bits` bits, 1 to 16, makes of `x`, both in full scales.
 pub fn quantize_drive(x: f32, bits: u32) -> f32 {
-    let steps = drive_steps(bits);
+    let steps: f32 = drive_steps(bits);
     drive_code(x, steps) / steps
 }
 
@@ -50,7 +50,7 @@ mod tests {
     proptest! {
         #[test]
         fn quantising_is_odd_settles_and_errs_by_half_a_step(x in -1.0f32..=1.0, bits in 1u32..=16) {
-            let steps = super::drive_steps(bits);
+            let steps: f32 = super::drive_steps(bits);
             let drive = quantize_drive(x, bits);
             prop_assert_eq!(quantize_drive(drive, bits), drive);
             prop_assert_eq!(quantize_drive(-x, bits), -drive);

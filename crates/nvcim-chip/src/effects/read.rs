@@ -9,20 +9,48 @@ use crate::writer::Writer;
 pub struct ReadNoise {
     /// Standard deviation as a share of the cell's conductance.
     pub sd_of_g: f64,
+    /// What shares one draw.
+    pub correlation: Correlation,
 }
+
+/// How long one draw of read noise holds: 1/f noise is not white between the patches of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Correlation {
+    /// One matrix-vector product.
+    #[default]
+    Mvm,
+    /// All products of one sample.
+    Image,
+    /// The life of the die.
+    Frozen,
+}
+
+const CORRELATIONS: &[(&str, Correlation)] =
+    &[("mvm", Correlation::Mvm), ("image", Correlation::Image), ("frozen", Correlation::Frozen)];
 
 impl Model for ReadNoise {
     fn read(section: &mut Section<'_>) -> Self {
-        Self { sd_of_g: section.number("sd_of_g", 0.0..=1.0) }
+        let sd_of_g = section.number("sd_of_g", 0.0..=1.0);
+        let correlation = section.choice("correlation", Some(Correlation::default()), CORRELATIONS);
+        Self { sd_of_g, correlation }
     }
 
     fn write(&self, out: &mut Writer) {
-        let Self { sd_of_g } = self;
+        let Self { sd_of_g, correlation } = self;
         out.value("sd_of_g", sd_of_g);
+        let named = CORRELATIONS.iter().find(|(_, it)| it == correlation);
+        if let Some((name, _)) = named.filter(|(_, it)| *it != Correlation::default()) {
+            out.text("correlation", name);
+        }
     }
 }
 
 impl ReadNoise {
+    /// Noise in proportion to the conductance, new on every product.
+    pub fn share(sd_of_g: f64) -> Self {
+        Self { sd_of_g, correlation: Correlation::Mvm }
+    }
+
     /// The standard deviation of a cell that stands at `g`, in the unit of `g`.
     pub fn sd(&self, g: f64) -> f64 {
         self.sd_of_g * g
@@ -48,7 +76,7 @@ mod tests {
     /// The claim of [`ReadNoise::pair_variance`], against noise drawn cell by cell.
     #[test]
     fn one_gaussian_per_output_has_the_variance_of_a_draw_per_cell() {
-        let noise = ReadNoise { sd_of_g: 0.02 };
+        let noise = ReadNoise::share(0.02);
         let pairs = [(0.9, 0.0), (0.1, 0.3), (0.0, 1.0)];
         let drives = [1.0, -0.5, 0.25];
         let stream = Stream::new(1, 2, Effect::Read);

@@ -199,6 +199,33 @@ fn threads_do_not_change_a_bit() {
     );
 }
 
+/// Wires that eat most of the signal, with shorts and open cells: the solver takes more sweeps and arrives.
+#[test]
+fn severe_wires_slow_the_iteration_down_and_no_more() {
+    let (g, volts) = (draw_cells(96, 128, 10), draw_volts(96, 10));
+    let wires =
+        Wires { word_line_ohm: 20.0, bit_line_ohm: 30.0, driver_ohm: 500.0, sense_ohm: 200.0 };
+    let mut currents = vec![0.0; 128];
+    for law in [CellLaw::Ohmic, CellLaw::Milo] {
+        let crossbar = Crossbar::new(g.view(), &wires, law);
+        let solved = crossbar
+            .solve(&volts, DEFAULT_TOLERANCE, &mut crossbar.new_workspace(), &mut currents)
+            .unwrap();
+        assert!(solved.n_sweeps < 400 && solved.residual <= DEFAULT_TOLERANCE, "{solved:?}");
+        // Both ends of a cell stay between the lowest and the highest source, ground among them.
+        assert!(solved.peak_cell_volts <= 0.4, "{solved:?}");
+        if law == CellLaw::Ohmic {
+            let transfer = transfer_matrix(g.view(), &wires);
+            // What the cells of a bit line carry at most.
+            let most = g.columns().into_iter().map(|column| 0.4 * column.sum()).fold(0.0, f64::max);
+            for (got, row) in currents.iter().zip(transfer.rows()) {
+                let wanted: f64 = row.iter().zip(&volts).map(|(t, v)| t * v).sum();
+                assert!((got - wanted).abs() <= DEFAULT_TOLERANCE * most, "{got:e} {wanted:e}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_workspace_remembers_nothing() {
     let g = draw_cells(12, 9, 6);

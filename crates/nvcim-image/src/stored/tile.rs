@@ -5,7 +5,7 @@ use std::ops::Range;
 use bincode::{BorrowDecode, Encode};
 use ndarray::Array2;
 use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout, Targets};
-use nvcim_ir::tiled::{AdcRange, Readout, Terminal, Wiring};
+use nvcim_ir::tiled::{AdcRange, Readout, RowSpan, Terminal, Wiring};
 
 use crate::items::Items;
 use crate::stored::{Result, load_id, load_size, store_id, store_size};
@@ -28,8 +28,11 @@ pub(crate) struct StoredTile {
     minus_rows: Items<u32>,
     plus_cols: Items<u32>,
     minus_cols: Items<u32>,
+    n_slices: u32,
+    minus_array: Option<u32>,
     targets: StoredTargets,
     readouts: Items<StoredReadout>,
+    drive_sum: Items<f32>,
 }
 
 /// From `start` up to, not including, `end`.
@@ -54,6 +57,8 @@ enum StoredTargets {
 #[cfg_attr(test, derive(PartialEq, wincode::SchemaRead, wincode::SchemaWrite))]
 struct StoredReadout {
     col: u32,
+    slice: u32,
+    rows: StoredRange,
     terminal: StoredTerminal,
     lo: f32,
     hi: f32,
@@ -78,9 +83,10 @@ impl StoredTile {
             array,
             rows,
             cols,
-            wiring: Wiring { plus_rows, minus_rows, plus_cols, minus_cols },
+            wiring: Wiring { n_slices, plus_rows, minus_rows, plus_cols, minus_cols, minus_array },
             targets,
             readouts,
+            drive_sum,
         } = tile;
         let wires = |wires: &[u32]| wires.iter().copied().collect();
         Ok(Self {
@@ -92,8 +98,11 @@ impl StoredTile {
             minus_rows: wires(minus_rows),
             plus_cols: wires(plus_cols),
             minus_cols: wires(minus_cols),
+            n_slices: *n_slices,
+            minus_array: minus_array.map(store_id),
             targets: StoredTargets::store(targets, n_levels),
             readouts: readouts.iter().map(StoredReadout::store).collect(),
+            drive_sum: drive_sum.iter().copied().collect(),
         })
     }
 
@@ -108,17 +117,29 @@ impl StoredTile {
             minus_rows: Items(minus_rows),
             plus_cols: Items(plus_cols),
             minus_cols: Items(minus_cols),
+            n_slices,
+            minus_array,
             targets,
             readouts,
+            drive_sum: Items(drive_sum),
         } = self;
         let (rows, cols) = (rows.load(), cols.load());
+        let n_lanes = [plus_cols.len(), minus_cols.len()];
         Ok(ProgrammedTile {
             layer: load_id(layer),
             array: load_id(array),
-            targets: targets.load((rows.len(), cols.len()), n_levels)?,
+            targets: targets.load(rows.len(), n_lanes, n_levels)?,
             rows,
             cols,
-            wiring: Wiring { plus_rows, minus_rows, plus_cols, minus_cols },
+            wiring: Wiring {
+                n_slices,
+                plus_rows,
+                minus_rows,
+                plus_cols,
+                minus_cols,
+                minus_array: minus_array.map(load_id),
+            },
+            drive_sum,
             readouts: readouts.0.into_iter().map(StoredReadout::load).collect(),
         })
     }
@@ -156,22 +177,23 @@ impl StoredTargets {
         }
     }
 
-    fn load(self, dim: (usize, usize), n_levels: Option<u32>) -> Result<Targets> {
+    fn load(self, n_rows: usize, n_lanes: [usize; 2], n_levels: Option<u32>) -> Result<Targets> {
+        let [of_plus, of_minus] = n_lanes.map(|n_lanes| (n_rows, n_lanes));
         match (self, n_levels) {
             (Self::ByteLevels { plus, minus }, Some(..=BYTE_LEVELS)) => {
                 let widen = |Items(levels)| Items(Vec::into_iter(levels).map(u16::from).collect());
                 Ok(Targets::Levels {
-                    plus: load_matrix(widen(plus), dim)?,
-                    minus: load_matrix(widen(minus), dim)?,
+                    plus: load_matrix(widen(plus), of_plus)?,
+                    minus: load_matrix(widen(minus), of_minus)?,
                 })
             }
             (Self::WordLevels { plus, minus }, Some(LEAST_WORD_LEVELS..)) => Ok(Targets::Levels {
-                plus: load_matrix(plus, dim)?,
-                minus: load_matrix(minus, dim)?,
+                plus: load_matrix(plus, of_plus)?,
+                minus: load_matrix(minus, of_minus)?,
             }),
             (Self::Siemens { plus, minus }, None) => Ok(Targets::Siemens {
-                plus: load_matrix(plus, dim)?,
-                minus: load_matrix(minus, dim)?,
+                plus: load_matrix(plus, of_plus)?,
+                minus: load_matrix(minus, of_minus)?,
             }),
             (_, Some(n_levels)) => {
                 Err(format!("stores targets in another form than a cell of {n_levels} levels has"))
@@ -190,27 +212,29 @@ fn load_matrix<T>(Items(values): Items<T>, dim: (usize, usize)) -> Result<Array2
 impl StoredReadout {
     fn store(readout: &ScaledReadout) -> Self {
         let ScaledReadout {
-            readout: Readout { col, terminal, range: AdcRange { lo, hi } },
+            readout: Readout { col, slice, rows, terminal, range: AdcRange { lo, hi } },
             scale,
             shift,
         } = *readout;
+        let rows = StoredRange { start: rows.start, end: rows.end };
         let terminal = match terminal {
             Terminal::Pair => StoredTerminal::Pair,
             Terminal::Plus => StoredTerminal::Plus,
             Terminal::Minus => StoredTerminal::Minus,
         };
-        Self { col, terminal, lo, hi, scale, shift }
+        Self { col, slice, rows, terminal, lo, hi, scale, shift }
     }
 
     fn load(self) -> ScaledReadout {
-        let Self { col, terminal, lo, hi, scale, shift } = self;
+        let Self { col, slice, rows, terminal, lo, hi, scale, shift } = self;
+        let rows = RowSpan { start: rows.start, end: rows.end };
         let terminal = match terminal {
             StoredTerminal::Pair => Terminal::Pair,
             StoredTerminal::Plus => Terminal::Plus,
             StoredTerminal::Minus => Terminal::Minus,
         };
         ScaledReadout {
-            readout: Readout { col, terminal, range: AdcRange { lo, hi } },
+            readout: Readout { col, slice, rows, terminal, range: AdcRange { lo, hi } },
             scale,
             shift,
         }

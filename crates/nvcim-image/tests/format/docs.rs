@@ -9,9 +9,9 @@ use nvcim_ir::program::{Lowering, StepOp};
 const PAGE: &str = include_str!("../../../../docs/image-format.md");
 
 const GOLDEN: [&[u8]; 3] = [
-    include_bytes!("../golden/v1.nvcim"),
-    include_bytes!("../golden/v1-words.nvcim"),
-    include_bytes!("../golden/v1-siemens.nvcim"),
+    include_bytes!("../golden/v2.nvcim"),
+    include_bytes!("../golden/v2-words.nvcim"),
+    include_bytes!("../golden/v2-siemens.nvcim"),
 ];
 
 /// A table under a heading that is a name in backticks.

@@ -10,7 +10,7 @@ use crate::sample::sample_image;
 
 /// One golden file per stored form of targets.
 const FILES: [(&str, Option<u32>); 3] =
-    [("v1", Some(16)), ("v1-words", Some(1000)), ("v1-siemens", None)];
+    [("v2", Some(16)), ("v2-words", Some(1000)), ("v2-siemens", None)];
 
 fn golden(name: &str, n_levels: Option<u32>) -> Vec<u8> {
     let place = format!("{}/tests/golden/{name}.nvcim", env!("CARGO_MANIFEST_DIR"));

@@ -1,9 +1,10 @@
 //! A small image for tests that uses every operator, both lowerings and every kind of readout.
 
 use ndarray::{ArcArray, Array2, IxDyn};
+use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis, RangePer,
-    Subtract, Topology,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
+    RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::stuck::Stuck;
@@ -14,7 +15,7 @@ use nvcim_ir::program::{LayerShape, Lowering, Program, Step, StepOp};
 use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets,
 };
-use nvcim_ir::tiled::{AdcRange, InputCoding, Readout, Terminal, Wiring};
+use nvcim_ir::tiled::{AdcRange, InputCoding, Readout, RowSpan, Terminal, Wiring};
 
 use nvcim_image::layout::{DieStamp, Image, Provenance};
 
@@ -56,7 +57,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
         name: "sample".into(),
         description: "A chip for tests of the image".into(),
         arrays: Arrays {
-            count: Some(3),
+            count: Some(4),
             n_rows: 12,
             n_cols: 8,
             spare_rows: 1,
@@ -66,21 +67,34 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             topology: Topology::Gated,
             pairs: PairAxis::Columns,
             subtract: Subtract::Digital,
+            max_active_rows: None,
         },
         cell: Cell { g_min: 0.0, g_max: 1e-6, n_levels },
-        dac: Dac { bits: 8, coding: InputDrive::PulseWidth, negative: NegativeInputs::TwoPass },
-        adc: Adc { bits: 8, nominal: AdcRange { lo: 0.0, hi: 4.0 }, range_per: RangePer::Column },
+        weights: Weights::pairs(),
+        dac: Dac {
+            bits: 8,
+            coding: InputDrive::PulseWidth,
+            negative: NegativeInputs::TwoPass,
+            jitter_sd_steps: 0.0,
+        },
+        adc: Adc {
+            bits: 8,
+            nominal: AdcRange { lo: 0.0, hi: 4.0 },
+            range_per: RangePer::Column,
+            coding: AdcCoding::Binary,
+        },
         holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904 }),
-            column_gain: Some(ColumnGain { sd: 0.05 }),
+            column_gain: Some(ColumnGain { sd: 0.05, ..ColumnGain::default() }),
             ..Effects::default()
         },
+        circuits: Circuits::default(),
         sources: Vec::new(),
     }
 }
 
-/// A tile with its positive cells on even bit lines and the negative ones beside them.
+/// A tile with its positive cells on even bit lines and the negative ones beside them, or on two arrays.
 fn sample_tile(
     n_levels: Option<u32>,
     layer: usize,
@@ -88,7 +102,10 @@ fn sample_tile(
     rows: std::ops::Range<usize>,
     n_cols: usize,
 ) -> ProgrammedTile {
-    let dim = (rows.len(), n_cols);
+    // The second layer has two slices, whose negative cells sit on an array of their own.
+    let n_slices: u32 = if layer == 1 { 2 } else { 1 };
+    let minus_array = (layer == 1).then(|| ArrayId::new(3));
+    let dim = (rows.len(), n_cols * n_slices as usize);
     let targets = match n_levels {
         Some(n_levels) => {
             let level =
@@ -113,8 +130,17 @@ fn sample_tile(
         0 => vec![Terminal::Pair],
         _ => vec![Terminal::Plus, Terminal::Minus],
     };
-    let readout = |(col, terminal): (u32, Terminal)| ScaledReadout {
-        readout: Readout { col, terminal, range: AdcRange { lo: -0.5, hi: 3.5 + col as f32 } },
+    let span = RowSpan { start: 0, end: rows.len() as u32 };
+    let lanes = 0..n_cols as u32 * n_slices;
+    let line = |lane: u32, side: u32| if layer == 1 { lane } else { 2 * lane + side };
+    let readout = |(col, slice, terminal): (u32, u32, Terminal)| ScaledReadout {
+        readout: Readout {
+            col,
+            slice,
+            rows: span,
+            terminal,
+            range: AdcRange { lo: -0.5, hi: 3.5 + col as f32 },
+        },
         scale: 0.75 * terminal.sign(),
         shift: 0.125 * col as f32,
     };
@@ -124,16 +150,20 @@ fn sample_tile(
         rows,
         cols: 0..n_cols,
         wiring: Wiring {
+            n_slices,
             plus_rows: lines.clone(),
             minus_rows: lines,
-            plus_cols: cols.clone().map(|col| 2 * col).collect(),
-            minus_cols: cols.clone().map(|col| 2 * col + 1).collect(),
+            plus_cols: lanes.clone().map(|lane| line(lane, 0)).collect(),
+            minus_cols: lanes.map(|lane| line(lane, 1)).collect(),
+            minus_array,
         },
         targets,
         readouts: cols
-            .flat_map(|col| terminals(col).into_iter().map(move |terminal| (col, terminal)))
+            .flat_map(|col| (0..n_slices).map(move |slice| (col, slice)))
+            .flat_map(|(col, slice)| terminals(col).into_iter().map(move |it| (col, slice, it)))
             .map(readout)
             .collect(),
+        drive_sum: if layer == 1 { vec![-0.5; n_cols] } else { Vec::new() },
     }
 }
 

@@ -82,11 +82,10 @@ pub(super) fn bound_currents(
         let input = inputs[cut.layer];
         let one_polarity = !input.signed || task.takes_two_passes(input);
         let drives = Span { lo: if one_polarity { 0.0 } else { -1.0 }, hi: 1.0 };
-        let Sensed { terminals, weights } =
+        let Sensed { slots, weights } =
             currents::sense_cut(&task.layers[cut.layer], cut, task.chip);
         let spans = weights.outer_iter().map(|row| bound_sum(row.iter().copied(), drives));
-        let seen = |((col, terminal), span)| Seen { col, terminal, span };
-        terminals.into_iter().zip(spans).map(seen).collect()
+        slots.into_iter().zip(spans).map(|(slot, span)| Seen { slot, span }).collect()
     };
     task.cuts.iter().map(bound_cut).collect()
 }

@@ -133,7 +133,7 @@ struct TileScan {
 
 impl TileScan {
     fn new(sensed: Sensed) -> Self {
-        Self { spans: vec![Span::EMPTY; sensed.terminals.len()], sensed }
+        Self { spans: vec![Span::EMPTY; sensed.slots.len()], sensed }
     }
 
     /// Sees the currents under `drives`, `[the tile's rows, vectors]`.
@@ -147,8 +147,8 @@ impl TileScan {
     }
 
     fn finish(self) -> Vec<Seen> {
-        let terminals = self.sensed.terminals.into_iter().zip(self.spans);
-        terminals.map(|((col, terminal), span)| Seen { col, terminal, span }).collect()
+        let slots = self.sensed.slots.into_iter().zip(self.spans);
+        slots.map(|(slot, span)| Seen { slot, span }).collect()
     }
 }
 

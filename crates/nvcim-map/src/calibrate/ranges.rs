@@ -2,9 +2,10 @@
 
 use nvcim_chip::describe::RangePer;
 use nvcim_ir::ids::{IdVec, LayerId};
-use nvcim_ir::tiled::{AdcRange, Readout, Terminal};
+use nvcim_ir::tiled::{AdcRange, Readout};
 
 use super::Task;
+use super::currents::Slot;
 use super::span::Span;
 
 /// The narrowest range, in normalised current and relative to its ends: a column that never carries
@@ -14,10 +15,8 @@ const LEAST_WIDTH: f32 = 1e-4;
 /// One conversion and the currents that it must cover.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
-    /// The tile's column.
-    pub(super) col: u32,
-    /// What is converted.
-    pub(super) terminal: Terminal,
+    /// The conversion.
+    pub(super) slot: Slot,
     /// The currents.
     pub(super) span: Span,
 }
@@ -37,7 +36,8 @@ pub(super) fn set_ranges(task: &Task<'_>, currents: Vec<Vec<Seen>>) -> Vec<Vec<R
                 RangePer::Tile => tiles[at],
                 RangePer::Layer => layers[task.cuts[at].layer],
             };
-            Readout { col: it.col, terminal: it.terminal, range: widen(shared) }
+            let Slot { col, slice, rows, terminal } = it.slot;
+            Readout { col, slice, rows, terminal, range: widen(shared) }
         };
         seen.into_iter().map(set_one).collect()
     };

@@ -1,7 +1,7 @@
 //! Whole images on whole dies: hand-computed results, equivalences and reproducible bytes.
 
 use ndarray::{Array2, Axis, Slice, array};
-use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis, Subtract};
+use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis, SignCoding, Subtract};
 use nvcim_chip::die::{Conversion, Die, program_net};
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::column_offset::ColumnOffset;
@@ -45,7 +45,7 @@ fn run_on(image: &Image, record: &DieRecord, effects: EffectSet, input: &Tensor)
 }
 
 fn run(image: &Image, effects: EffectSet, input: &Tensor) -> Tensor {
-    run_on(image, &sample_die(&image.chip, 1, 1), effects, input).outputs.remove(0)
+    run_on(image, &sample_die(&image.chip, 1, 2), effects, input).outputs.remove(0)
 }
 
 fn product(weights: &Array2<f32>, input: &Tensor) -> Tensor {
@@ -65,10 +65,10 @@ fn stressed_chip() -> Chip {
     chip.effects.stuck = Some(Stuck { stuck_gmin: 0.05, stuck_gmax: 0.05 });
     chip.effects.programming = Some(Programming { sd_of_range: 0.03 });
     chip.effects.drift = Some(Drift { nu_mean: 0.05, nu_sd: 0.01, t0_s: 20.0 });
-    chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
-    chip.effects.column_gain = Some(ColumnGain { sd: 0.05 });
+    chip.effects.read = Some(ReadNoise::share(0.02));
+    chip.effects.column_gain = Some(ColumnGain { sd: 0.05, ..ColumnGain::default() });
     chip.effects.column_offset = Some(ColumnOffset { sd_lsb: 2.0 });
-    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0 });
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0, ..OutputNoise::default() });
     chip
 }
 
@@ -79,13 +79,23 @@ proptest! {
         inputs in prop::collection::vec(-2.0f32..=2.0, 8),
         two_pass: bool,
         digital: bool,
-        on_rows: bool,
+        pairs in prop::sample::select(vec![PairAxis::Columns, PairAxis::Rows, PairAxis::Arrays]),
+        sign in prop::sample::select(vec![
+            SignCoding::Pairs, SignCoding::OffsetDigital, SignCoding::OffsetColumn,
+        ]),
+        significance in prop::collection::vec(0.5f64..2.0, 1..3),
+        max_active_rows in prop::option::of(2usize..6),
     ) {
         let mut chip = stressed_chip();
         chip.dac.negative =
             if two_pass { NegativeInputs::TwoPass } else { NegativeInputs::SignMagnitude };
         chip.arrays.subtract = if digital { Subtract::Digital } else { Subtract::Analog };
-        chip.arrays.pairs = if on_rows { PairAxis::Rows } else { PairAxis::Columns };
+        chip.arrays.pairs = pairs;
+        chip.arrays.n_cols = 16;
+        chip.arrays.max_active_rows = max_active_rows;
+        chip.cell.g_min = 5e-6;
+        chip.weights.sign = sign;
+        chip.weights.significance = significance;
         let weights = Array2::from_shape_vec((4, 3), values).unwrap();
         let input = Tensor::from_shape_vec(vec![2, 4], inputs).unwrap();
         let got = run(&dense_image(&chip, &weights, true), EffectSet::NONE, &input);
@@ -148,7 +158,7 @@ fn a_second_pass_cancels_offsets_and_a_single_one_keeps_them() {
 #[test]
 fn each_pass_draws_its_own_noise() {
     let mut chip = plain_chip();
-    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0 });
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.0, ..OutputNoise::default() });
     let spread = |chip: &Chip| {
         let zeros = Tensor::zeros(vec![4000, 4]);
         let noise = run(&dense_image(chip, &weights(), true), no_converters(), &zeros);
@@ -183,7 +193,7 @@ fn digital_subtraction_meets_both_columns_of_a_pair() {
 #[test]
 fn pairs_on_rows_and_on_columns_give_the_same_bytes() {
     let mut chip = plain_chip();
-    chip.effects.read = Some(ReadNoise { sd_of_g: 0.02 });
+    chip.effects.read = Some(ReadNoise::share(0.02));
     let input = signed_input(20);
     let on_columns = run(&dense_image(&chip, &weights(), true), EffectSet::ALL, &input);
     chip.arrays.pairs = PairAxis::Rows;
@@ -208,8 +218,11 @@ fn the_bench_interface_and_the_run_see_the_same_codes() {
     let mut die = SimDie::new(&chip, &record, conditions);
     program_net(&mut die, &image.net, &chip.cell).unwrap();
     let wiring = &image.net.tiles[TileId::new(0)].wiring;
-    let conversion =
-        |(&col, &minus): (&u32, &u32)| Conversion { col, minus_col: Some(minus), range };
+    let conversion = |(&col, &minus): (&u32, &u32)| Conversion {
+        col,
+        minus: Some((ArrayId::new(0), minus)),
+        range,
+    };
     let conversions: Vec<_> =
         wiring.plus_cols.iter().zip(&wiring.minus_cols).map(conversion).collect();
     let drives = (&input / 64.0).into_dimensionality().unwrap();

@@ -1,6 +1,6 @@
 //! One array close up: where its stuck cells are, and the conductances that its cells are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nvcim_chip::describe::{Cell, Chip};
 use nvcim_chip::record::{DieRecord, StuckCell};
@@ -8,7 +8,7 @@ use nvcim_ir::ids::ArrayId;
 use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, Targets};
 
 use super::Page;
-use super::footprint::{Rectangle, count_stuck_pairs, outline};
+use super::footprint::{Rectangle, count_cells, count_stuck_weights, outline};
 use super::html::{code, legend, paragraph, section};
 use super::number::{count, counted, siemens};
 
@@ -22,10 +22,10 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
     let net = &page.image().net;
     let Some((array, tiles)) = choose_array(net) else { return String::new() };
     let rectangles: Vec<Rectangle> =
-        tiles.iter().flat_map(|tile| outline(&tile.wiring, 1)).collect();
+        tiles.iter().flat_map(|tile| outline(&tile.wiring, tile.array, array, 1)).collect();
     let Some(used) = Rectangle::round(&rectangles) else { return String::new() };
     let stuck = die.and_then(|die| die.arrays.get(array)).map_or(&[][..], |it| &it.stuck);
-    let view = View { chip: page.chip, stuck };
+    let view = View { chip: page.chip, array, stuck };
 
     let mut body = paragraph(&view.describe(net, array, &tiles, die));
     body += &view.explain_colours();
@@ -38,22 +38,25 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
     section("array", "One array close up", &body)
 }
 
-/// The array with most pairs in use, the first of equals, and its tiles.
+/// The array with most cells in use, the first of equals, and its tiles.
 fn choose_array(net: &ProgrammedNet) -> Option<(ArrayId, Vec<&ProgrammedTile>)> {
     let mut by_array: BTreeMap<ArrayId, Vec<&ProgrammedTile>> = BTreeMap::new();
     for tile in &net.tiles {
-        by_array.entry(tile.array).or_default().push(tile);
+        for array in BTreeSet::from(tile.wiring.sides(tile.array).map(|side| side.0)) {
+            by_array.entry(array).or_default().push(tile);
+        }
     }
-    let pairs = |tiles: &[&ProgrammedTile]| -> usize {
-        tiles.iter().map(|tile| tile.rows.len() * tile.cols.len()).sum()
+    let cells = |(array, tiles): &(ArrayId, Vec<&ProgrammedTile>)| -> usize {
+        tiles.iter().map(|tile| count_cells(&tile.wiring, tile.array, *array)).sum()
     };
     // `max_by_key` keeps the last of equals.
-    by_array.into_iter().rev().max_by_key(|(_, tiles)| pairs(tiles))
+    by_array.into_iter().rev().max_by_key(cells)
 }
 
 /// An array as it is drawn.
 struct View<'a> {
     chip: &'a Chip,
+    array: ArrayId,
     stuck: &'a [StuckCell],
 }
 
@@ -85,8 +88,9 @@ impl View<'_> {
             return format!("{text} On {} it has no known stuck cell.", code(&die.name));
         }
         let high = self.stuck.iter().filter(|cell| self.stuck_high(cell)).count();
-        let pairs: usize =
-            tiles.iter().map(|tile| count_stuck_pairs(&tile.wiring, self.stuck)).sum();
+        let here = |array| if array == self.array { self.stuck } else { &[] };
+        let weights: usize =
+            tiles.iter().map(|tile| count_stuck_weights(&tile.wiring, tile.array, here)).sum();
         format!(
             "{text} On {} it has {} of {}: {} low, {} high. {} a stuck cell.",
             code(&die.name),
@@ -94,7 +98,7 @@ impl View<'_> {
             count(self.chip.arrays.n_rows * self.chip.arrays.n_cols),
             count(self.stuck.len() - high),
             count(high),
-            counted(pairs, "weight sits on a pair with", "weights sit on pairs with"),
+            counted(weights, "weight has", "weights have"),
         )
     }
 
@@ -137,7 +141,7 @@ impl View<'_> {
         let window = crop(used);
         let mut shades: Vec<Vec<(u32, u32)>> = vec![Vec::new(); N_SHADES];
         for tile in tiles {
-            for (row, col, g) in list_targets(tile, self.cell()) {
+            for (row, col, g) in list_targets(tile, self.array, self.cell()) {
                 if window.holds(row, col) {
                     shades[shade_of(g, self.cell())].push((row, col));
                 }
@@ -194,25 +198,19 @@ fn clip(inner: Rectangle, window: Rectangle) -> Rectangle {
     Rectangle { row, col, n_rows, n_cols }
 }
 
-/// Word line, bit line and target in siemens of every cell of a tile.
-fn list_targets(tile: &ProgrammedTile, cell: &Cell) -> Vec<(u32, u32, f64)> {
-    let wiring = &tile.wiring;
-    let plus = (&wiring.plus_rows, &wiring.plus_cols);
-    let minus = (&wiring.minus_rows, &wiring.minus_cols);
-    match &tile.targets {
-        Targets::Levels { plus: of_plus, minus: of_minus } => {
-            let place = |(rows, cols): (&Vec<u32>, &Vec<u32>), levels: &ndarray::Array2<u16>| {
-                place_all(rows, cols, levels.mapv(|level| cell.siemens_of(level)))
-            };
-            [place(plus, of_plus), place(minus, of_minus)].concat()
+/// Word line, bit line and target in siemens of every cell of a tile on `array`.
+fn list_targets(tile: &ProgrammedTile, array: ArrayId, cell: &Cell) -> Vec<(u32, u32, f64)> {
+    let siemens = match &tile.targets {
+        Targets::Levels { plus, minus } => {
+            [plus, minus].map(|levels| levels.mapv(|level| cell.siemens_of(level)))
         }
-        Targets::Siemens { plus: of_plus, minus: of_minus } => {
-            let place = |(rows, cols): (&Vec<u32>, &Vec<u32>), g: &ndarray::Array2<f32>| {
-                place_all(rows, cols, g.mapv(f64::from))
-            };
-            [place(plus, of_plus), place(minus, of_minus)].concat()
-        }
-    }
+        Targets::Siemens { plus, minus } => [plus, minus].map(|g| g.mapv(f64::from)),
+    };
+    let sides = tile.wiring.sides(tile.array).into_iter().zip(siemens);
+    sides
+        .filter(|((on, ..), _)| *on == array)
+        .flat_map(|((_, rows, cols), g)| place_all(rows, cols, g))
+        .collect()
 }
 
 fn place_all(rows: &[u32], cols: &[u32], g: ndarray::Array2<f64>) -> Vec<(u32, u32, f64)> {

@@ -1,12 +1,12 @@
 //! What corrections changed on the last die, tile by tile.
 
-use nvcim_chip::record::DieRecord;
+use nvcim_chip::record::{DieRecord, StuckCell};
 use nvcim_correct::after::TileFit;
-use nvcim_ir::ids::{Id, TileId};
+use nvcim_ir::ids::{ArrayId, Id, TileId};
 use nvcim_ir::programmed::Targets;
 
 use super::Page;
-use super::footprint::count_stuck_pairs;
+use super::footprint::count_stuck_weights;
 use super::html::{Align, Table, code, paragraph, section};
 use super::number::{count, counted, percent, significant};
 
@@ -41,9 +41,9 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
         if id.index() >= MAX_TILES {
             continue;
         }
-        let stuck = die
-            .and_then(|die| die.arrays.get(tile.array))
-            .map(|array| count(count_stuck_pairs(&tile.wiring, &array.stuck)));
+        let stuck = die.map(|die| {
+            count(count_stuck_weights(&tile.wiring, tile.array, |array| stuck_on(die, array)))
+        });
         let [before, after, left] = describe_fit(compiled.fits.iter().find(|fit| fit.tile == id));
         table.row(&[
             format!("{id} on {}", tile.array),
@@ -111,6 +111,11 @@ fn describe_fit(fit: Option<&TileFit>) -> [String; 3] {
     [significant(*rms_before, 3), significant(*rms_after, 3), bar]
 }
 
+/// The stuck cells of an array; none where the die does not have it.
+fn stuck_on(die: &DieRecord, array: ArrayId) -> &[StuckCell] {
+    die.arrays.get(array).map_or(&[], |array| &array.stuck)
+}
+
 /// Weights of a tile whose pair has another target than in the naive image; `None` where the naive
 /// image is cut in another way.
 fn count_retargeted(page: &Page<'_>, id: TileId) -> Option<usize> {
@@ -143,19 +148,16 @@ fn count_differing<T: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Sample, check_markup};
-    use super::{count_retargeted, count_stuck_pairs, write};
+    use super::{count_retargeted, count_stuck_weights, stuck_on, write};
 
     #[test]
     fn the_drawn_die_is_the_one_that_was_compiled_for() {
         let sample = Sample::shared();
         let die = sample.last_die();
         let compiled = &sample.outcome.corrected;
-        let on_stuck = compiled
-            .image
-            .net
-            .tiles
-            .iter()
-            .map(|tile| count_stuck_pairs(&tile.wiring, &die.arrays[tile.array].stuck));
+        let on_stuck = compiled.image.net.tiles.iter().map(|tile| {
+            count_stuck_weights(&tile.wiring, tile.array, |array| stuck_on(&die, array))
+        });
         assert_eq!(on_stuck.sum::<usize>(), compiled.weights_on_stuck_pairs);
         assert!(compiled.weights_on_stuck_pairs > 0);
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nvcim_chip::describe::Arrays;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, TileId};
-use nvcim_ir::programmed::ProgrammedNet;
+use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile};
 
 use super::Page;
-use super::footprint::{Rectangle, outline};
+use super::footprint::{Rectangle, count_cells, outline};
 use super::html::{code, escape, legend, paragraph, section};
 use super::number::{count, counted, percent};
 
@@ -27,7 +27,9 @@ pub(super) fn write(page: &Page<'_>) -> String {
     let net = &page.image().net;
     let mut by_array: BTreeMap<ArrayId, Vec<TileId>> = BTreeMap::new();
     for (id, tile) in net.tiles.iter_enumerated() {
-        by_array.entry(tile.array).or_default().push(id);
+        for array in BTreeSet::from(tile.wiring.sides(tile.array).map(|side| side.0)) {
+            by_array.entry(array).or_default().push(id);
+        }
     }
     let arrays = &page.chip.arrays;
     let used: String = by_array
@@ -97,8 +99,9 @@ fn kept_lines(arrays: &Arrays) -> (usize, usize) {
 
 fn draw_array(net: &ProgrammedNet, arrays: &Arrays, array: ArrayId, tiles: &[TileId]) -> String {
     let (n_rows, n_cols) = (arrays.n_rows, arrays.n_cols);
-    let drawn: String = tiles.iter().map(|&tile| draw_tile(net, arrays, tile)).collect();
-    let cells: usize = tiles.iter().map(|&tile| 2 * count_pairs(net, tile)).sum();
+    let drawn: String = tiles.iter().map(|&tile| draw_tile(net, arrays, array, tile)).collect();
+    let cells_of = |tile: &ProgrammedTile| count_cells(&tile.wiring, tile.array, array);
+    let cells: usize = tiles.iter().map(|&tile| cells_of(&net.tiles[tile])).sum();
     let layers: BTreeSet<LayerId> = tiles.iter().map(|&tile| net.tiles[tile].layer).collect();
     let names: Vec<String> = layers.iter().map(|&layer| code(&net.layers[layer].name)).collect();
     let caption = match names.join(" ") {
@@ -129,14 +132,10 @@ fn draw_kept(arrays: &Arrays) -> String {
     band(0, n_rows - rows, n_cols, rows) + &band(n_cols - cols, 0, cols, n_rows - rows)
 }
 
-fn count_pairs(net: &ProgrammedNet, tile: TileId) -> usize {
-    net.tiles[tile].rows.len() * net.tiles[tile].cols.len()
-}
-
-fn draw_tile(net: &ProgrammedNet, arrays: &Arrays, id: TileId) -> String {
+fn draw_tile(net: &ProgrammedNet, arrays: &Arrays, array: ArrayId, id: TileId) -> String {
     let tile = &net.tiles[id];
     let gap = (arrays.n_rows.min(arrays.n_cols) / STEPS).max(1) as u32;
-    let path: String = outline(&tile.wiring, gap)
+    let path: String = outline(&tile.wiring, tile.array, array, gap)
         .into_iter()
         .map(|Rectangle { row, col, n_rows, n_cols }| {
             format!("M{col} {row}h{n_cols}v{n_rows}h-{n_cols}z")

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nvcim_chip::record::StuckCell;
+use nvcim_ir::ids::ArrayId;
 use nvcim_ir::tiled::Wiring;
 
 /// Cells of consecutive word lines and bit lines.
@@ -35,22 +36,32 @@ impl Rectangle {
     }
 }
 
-/// The cells that a wiring uses, as rectangles. Lines at most `gap` apart count as consecutive.
-pub(super) fn outline(wiring: &Wiring, gap: u32) -> Vec<Rectangle> {
-    let Wiring { plus_rows, minus_rows, plus_cols, minus_cols } = wiring;
-    if plus_rows == minus_rows {
-        cross(&runs(&[plus_rows], gap), &runs(&[plus_cols, minus_cols], gap))
-    } else if plus_cols == minus_cols {
-        cross(&runs(&[plus_rows, minus_rows], gap), &runs(&[plus_cols], gap))
-    } else {
-        let mut all = cross(&runs(&[plus_rows], gap), &runs(&[plus_cols], gap));
-        all.extend(cross(&runs(&[minus_rows], gap), &runs(&[minus_cols], gap)));
-        all
+/// The cells on `array` that a tile whose positive cells sit on `home` uses, as rectangles. Lines at most
+/// `gap` apart count as consecutive.
+pub(super) fn outline(wiring: &Wiring, home: ArrayId, array: ArrayId, gap: u32) -> Vec<Rectangle> {
+    let here = wiring.sides(home).into_iter().filter(|side| side.0 == array);
+    match here.map(|(_, rows, cols)| (rows, cols)).collect::<Vec<_>>()[..] {
+        [(rows, cols), (other_rows, other_cols)] if rows == other_rows => {
+            cross(&runs(&[rows], gap), &runs(&[cols, other_cols], gap))
+        }
+        [(rows, cols), (other_rows, other_cols)] if cols == other_cols => {
+            cross(&runs(&[rows, other_rows], gap), &runs(&[cols], gap))
+        }
+        ref sides => sides
+            .iter()
+            .flat_map(|(rows, cols)| cross(&runs(&[rows], gap), &runs(&[cols], gap)))
+            .collect(),
     }
 }
 
+/// The number of cells on `array` of a tile whose positive cells sit on `home`.
+pub(super) fn count_cells(wiring: &Wiring, home: ArrayId, array: ArrayId) -> usize {
+    let here = wiring.sides(home).into_iter().filter(|side| side.0 == array);
+    here.map(|(_, rows, cols)| rows.len() * cols.len()).sum()
+}
+
 /// First line and number of lines of every run of lines at most `gap` apart.
-fn runs(lines: &[&Vec<u32>], gap: u32) -> Vec<(u32, u32)> {
+fn runs(lines: &[&[u32]], gap: u32) -> Vec<(u32, u32)> {
     let lines: BTreeSet<u32> = lines.iter().copied().flatten().copied().collect();
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for line in lines {
@@ -71,34 +82,43 @@ fn cross(rows: &[(u32, u32)], cols: &[(u32, u32)]) -> Vec<Rectangle> {
     rows.iter().flat_map(beside).collect()
 }
 
-/// The number of pairs of a tile with at least one stuck cell.
-pub(super) fn count_stuck_pairs(wiring: &Wiring, stuck: &[StuckCell]) -> usize {
-    let index = |wires: &[u32]| -> BTreeMap<u32, usize> {
-        wires.iter().enumerate().map(|(place, &wire)| (wire, place)).collect()
+/// The number of weights of a tile, whose positive cells sit on `home`, with at least one stuck cell.
+pub(super) fn count_stuck_weights<'a>(
+    wiring: &Wiring,
+    home: ArrayId,
+    stuck: impl Fn(ArrayId) -> &'a [StuckCell],
+) -> usize {
+    let index = |lines: &[u32]| -> BTreeMap<u32, usize> {
+        lines.iter().enumerate().map(|(place, &line)| (line, place)).collect()
     };
-    let Wiring { plus_rows, minus_rows, plus_cols, minus_cols } = wiring;
-    let sides = [(index(plus_rows), index(plus_cols)), (index(minus_rows), index(minus_cols))];
-    let pairs: BTreeSet<(usize, usize)> = stuck
-        .iter()
-        .flat_map(|cell| {
-            sides
-                .iter()
-                .filter_map(|(rows, cols)| Some((*rows.get(&cell.row)?, *cols.get(&cell.col)?)))
-        })
-        .collect();
-    pairs.len()
+    let mut weights = BTreeSet::new();
+    for (array, rows, cols) in wiring.sides(home) {
+        let (rows, cols) = (index(rows), index(cols));
+        weights.extend(stuck(array).iter().filter_map(|cell| {
+            let lane = *cols.get(&cell.col)?;
+            Some((*rows.get(&cell.row)?, lane / wiring.n_slices as usize))
+        }));
+    }
+    weights.len()
 }
 
 #[cfg(test)]
 mod tests {
     use nvcim_chip::record::StuckCell;
+    use nvcim_ir::ids::{ArrayId, Id};
     use nvcim_ir::tiled::Wiring;
 
-    use super::{Rectangle, count_stuck_pairs, outline};
+    use super::{Rectangle, count_stuck_weights, outline};
+
+    fn home() -> ArrayId {
+        ArrayId::new(0)
+    }
 
     fn pairs_on_columns(rows: &[u32], first_col: u32, n_cols: u32) -> Wiring {
         let cols = |side: u32| (0..n_cols).map(|col| first_col + 2 * col + side).collect();
         Wiring {
+            n_slices: 1,
+            minus_array: None,
             plus_rows: rows.to_vec(),
             minus_rows: rows.to_vec(),
             plus_cols: cols(0),
@@ -108,28 +128,30 @@ mod tests {
 
     #[test]
     fn neighbouring_pairs_make_one_rectangle() {
-        let all = outline(&pairs_on_columns(&[4, 3, 5], 6, 4), 1);
+        let all = outline(&pairs_on_columns(&[4, 3, 5], 6, 4), home(), home(), 1);
         assert_eq!(all, [Rectangle { row: 3, col: 6, n_rows: 3, n_cols: 8 }]);
     }
 
     #[test]
     fn gaps_that_would_not_be_seen_are_closed() {
         let wiring = pairs_on_columns(&[0, 1, 4, 9], 0, 1);
-        assert_eq!(outline(&wiring, 1).len(), 3);
-        assert_eq!(outline(&wiring, 3).len(), 2);
-        assert_eq!(outline(&wiring, 5).len(), 1);
+        assert_eq!(outline(&wiring, home(), home(), 1).len(), 3);
+        assert_eq!(outline(&wiring, home(), home(), 3).len(), 2);
+        assert_eq!(outline(&wiring, home(), home(), 5).len(), 1);
     }
 
     #[test]
     fn sides_apart_are_drawn_apart() {
         let wiring = Wiring {
+            n_slices: 1,
+            minus_array: None,
             plus_rows: vec![0, 1],
             minus_rows: vec![8, 9],
             plus_cols: vec![0, 1, 2],
             minus_cols: vec![5, 6, 7],
         };
-        assert_eq!(outline(&wiring, 1).len(), 2);
-        let round = Rectangle::round(&outline(&wiring, 1));
+        assert_eq!(outline(&wiring, home(), home(), 1).len(), 2);
+        let round = Rectangle::round(&outline(&wiring, home(), home(), 1));
         assert_eq!(round, Some(Rectangle { row: 0, col: 0, n_rows: 10, n_cols: 8 }));
         assert_eq!(Rectangle::round(&[]), None);
     }
@@ -138,8 +160,8 @@ mod tests {
     fn a_pair_with_two_stuck_cells_counts_once() {
         let cell = |row, col| StuckCell { row, col, g: 0.0 };
         let stuck = [cell(2, 0), cell(2, 1), cell(2, 4), cell(7, 0)];
-        assert_eq!(count_stuck_pairs(&pairs_on_columns(&[1, 2], 0, 2), &stuck), 1);
-        assert_eq!(count_stuck_pairs(&pairs_on_columns(&[1, 2], 0, 3), &stuck), 2);
+        assert_eq!(count_stuck_weights(&pairs_on_columns(&[1, 2], 0, 2), home(), |_| &stuck), 1);
+        assert_eq!(count_stuck_weights(&pairs_on_columns(&[1, 2], 0, 3), home(), |_| &stuck), 2);
     }
 
     #[test]
@@ -148,7 +170,7 @@ mod tests {
         for subset in 1..1u32 << N_LINES {
             let rows: Vec<u32> = (0..N_LINES).filter(|row| subset >> row & 1 == 1).collect();
             for first_col in 0..2 {
-                let all = outline(&pairs_on_columns(&rows, first_col, 2), 1);
+                let all = outline(&pairs_on_columns(&rows, first_col, 2), home(), home(), 1);
                 for (row, col) in
                     (0..N_LINES).flat_map(|row| (0..N_LINES).map(move |col| (row, col)))
                 {
