@@ -31,7 +31,7 @@
 //! decreasing and convex in `s`, so Newton's method from the voltages of no current converges from
 //! one side without damping. With ideal source lines the column is linear and one pass down is the answer.
 //!
-//! **Cost.** `O(rows)` per column and Newton step, three to six of which reach the rounding limit.
+//! **Cost.** `O(rows)` per column and Newton step, three to seven of which are usual.
 
 use ndarray::ArrayView2;
 
