@@ -13,7 +13,7 @@
 //! leave it on the left and right, and bit lines at the top and bottom: a `k` by `k` block has `2 k^2`
 //! nodes inside and `4 k` on its border.
 //!
-//! 1. Blocks of up to [`LEAF`] by [`LEAF`] cells are written down wire by wire and reduced to their border.
+//! 1. Blocks of up to `LEAF` by `LEAF` cells are written down wire by wire and reduced to their border.
 //! 2. Two neighbours become one block: their common border is identified and removed.
 //! 3. The last block has sources on its left and grounds at its bottom.
 //!
