@@ -305,7 +305,7 @@ fn read_drive(section: &mut Section<'_>) -> InputDrive {
     }
     for key in ["bits_per_slice", "accumulate"] {
         if section.has(key) {
-            section.report(key, "is given, but `drive` is not `bit-serial`");
+            section.refuse(key, "is given, but `drive` is not `bit-serial`");
         }
     }
     drive
@@ -509,7 +509,7 @@ hi_cells = 1
         let amplitude = SMALL.replace("[adc]", "accumulate = \"analog\"\n[adc]");
         let found = problems(&amplitude);
         assert!(found[0].contains("`dac.accumulate`: is given, but `drive`"), "{found:?}");
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.len(), 1, "{found:?}");
     }
 
     #[test]

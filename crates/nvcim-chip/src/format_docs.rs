@@ -6,10 +6,12 @@ use nvcim_ir::diag::Diagnostic;
 use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
-use crate::describe::{Accumulate, BitSerial, Chip, InputDrive};
+use crate::describe::{Accumulate, BitSerial, Chip, InputDrive, Topology};
 use crate::die_file::{parse_die, write_die};
 use crate::effects::Effect;
+use crate::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
 use crate::file::{hash_chip, parse_chip, write_chip};
+use crate::network::Wires;
 use crate::presets::PRESETS;
 use crate::testing::plain_chip;
 
@@ -46,6 +48,20 @@ fn chips_of_every_form() -> Vec<Chip> {
     bit_serial.dac.coding =
         InputDrive::BitSerial(BitSerial { bits_per_slice: 2, accumulate: Accumulate::Analog });
     chips.push(bit_serial);
+    let mut gated = plain_chip();
+    gated.arrays.topology = Topology::Gated;
+    gated.effects.ir_drop = Some(IrDrop {
+        wires: Wires::IDEAL,
+        method: IrDropMethod::Exact,
+        gated: Some(GatedLines {
+            bit_line_volts: 0.5,
+            source_line_ohm: 0.0,
+            source_lines: SourceLines::AlongBitLines,
+            output_conductance_per_volt: 0.0,
+            subthreshold_volts: 0.039,
+        }),
+    });
+    chips.push(gated);
     chips
 }
 

@@ -143,9 +143,9 @@ fn check(
     }
     let scale = wanted.fold(0.0, |max: f64, value| max.max(value.abs()));
     for (at, (got, wanted)) in got.iter().zip(wanted).enumerate() {
-        let share = (got - wanted).abs() / scale;
-        // Written so that NaN fails.
-        if !(share <= limit) {
+        let difference = (got - wanted).abs();
+        if difference.is_nan() || difference > limit * scale {
+            let share = difference / scale;
             return Err(format!(
                 "{what}: value {at} is {got:e}, wanted {wanted:e}: {share:e} of the largest"
             )

@@ -153,3 +153,75 @@ impl IrDrop {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IrDropMethod, SourceLines};
+    use crate::describe::{Chip, InputDrive, Topology};
+    use crate::file::{parse_chip, write_chip};
+    use crate::testing::plain_chip;
+
+    const WIRES: &str = "[effects.ir_drop]\nword_line_ohm = 0\nbit_line_ohm = 2\ndriver_ohm = 0\n\
+                         sense_ohm = 100\n";
+
+    /// A chip of this topology with `table` behind it, or what is wrong with it.
+    fn parse(topology: Topology, table: &str) -> Result<Chip, String> {
+        let mut chip = plain_chip();
+        chip.arrays.topology = topology;
+        if topology == Topology::Gated {
+            chip.dac.coding = InputDrive::PulseWidth;
+        }
+        let text = format!("{}\n{WIRES}{table}", write_chip(&chip));
+        let parsed = parse_chip(&text, "chip.toml").map_err(|problems| {
+            problems.iter().map(|it| format!("{}: {}", it.at, it.message)).collect::<String>()
+        })?;
+        assert_eq!(parse_chip(&write_chip(&parsed.output), "").unwrap().output, parsed.output);
+        Ok(parsed.output)
+    }
+
+    #[test]
+    fn gated_arrays_have_defaults_for_all_but_the_bit_line() {
+        let chip = parse(Topology::Gated, "bit_line_volts = 0.5").unwrap();
+        let ir_drop = chip.effects.ir_drop.unwrap();
+        let wires = ir_drop.gated_wires().unwrap();
+        assert_eq!(ir_drop.method, IrDropMethod::Exact);
+        assert_eq!(ir_drop.gated.unwrap().source_lines, SourceLines::AlongBitLines);
+        assert_eq!((wires.bit_line_ohm, wires.sense_ohm, wires.source_line_ohm), (2.0, 100.0, 0.0));
+        assert_eq!((wires.bit_line_volts, wires.subthreshold_volts), (0.5, 0.039));
+        let passive =
+            parse(Topology::Passive, "method = \"fast\"").unwrap().effects.ir_drop.unwrap();
+        assert_eq!((passive.method, passive.gated_wires()), (IrDropMethod::Fast, None));
+    }
+
+    #[test]
+    fn keys_of_the_other_topology_are_refused_by_name() {
+        let refused = |topology, table, check: &str| {
+            let problems = parse(topology, table).unwrap_err();
+            assert!(problems.contains(check), "{check} is not in {problems}");
+        };
+        refused(Topology::Passive, "bit_line_volts = 0.5", "(check `gated-wires`)");
+        refused(Topology::Gated, "", "(check `gated-wires`)");
+        refused(
+            Topology::Gated,
+            "source_line_ohm = 1",
+            "`effects.ir_drop.bit_line_volts`: is missing",
+        );
+        refused(Topology::Gated, "bit_line_volts = 1\nmethod = \"fast\"", "(check `gated-method`)");
+        let across = "bit_line_volts = 1\nsource_lines = \"across-bit-lines\"";
+        assert!(parse(Topology::Gated, across).is_ok());
+        let across = format!("{across}\nsource_line_ohm = 1");
+        refused(
+            Topology::Gated,
+            &across,
+            "which couples all columns of an array (check `source-lines`)",
+        );
+    }
+
+    #[test]
+    fn gates_carry_no_current() {
+        let mut chip = parse(Topology::Gated, "bit_line_volts = 0.5").unwrap();
+        chip.effects.ir_drop.as_mut().unwrap().wires.driver_ohm = 3.0;
+        let problems = parse_chip(&write_chip(&chip), "").unwrap_err();
+        assert!(problems[0].message.contains("(check `gate-current`)"), "{problems:?}");
+    }
+}

@@ -10,6 +10,7 @@
 
 use crate::effects::Model;
 use crate::effects::fit::Polynomial;
+use crate::network::cell_law::Cubic;
 use crate::reader::Section;
 use crate::writer::Writer;
 
@@ -20,6 +21,8 @@ pub struct Iv {
     pub n2: Polynomial,
     /// `N3` in amperes per cubed volt.
     pub n3: Polynomial,
+    /// The voltage of a full-scale drive.
+    pub full_scale: f64,
     /// The highest voltage that the curve holds for.
     pub v_max: f64,
     /// The conductances that the polynomials were fitted to, lowest and highest, in siemens.
@@ -29,18 +32,18 @@ pub struct Iv {
 impl Iv {
     /// The current in amperes of a cell with conductance `g`, in siemens and at least 0, at `v` volts.
     pub fn current(&self, g: f64, v: f64) -> f64 {
-        let (a2, a3) = self.shape(g);
-        let inside = v.abs().min(self.v_max);
-        let curve = inside * (1.0 + inside * (a2 + inside * a3));
-        let beyond = (v.abs() - inside) * (1.0 + inside * (2.0 * a2 + 3.0 * inside * a3));
-        g * (curve + beyond) * v.signum()
+        self.cubic(g).current_and_slope(v, self.v_max).0
     }
 
     /// The derivative of the current by the voltage, in siemens.
     pub fn slope(&self, g: f64, v: f64) -> f64 {
+        self.cubic(g).current_and_slope(v, self.v_max).1
+    }
+
+    /// The coefficients of a cell with conductance `g`, in siemens and at least 0.
+    pub fn cubic(&self, g: f64) -> Cubic {
         let (a2, a3) = self.shape(g);
-        let inside = v.abs().min(self.v_max);
-        g * (1.0 + inside * (2.0 * a2 + 3.0 * inside * a3))
+        Cubic { g, n2: g * a2, n3: g * a3 }
     }
 
     /// `N2 / g` and `N3 / g` at the fitted conductance nearest to `g`.
@@ -56,6 +59,7 @@ impl Model for Iv {
         Self {
             n2: Polynomial::read(section, "n2_amperes_per_volt2"),
             n3: Polynomial::read(section, "n3_amperes_per_volt3"),
+            full_scale: section.number("full_scale_volts", 1e-3..=100.0),
             v_max: section.number("v_max_volts", 1e-3..=100.0),
             fitted: (
                 section.number("fitted_from_siemens", 1e-15..=1.0),
@@ -65,9 +69,10 @@ impl Model for Iv {
     }
 
     fn write(&self, out: &mut Writer) {
-        let Self { n2, n3, v_max, fitted } = self;
+        let Self { n2, n3, full_scale, v_max, fitted } = self;
         out.value("n2_amperes_per_volt2", n2.coefficients());
         out.value("n3_amperes_per_volt3", n3.coefficients());
+        out.value("full_scale_volts", full_scale);
         out.value("v_max_volts", v_max);
         out.value("fitted_from_siemens", fitted.0);
         out.value("fitted_to_siemens", fitted.1);
@@ -84,6 +89,7 @@ mod tests {
         Iv {
             n2: Polynomial::new(&[1e-5, 2e-6]),
             n3: Polynomial::new(&[1e-6]),
+            full_scale: 0.5,
             v_max: 0.5,
             fitted: (1e-5, 1e-4),
         }

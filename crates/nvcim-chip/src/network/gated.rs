@@ -31,7 +31,7 @@
 //! decreasing and convex in `s`, so Newton's method from the voltages of no current converges from
 //! one side without damping. With ideal source lines the column is linear and one pass down is the answer.
 //!
-//! **Cost.** `O(rows)` per column and Newton step, three to six of which reach the rounding limit.
+//! **Cost.** `O(rows)` per column and Newton step, three to seven of which are usual.
 
 use ndarray::ArrayView2;
 
@@ -223,9 +223,9 @@ fn solve_with_ideal_sources(
     currents.fill(0.0);
     let mut tops = vec![Top { admittance: 0.0, sag: 0.0, share: 1.0 }; g.ncols()];
     let first = on.iter().position(|&on| on).unwrap_or(n_rows);
-    for row in first..n_rows {
+    for (row, &on) in on.iter().enumerate().skip(first) {
         let ohm = wires.bit_segment(row, n_rows);
-        let (full, slope) = if on[row] { (wires.bit_line_volts, slope) } else { (0.0, 0.0) };
+        let (full, slope) = if on { (wires.bit_line_volts, slope) } else { (0.0, 0.0) };
         for ((current, top), g) in currents.iter_mut().zip(&mut tops).zip(g.row(row)) {
             let here = top.admittance + slope * g;
             let passed = (1.0 + ohm * here).recip();
@@ -289,8 +289,10 @@ impl Column {
     fn solve(&mut self, wires: &GatedWires) -> Result<Solved, Unconverged> {
         let mut misplaced = self.linearise(wires);
         let mut n_steps = 0;
-        // Written so that a residual that is not a number goes on to the error.
-        while !(misplaced <= TOLERANCE * self.total) {
+        loop {
+            if misplaced <= TOLERANCE * self.total {
+                break;
+            }
             if n_steps == MAX_STEPS {
                 let reached = misplaced / self.total;
                 return Err(Unconverged { asked: TOLERANCE, reached, n_steps });

@@ -27,7 +27,7 @@ pub(super) struct LadderBank {
     end_ohm: f64,
     /// `t` [nodes, lanes].
     passed: Vec<f64>,
-    /// `y` at the current node [lanes].
+    /// `y` of each lane at the current node.
     admittance: Vec<f64>,
 }
 

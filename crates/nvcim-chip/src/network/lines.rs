@@ -142,8 +142,8 @@ impl Lines {
                 return n_sweeps;
             }
             let step = energy / curvature;
-            for at in 0..b.len() {
-                b[at] += step * self.direction[at];
+            for (at, b) in b.iter_mut().enumerate() {
+                *b += step * self.direction[at];
                 self.drawn[at] += step * self.direction_drawn[at];
                 self.residual[at] -= step * self.product[at];
             }

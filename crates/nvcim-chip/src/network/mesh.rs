@@ -16,9 +16,9 @@
 //! apart wires and cells are (the argument of W. Grassmann, M. Taksar and D. Heyman, Oper. Res. 33, 1107
 //! (1985), doi:10.1287/opre.33.5.1107, for Markov chains).
 //!
-//! **Phases.** Nodes to be removed come first and go in panels of [`PANEL`]. Inside a panel rows are
+//! **Phases.** Nodes to be removed come first and go in panels of `PANEL`. Inside a panel rows are
 //! updated one by one; what a whole panel does to the nodes behind it is one matrix product per stripe of
-//! [`STRIPE`] columns, upper triangle only.
+//! `STRIPE` columns, upper triangle only.
 //!
 //! **Cost.** Removing `e` of `n` nodes takes about `e n (n - e) + e^3 / 3` floating-point operations.
 
@@ -28,7 +28,7 @@ use ndarray::{Array2, ArrayViewMut1, Axis, s};
 use crate::network::lines::sum_of;
 
 /// Nodes removed between two matrix products.
-const PANEL: usize = 24;
+const PANEL: usize = 32;
 /// Columns updated by one matrix product.
 const STRIPE: usize = 128;
 

@@ -13,7 +13,7 @@
 //! leave it on the left and right, and bit lines at the top and bottom: a `k` by `k` block has `2 k^2`
 //! nodes inside and `4 k` on its border.
 //!
-//! 1. Blocks of up to [`LEAF`] by [`LEAF`] cells are written down wire by wire and reduced to their border.
+//! 1. Blocks of up to `LEAF` by `LEAF` cells are written down wire by wire and reduced to their border.
 //! 2. Two neighbours become one block: their common border is identified and removed.
 //! 3. The last block has sources on its left and grounds at its bottom.
 //!
@@ -23,9 +23,9 @@
 //! **Accuracy.** No subtraction occurs (see the mesh file): each entry of `T` is right to a few
 //! hundred roundings relative to itself, at any ratio of wire to cell resistances.
 //!
-//! **Cost.** Merging up to a `k` by `k` block takes about `30 k^3` floating-point operations, all levels of
-//! an `n` by `n` array about `50 n^3`, almost all of it in matrix products; memory is that of the last
-//! merge, `9 n^2` numbers. Marching down the rows with dense matrices of bit lines would take `2 n^4`.
+//! **Cost.** Merging up to a `k` by `k` block takes about `30 k^3` floating-point operations, all levels of an `n` by
+//! `n` array about `35 n^3`, most of them in matrix products; memory is that of the last merge, `9 n^2`
+//! numbers. Marching down the rows with dense matrices of bit lines would take `2 n^4`.
 
 use std::ops::Range;
 

@@ -9,6 +9,7 @@ use nvcim_chip::network::cell_law::CellLaw;
 use nvcim_chip::network::fast::estimate_transfer_matrix;
 use nvcim_chip::network::nonlinear::{Crossbar, DEFAULT_TOLERANCE};
 use nvcim_chip::network::passive::transfer_matrix;
+use nvcim_chip::presets::find_preset;
 use nvcim_chip::random::Stream;
 use proptest::prelude::*;
 
@@ -95,7 +96,7 @@ proptest! {
         (n_rows, n_cols) in (1_usize..7, 1_usize..7), wires in any_wires(), seed in any::<u64>(),
     ) {
         let (g, volts) = (draw_cells(n_rows, n_cols, seed), draw_volts(n_rows, seed));
-        let crossbar = Crossbar::new(g.view(), &wires, CellLaw::Milo);
+        let crossbar = Crossbar::new(g.view(), &wires, milo());
         let mut currents = vec![0.0; n_cols];
         let solved =
             crossbar.solve(&volts, DEFAULT_TOLERANCE, &mut crossbar.new_workspace(), &mut currents);
@@ -109,7 +110,7 @@ proptest! {
 
 /// Newton's method on the dense circuit, and the largest current that one bit line's cells carry.
 fn solve_dense_newton(g: &Array2<f64>, wires: &Wires, volts: &[f64]) -> (Vec<f64>, f64) {
-    let law = CellLaw::Milo;
+    let law = milo();
     let mut across = Array2::<f64>::zeros(g.dim());
     let mut currents = Vec::new();
     let cell = |across: &Array2<f64>, at: [usize; 2]| {
@@ -148,7 +149,7 @@ fn arrays_without_lines_have_empty_matrices() {
         let g = Array2::zeros(shape);
         assert_eq!(transfer_matrix(g.view(), &wires).dim(), (shape.1, shape.0));
         assert_eq!(estimate_transfer_matrix(g.view(), &wires).dim(), (shape.1, shape.0));
-        let crossbar = Crossbar::new(g.view(), &wires, CellLaw::Milo);
+        let crossbar = Crossbar::new(g.view(), &wires, milo());
         let mut currents = vec![1.0; shape.1];
         crossbar
             .solve(&vec![0.1; shape.0], 0.0, &mut crossbar.new_workspace(), &mut currents)
@@ -199,11 +200,38 @@ fn threads_do_not_change_a_bit() {
     );
 }
 
+/// Wires that eat most of the signal, with shorts and open cells: the solver takes more sweeps and arrives.
+#[test]
+fn severe_wires_slow_the_iteration_down_and_no_more() {
+    let (g, volts) = (draw_cells(96, 128, 10), draw_volts(96, 10));
+    let wires =
+        Wires { word_line_ohm: 20.0, bit_line_ohm: 30.0, driver_ohm: 500.0, sense_ohm: 200.0 };
+    let mut currents = vec![0.0; 128];
+    for law in [CellLaw::Ohmic, milo()] {
+        let crossbar = Crossbar::new(g.view(), &wires, law);
+        let solved = crossbar
+            .solve(&volts, DEFAULT_TOLERANCE, &mut crossbar.new_workspace(), &mut currents)
+            .unwrap();
+        assert!(solved.n_sweeps < 400 && solved.residual <= DEFAULT_TOLERANCE, "{solved:?}");
+        // Both ends of a cell stay between the lowest and the highest source, ground among them.
+        assert!(solved.peak_cell_volts <= 0.4, "{solved:?}");
+        if law == CellLaw::Ohmic {
+            let transfer = transfer_matrix(g.view(), &wires);
+            // What the cells of a bit line carry at most.
+            let most = g.columns().into_iter().map(|column| 0.4 * column.sum()).fold(0.0, f64::max);
+            for (got, row) in currents.iter().zip(transfer.rows()) {
+                let wanted: f64 = row.iter().zip(&volts).map(|(t, v)| t * v).sum();
+                assert!((got - wanted).abs() <= DEFAULT_TOLERANCE * most, "{got:e} {wanted:e}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_workspace_remembers_nothing() {
     let g = draw_cells(12, 9, 6);
     let wires = Wires { word_line_ohm: 1.0, bit_line_ohm: 2.0, driver_ohm: 5.0, sense_ohm: 0.0 };
-    let crossbar = Crossbar::new(g.view(), &wires, CellLaw::Milo);
+    let crossbar = Crossbar::new(g.view(), &wires, milo());
     let mut workspace = crossbar.new_workspace();
     let solve = |seed, workspace: &mut _| {
         let mut currents = vec![0.0; 9];
@@ -219,7 +247,7 @@ fn a_workspace_remembers_nothing() {
 fn what_cannot_be_reached_is_said() {
     let g = draw_cells(16, 16, 7);
     let wires = Wires { word_line_ohm: 1.0, bit_line_ohm: 2.0, driver_ohm: 0.0, sense_ohm: 0.0 };
-    let crossbar = Crossbar::new(g.view(), &wires, CellLaw::Milo);
+    let crossbar = Crossbar::new(g.view(), &wires, milo());
     let mut currents = vec![0.0; 16];
     let stopped = crossbar
         .solve(&draw_volts(16, 7), 0.0, &mut crossbar.new_workspace(), &mut currents)
@@ -249,4 +277,10 @@ fn estimates_are_exact_for_single_bit_lines_and_of_second_order_otherwise() {
     };
     let ratio = error(0.02) / error(0.01);
     assert!((3.9..4.1).contains(&ratio), "{ratio}");
+}
+
+/// The fitted cells of a preset.
+fn milo() -> CellLaw {
+    let chip = find_preset("rram-milo").expect("a preset of this name");
+    CellLaw::Fitted(chip.effects.iv.expect("its cells are nonlinear"))
 }
