@@ -84,6 +84,6 @@ fn exact_codes(case: &Case, setup: &Setup, drive: &Array2<f64>) -> Array2<f64> {
     let mut codes = Array2::zeros((setup.senses.len(), case.x.ncols()));
     let room = codes.as_slice_mut().expect("a new array is contiguous");
     let drive = drives.pass(0, 0..case.x.nrows());
-    kernel.convert(drive, block(case), room, &mut Scratch::default());
+    kernel.convert(&drive, block(case), room, &mut Scratch::default());
     codes
 }

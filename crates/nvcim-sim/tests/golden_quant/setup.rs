@@ -6,7 +6,6 @@ use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::file::parse_chip;
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, TileId};
-use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::Columns;
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::drive::{Driver, Drives, Part};
@@ -70,8 +69,7 @@ impl Setup {
                 [plus, minus] => vec![(plus.clone(), slice.scale), (minus.clone(), -slice.scale)],
                 lines => vec![(lines[0].clone(), slice.scale)],
             };
-            let [lo, hi] = settings.range(number);
-            let range = AdcRange { lo: lo as f32, hi: hi as f32 };
+            let range = settings.range(number);
             for (weights, scale) in lines {
                 for (output, weights) in weights.outer_iter().enumerate() {
                     self.currents.weights.push_row(weights).expect("one weight per input");
