@@ -283,12 +283,12 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
     }
 
     #[test]
-    fn an_array_without_room_for_a_pair_is_refused() {
+    fn an_array_without_room_for_a_weight_is_refused() {
         let mut chip = plain_chip();
         chip.arrays.spare_cols = 15;
         let problems = outline_graph(&small_net(), &chip).unwrap_err();
         assert_eq!(problems[0].kind, Kind::Unsupported);
-        assert!(problems[0].message.contains("no room for a pair"), "{}", problems[0]);
+        assert!(problems[0].message.contains("no room for a weight"), "{}", problems[0]);
     }
 
     #[test]
@@ -339,8 +339,10 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
         ) {
             let mut chip = plain_chip();
             (chip.arrays.n_rows, chip.arrays.n_cols) = (n_rows, n_cols.max(2 * n_slices));
-            chip.arrays.pairs = pairs;
-            chip.arrays.subtract = if digital { Subtract::Digital } else { Subtract::Analog };
+            if sign == SignCoding::Pairs {
+                chip.arrays.pairs = pairs;
+                chip.arrays.subtract = if digital { Subtract::Digital } else { Subtract::Analog };
+            }
             chip.arrays.max_active_rows = max_active_rows;
             chip.weights.sign = sign;
             chip.weights.significance = vec![1.0; n_slices];

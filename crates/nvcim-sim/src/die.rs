@@ -175,7 +175,7 @@ impl Setup {
         Sense {
             gain: measured(Effect::ColumnGain, |it| &it.column_gain).unwrap_or(1.0),
             offset_lsb: measured(Effect::ColumnOffset, |it| &it.column_offset_lsb).unwrap_or(0.0),
-            range,
+            range: [range.lo, range.hi].map(f64::from),
         }
     }
 
@@ -274,7 +274,7 @@ impl Die for SimDie {
         driven.fill(&self.driver(), &[Part::Whole], 1.0, drives.t(), block);
         let mut codes = vec![0.0; conversions.len() * drives.nrows()];
         let drive = driven.pass(0, 0..rows.len());
-        kernel.convert(drive, block, &mut codes, &mut Scratch::default());
+        kernel.convert(&drive, block, &mut codes, &mut Scratch::default());
         let codes = Array2::from_shape_vec((conversions.len(), drives.nrows()), codes);
         Ok(codes.expect("one code per conversion and vector").reversed_axes())
     }

@@ -7,7 +7,8 @@
 //! drive is `x p` as it stands.
 //!
 //! Bit-serial drives are the digits of `|code|` to the base `2^n`, lowest first, with the sign of `code`:
-//! whole numbers again, every slice a block of columns of one matrix, so that one product serves all.
+//! whole numbers again. Slices stand side by side as columns of one matrix as long as it stays narrow, so
+//! that one product serves several.
 //!
 //! Pulse-width jitter adds `sd z` to every code other than 0, with one draw per row and column. Tiles that
 //! take the same rows share their drivers, and with them the draw.
@@ -20,6 +21,7 @@ use nvcim_chip::effects::dac::{drive_code, drive_steps};
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
+use nvcim_ops::run_program::Columns;
 
 use crate::noise::Block;
 use crate::periphery::{Periphery, Slicing};
@@ -46,13 +48,21 @@ pub fn choose_passes(signed: bool, negative: NegativeInputs) -> &'static [Part] 
     }
 }
 
+/// Whether one draw of read noise holds for several of a sample's `n_columns` products in a pass.
+///
+/// Passes of opposite polarity drive different rows, whose noise is independent. So a sample of a single
+/// product meets every draw once, and noise that holds for a sample is as good as new for each product.
+pub(crate) fn holds_for_columns(correlation: Correlation, n_columns: usize) -> bool {
+    correlation == Correlation::Image && n_columns > 1
+}
+
 /// The drivers of a die.
 #[derive(Debug, Clone, Copy)]
 pub struct Driver<T = f32> {
     steps: Option<T>,
     way: Way<T>,
-    /// Whether noise will ask for the squares of drives.
-    squares: bool,
+    /// How long read noise holds, where there is any.
+    read: Option<Correlation>,
 }
 
 /// How codes reach word lines.
@@ -79,11 +89,10 @@ impl<T: Real> Driver<T> {
             (None, Some((sd, stream))) => Way::Jitter(T::from_f64(sd), stream),
             (None, None) => Way::Whole,
         };
-        let new_each_time = |(correlation, _)| correlation == Correlation::Mvm;
         Self {
             steps: periphery.dac_bits.map(drive_steps),
             way,
-            squares: periphery.read.is_some_and(new_each_time),
+            read: periphery.read.map(|it| it.0),
         }
     }
 
@@ -93,6 +102,16 @@ impl<T: Real> Driver<T> {
             Way::Digital(slicing) => slicing.n_slices as usize,
             Way::Whole | Way::Jitter(..) | Way::Analog(_) => 1,
         }
+    }
+
+    /// Whether noise will ask for the squares of drives.
+    fn needs_squares(&self, columns: Columns) -> bool {
+        let n_slices = match self.way {
+            Way::Digital(slicing) | Way::Analog(slicing) => slicing.n_slices as usize,
+            Way::Whole | Way::Jitter(..) => 1,
+        };
+        let holds = |correlation| holds_for_columns(correlation, n_slices * columns.per_sample);
+        self.read.is_some_and(|correlation| !holds(correlation))
     }
 
     /// Writes the codes of one pass to `out`, shaped as `x`.
@@ -147,18 +166,60 @@ struct PassRoom<T> {
     drives_apart: bool,
     squares: Vec<T>,
     has_squares: bool,
+    /// What is left of codes while digits are taken.
+    rest: Vec<T>,
     draws: Vec<f32>,
     scratch: Vec<f32>,
 }
 
 /// The drives of one pass over some rows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Drive<'a, T = f32> {
+    driven: &'a [T],
+    squares: Option<&'a [T]>,
+    /// Of one slice, over all rows.
+    layout: Layout,
+    rows: Range<usize>,
+    n_slices: usize,
+}
+
+/// Slices that stand side by side in one matrix.
+#[derive(Debug)]
+pub(crate) struct SliceGroup<'a, T> {
+    /// The first slice.
+    pub(crate) first: usize,
     /// What word lines see, `[rows, slices x columns]`, in drive units.
     pub(crate) driven: ArrayView2<'a, T>,
     /// Squares of what is added before a conversion, in squared drive units, shaped as `driven`; none
     /// where nothing asks for them.
     pub(crate) squares: Option<ArrayView2<'a, T>>,
+}
+
+impl<'a, T: Real> Drive<'a, T> {
+    /// The slices, in order, in groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = SliceGroup<'a, T>> {
+        let Self { driven, squares, layout, rows, n_slices } = self.clone();
+        groups(layout, n_slices).map(move |(first, range, layout)| {
+            let view = |buffer: &'a [T]| {
+                layout.view(&buffer[range.clone()]).slice_move(s![rows.clone(), ..])
+            };
+            SliceGroup { first, driven: view(driven), squares: squares.map(view) }
+        })
+    }
+}
+
+/// Columns up to which slices are put side by side: a product much wider gains nothing, and what it needs
+/// no longer fits the cache.
+const WIDE: usize = 256;
+
+/// Groups of slices: the first slice, the place in a buffer, and the layout.
+fn groups(layout: Layout, n_slices: usize) -> impl Iterator<Item = (usize, Range<usize>, Layout)> {
+    let at_once = (WIDE / layout.n_columns.max(1)).max(1);
+    let slice_len = layout.n_rows * layout.n_columns;
+    (0..n_slices).step_by(at_once).map(move |first| {
+        let end = n_slices.min(first + at_once);
+        (first, first * slice_len..end * slice_len, layout.repeat(end - first))
+    })
 }
 
 impl<T: Real> Drives<T> {
@@ -180,7 +241,10 @@ impl<T: Real> Drives<T> {
             driver.code(part, per_input, x, self.layout.take(&mut room.codes));
             let block = Block { unit: block.unit + pass, ..block };
             room.drive(driver, self.layout, block);
-            room.square(driver, self.layout);
+            room.has_squares = driver.needs_squares(block.columns);
+            if room.has_squares {
+                room.square(driver, self.layout);
+            }
         }
     }
 
@@ -192,11 +256,12 @@ impl<T: Real> Drives<T> {
     /// The drives of a pass over `rows`.
     pub fn pass(&self, pass: usize, rows: Range<usize>) -> Drive<'_, T> {
         let room = &self.passes[pass];
-        let layout = self.layout.repeat(self.n_slices);
-        let driven = if room.drives_apart { &room.driven } else { &room.codes };
         Drive {
-            driven: layout.view(driven).slice_move(s![rows.clone(), ..]),
-            squares: room.has_squares.then(|| layout.view(&room.squares).slice_move(s![rows, ..])),
+            driven: if room.drives_apart { &room.driven } else { &room.codes },
+            squares: room.has_squares.then_some(&room.squares),
+            layout: self.layout,
+            rows,
+            n_slices: self.n_slices,
         }
     }
 
@@ -228,7 +293,7 @@ impl<T: Real> PassRoom<T> {
                 let (rows, columns) = codes.dim();
                 let z = take_slice(&mut self.draws, codes.len());
                 if !z.is_empty() {
-                    block.fill(&stream, columns, rows, z, &mut self.scratch);
+                    block.fill(&stream, 0, columns, rows, z, &mut self.scratch);
                 }
                 let z = ArrayView2::from_shape((rows, columns), &*z).expect("one draw per code");
                 let pulses = layout.take(&mut self.driven);
@@ -237,68 +302,103 @@ impl<T: Real> PassRoom<T> {
                     *pulse = code + error;
                 });
             }
-            Way::Analog(_) if !driver.squares => {}
-            Way::Digital(slicing) | Way::Analog(slicing) => {
-                let digits = layout.repeat(slicing.n_slices as usize).take(&mut self.driven);
-                split(codes, slicing, digits);
+            Way::Analog(_) => {}
+            Way::Digital(slicing) => {
+                let rest = codes_to_rest(codes, layout, &mut self.rest);
+                split(rest, slicing, layout, &mut self.driven);
             }
         }
     }
 
-    /// Squares what is added before a conversion, where noise asks for it.
+    /// Squares what is added before a conversion.
     fn square(&mut self, driver: &Driver<T>, layout: Layout) {
-        self.has_squares = driver.squares;
-        if !driver.squares {
-            return;
-        }
         if let Way::Analog(slicing) = driver.way {
-            let digits = layout.repeat(slicing.n_slices as usize).view(&self.driven);
-            return sum_squares(digits, slicing, layout.take(&mut self.squares));
+            let rest = codes_to_rest(layout.view(&self.codes), layout, &mut self.rest);
+            return sum_squares(rest, slicing, layout.take(&mut self.squares));
         }
-        let layout = layout.repeat(driver.n_slices());
-        let driven = layout.view(if self.drives_apart { &self.driven } else { &self.codes });
-        Zip::from(layout.take(&mut self.squares)).and(driven).for_each(|out, &x| *out = x * x);
+        let driven = if self.drives_apart { &self.driven } else { &self.codes };
+        let len = driver.n_slices() * layout.n_rows * layout.n_columns;
+        let squares = take_slice(&mut self.squares, len);
+        squares.iter_mut().zip(driven).for_each(|(square, &x)| *square = x * x);
     }
 }
 
-/// Writes the digits of `codes`, `[rows, columns]`, to `digits`, `[rows, slices x columns]`.
-fn split<T: Real>(codes: ArrayView2<'_, T>, slicing: Slicing, mut digits: ArrayViewMut2<'_, T>) {
-    let n_columns = codes.ncols();
-    let rests = (slicing.n_slices as usize - 1) * n_columns;
-    // What is left of the codes stands in the last slice, where it ends up as the last digit.
-    let (mut digits, mut rest) = digits.view_mut().split_at(Axis(1), rests);
+/// A copy of codes to take digits from.
+fn codes_to_rest<'a, T: Real>(
+    codes: ArrayView2<'_, T>,
+    layout: Layout,
+    rest: &'a mut Vec<T>,
+) -> ArrayViewMut2<'a, T> {
+    let mut rest = layout.take(rest);
     rest.assign(&codes);
-    let base = T::from_f64(f64::from(1u32 << slicing.bits_per_slice));
-    let per_base = T::ONE / base;
-    // Brings the fractions 0, 1 / base, ... to -1/2 + 1 / (2 base), ...: all of them round to 0.
-    let to_middle = T::from_f64(0.5) * (per_base - T::ONE);
-    for mut digits in digits.axis_chunks_iter_mut(Axis(1), n_columns.max(1)) {
-        Zip::from(&mut digits).and(&mut rest).for_each(|digit, rest| {
-            let whole = (rest.abs() * per_base + to_middle).round_half_even().copysign(*rest);
-            *digit = *rest - whole * base;
-            *rest = whole;
-        });
+    rest
+}
+
+/// Takes digits off codes, the lowest first.
+struct Digits<T> {
+    base: T,
+    per_base: T,
+    /// Brings the fractions 0, 1 / base, ... to -1/2 + 1 / (2 base), ...: all of them round to 0.
+    to_middle: T,
+}
+
+impl<T: Real> Digits<T> {
+    fn new(slicing: Slicing) -> Self {
+        let base = T::from_f64(f64::from(1u32 << slicing.bits_per_slice));
+        let per_base = T::ONE / base;
+        Self { base, per_base, to_middle: T::from_f64(0.5) * (per_base - T::ONE) }
+    }
+
+    /// The digit, with the code's sign; `rest` becomes what is left, over the base.
+    #[inline]
+    fn take(&self, rest: &mut T) -> T {
+        let size = (rest.abs() * self.per_base + self.to_middle).round_half_even();
+        let whole = size.copysign(*rest);
+        let digit = *rest - whole * self.base;
+        *rest = whole;
+        digit
     }
 }
 
-/// Sums the squares of slices, `[rows, slices x columns]`, each in the weight that it has in the code.
+/// Writes the digits of codes to the groups of their slices.
+fn split<T: Real>(
+    mut rest: ArrayViewMut2<'_, T>,
+    slicing: Slicing,
+    layout: Layout,
+    driven: &mut Vec<T>,
+) {
+    let digits = Digits::new(slicing);
+    let n_slices = slicing.n_slices as usize;
+    let driven = take_slice(driven, n_slices * layout.n_rows * layout.n_columns);
+    for (_, range, group) in groups(layout, n_slices) {
+        let mut group = group.view_mut(&mut driven[range]);
+        for slice in group.axis_chunks_iter_mut(Axis(1), layout.n_columns.max(1)) {
+            Zip::from(slice).and(&mut rest).for_each(|digit, rest| *digit = digits.take(rest));
+        }
+    }
+}
+
+/// Sums the squares of the digits of codes, each in the weight that it has in the code.
 fn sum_squares<T: Real>(
-    digits: ArrayView2<'_, T>,
+    mut rest: ArrayViewMut2<'_, T>,
     slicing: Slicing,
     mut out: ArrayViewMut2<'_, T>,
 ) {
-    let base = T::from_f64(f64::from(1u32 << slicing.bits_per_slice));
+    let digits = Digits::new(slicing);
     let mut weight = T::ONE;
     out.fill(T::ZERO);
-    for digits in digits.axis_chunks_iter(Axis(1), out.ncols().max(1)) {
-        Zip::from(&mut out).and(digits).for_each(|out, &digit| *out += weight * (digit * digit));
-        weight = weight * base * base;
+    for _ in 0..slicing.n_slices {
+        Zip::from(&mut out).and(&mut rest).for_each(|out, rest| {
+            let digit = digits.take(rest);
+            *out += weight * (digit * digit);
+        });
+        weight = weight * digits.base * digits.base;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, ArrayView2, ShapeBuilder, array, concatenate, s};
+    use ndarray::{Array2, ArrayView2, Axis, ShapeBuilder, array, concatenate, s};
     use nvcim_chip::describe::{Accumulate, BitSerial, Chip, InputDrive, NegativeInputs};
     use nvcim_chip::effects::read::ReadNoise;
     use nvcim_chip::effects::{Effect, EffectSet};
@@ -325,7 +425,10 @@ mod tests {
     }
 
     fn driven(chip: &Chip, effects: EffectSet, part: Part, x: ArrayView2<'_, f32>) -> Array2<f32> {
-        drive(chip, effects, &[part], x).pass(0, 0..x.nrows()).driven.to_owned()
+        let drives = drive(chip, effects, &[part], x);
+        let pass = drives.pass(0, 0..x.nrows());
+        let groups: Vec<_> = pass.groups().map(|group| group.driven).collect();
+        concatenate(Axis(1), &groups).unwrap()
     }
 
     #[test]
@@ -401,8 +504,8 @@ mod tests {
         let squares = |coding| {
             chip.dac.coding = coding;
             let drives = drive(&chip, EffectSet::ALL, &[Part::Whole], x.view());
-            let squares = drives.pass(0, 0..2).squares.map(|it| it.to_owned());
-            squares.unwrap()
+            let group = drives.pass(0, 0..2).groups().next().unwrap();
+            group.squares.unwrap().to_owned()
         };
         let [mut whole, analog, digital] = [
             InputDrive::Amplitude,
@@ -416,7 +519,7 @@ mod tests {
         assert_eq!(analog, whole);
         let low = array![[1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]];
         let high = array![[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]];
-        assert_eq!(digital, concatenate![ndarray::Axis(1), low, high]);
+        assert_eq!(digital, concatenate![Axis(1), low, high]);
     }
 
     #[test]

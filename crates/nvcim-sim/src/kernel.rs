@@ -20,10 +20,13 @@
 //!
 //! Where read noise holds for a sample ([`Correlation::Image`]), step 1 takes `W + sqrt(V) Z` with a draw
 //! per cell and sample instead: the noise of a sample's columns is then correlated as theirs is on a chip.
+//! A sample of a single column cannot tell, and takes step 3.
 //! Noise that is frozen is the cells', not the kernel's.
 //!
 //! Cost: one matrix product over all slices, two where read noise is new each time, and a few operations
 //! per conversion; for noise that holds for a sample, a draw per cell and sample.
+
+use std::mem;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
@@ -31,9 +34,10 @@ use nvcim_chip::effects::adc::Transfer;
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
+use nvcim_ops::run_program::Columns;
 
 use crate::clips::ClipCount;
-use crate::drive::Drive;
+use crate::drive::{Drive, SliceGroup};
 use crate::noise::{Block, place};
 use crate::periphery::{Periphery, Sense, Slicing};
 use crate::room::take_slice;
@@ -68,11 +72,13 @@ pub struct Kernel<T = f32> {
 /// Noise that is new for every conversion, in codes.
 #[derive(Debug, Clone)]
 struct CodeNoise<T> {
-    stream: Stream,
+    /// The draws of output noise alone.
+    output: Option<Stream>,
     /// Standard deviation of the output noise of each conversion.
     deviations: Vec<T>,
-    /// Variance per squared drive unit, `[conversions, rows]`.
-    variances: Option<Array2<T>>,
+    /// The draws of read noise, which serve output noise too, and its variance per squared drive unit,
+    /// `[conversions, rows]`.
+    read: Option<(Stream, Array2<T>)>,
 }
 
 /// Read noise that holds for a sample.
@@ -119,7 +125,7 @@ impl<T: Real> Kernel<T> {
         let leaks = added.map_or(1.0, |slicing| slicing.weight_sum());
         let transfer = |(conversion, it): (usize, &Sense)| {
             let leakage = leaks * leakage.get(conversion).copied().unwrap_or(0.0);
-            Transfer::with_current(&periphery.adc, it.range, it.gain, it.offset_lsb, leakage)
+            Transfer::between(&periphery.adc, it.range, it.gain, it.offset_lsb, leakage)
         };
         let unit = periphery.drive_unit();
         let max_code = T::from_f64(f64::from(periphery.adc.max_code()));
@@ -147,59 +153,59 @@ impl<T: Real> Kernel<T> {
     /// `block`, whose columns these are.
     pub fn convert(
         &self,
-        drive: Drive<'_, T>,
+        drive: &Drive<'_, T>,
         block: Block,
         codes: &mut [T],
         scratch: &mut Scratch<T>,
     ) -> ClipCount {
-        if codes.is_empty() {
-            return ClipCount::default();
-        }
-        let Scratch { variances, slices, weights, draws, gather } = scratch;
-        let n_columns = codes.len() / self.n_conversions();
-        let width = drive.driven.ncols();
-        let len = self.n_conversions() * width;
-        let single = match &self.sum {
-            Some(_) => take_slice(slices, len),
-            None => &mut *codes,
-        };
-        match &self.cell_noise {
-            Some(noise) => {
-                self.multiply_noisy(noise, drive.driven, block, n_columns, single, weights, draws);
-            }
-            None => multiply(&self.weights, drive.driven, single),
-        }
-        let noise = self.code_noise.as_ref().map(|noise| {
-            let z = take_slice(draws, len);
-            block.fill(&noise.stream, n_columns, self.n_conversions(), z, gather);
-            let squares = noise.variances.as_ref().zip(drive.squares);
-            let variances = squares.map(|(per_square, squares)| {
-                let variances = take_slice(variances, len);
-                multiply(per_square, squares, variances);
-                &*variances
-            });
-            (noise, &*z, variances)
-        });
         let mut clips = ClipCount::default();
-        for (conversion, codes) in single.chunks_exact_mut(width).enumerate() {
-            let transfer = &self.transfers[conversion];
-            let row = conversion * width..(conversion + 1) * width;
-            let noise = noise.map(|(noise, z, variances)| RowNoise {
-                deviation: noise.deviations[conversion],
-                z: &z[row.clone()],
-                variances: variances.map(|it| &it[row.clone()]),
-            });
-            clips += self.convert_row(transfer, noise, codes);
+        if codes.is_empty() {
+            return clips;
         }
-        if let Some(sum) = &self.sum {
-            let slices = slices[..len].chunks_exact(width);
-            for ((codes, slices), &shift) in
-                codes.chunks_exact_mut(n_columns).zip(slices).zip(&sum.shifts)
-            {
-                sum.accumulate(slices, shift, codes);
+        let n_columns = codes.len() / self.n_conversions();
+        let Some(sum) = &self.sum else {
+            for group in drive.groups() {
+                clips += self.convert_group(&group, block, n_columns, codes, scratch);
             }
+            return clips;
+        };
+        codes.fill(T::ZERO);
+        let mut room = mem::take(&mut scratch.slices);
+        for group in drive.groups() {
+            let slices = take_slice(&mut room, self.n_conversions() * group.driven.ncols());
+            clips += self.convert_group(&group, block, n_columns, slices, scratch);
+            sum.add(slices, n_columns, codes);
         }
-        ClipCount { total: len as u64, ..clips }
+        scratch.slices = room;
+        sum.finish(n_columns, codes);
+        clips
+    }
+
+    /// Converts some slices, each on its own, to `codes`, `[conversions, slices, columns]`.
+    fn convert_group(
+        &self,
+        group: &SliceGroup<'_, T>,
+        block: Block,
+        n_columns: usize,
+        codes: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) -> ClipCount {
+        match (&self.cell_noise, group.squares) {
+            (Some(noise), None) => {
+                self.multiply_noisy(noise, group.driven, block, n_columns, codes, scratch);
+            }
+            _ => multiply(&self.weights, group.driven, codes),
+        }
+        let noise = self.code_noise.as_ref();
+        let noise =
+            noise.and_then(|noise| noise.draw(group, block, n_columns, codes.len(), scratch));
+        let width = group.driven.ncols();
+        let mut clips = ClipCount::default();
+        for (conversion, codes) in codes.chunks_exact_mut(width).enumerate() {
+            let noise = noise.as_ref().map(|noise| noise.row(conversion, width));
+            clips += self.convert_row(&self.transfers[conversion], noise, codes);
+        }
+        ClipCount { total: codes.len() as u64, ..clips }
     }
 
     /// Brings one conversion's currents to codes.
@@ -225,7 +231,6 @@ impl<T: Real> Kernel<T> {
     }
 
     /// Overwrites `out` with the currents of cells whose noise holds for a sample.
-    #[expect(clippy::too_many_arguments, reason = "rooms of one scratch, borrowed apart")]
     fn multiply_noisy(
         &self,
         noise: &CellNoise<T>,
@@ -233,17 +238,14 @@ impl<T: Real> Kernel<T> {
         block: Block,
         n_columns: usize,
         out: &mut [T],
-        weights: &mut Vec<T>,
-        draws: &mut Vec<f32>,
+        scratch: &mut Scratch<T>,
     ) {
         let mut out = ArrayViewMut2::from_shape((self.n_conversions(), driven.ncols()), out)
             .expect("the room fits the product");
-        let per_sample = block.columns.per_sample;
-        let weights = take_slice(weights, self.weights.len());
-        let z = take_slice(draws, self.weights.len());
-        for (serial, start) in
-            (block.columns.first_sample..).zip((0..n_columns).step_by(per_sample))
-        {
+        let Columns { first_sample, per_sample } = block.columns;
+        let weights = take_slice(&mut scratch.weights, self.weights.len());
+        let z = take_slice(&mut scratch.draws, self.weights.len());
+        for (serial, start) in (first_sample..).zip((0..n_columns).step_by(per_sample)) {
             noise.stream.fill_normals(place(block.purpose, block.cells, serial), z);
             let cells = self.weights.iter().zip(&noise.deviations).zip(&*z);
             for (out, ((&weight, &deviation), &z)) in weights.iter_mut().zip(cells) {
@@ -266,24 +268,49 @@ impl<T: Real> CodeNoise<T> {
         variances: Option<&Array2<f64>>,
         senses: &[Sense],
     ) -> Option<Self> {
-        let output = periphery.output.map(|(sd, stream)| (stream, sd));
-        let read = periphery.read.filter(|(correlation, _)| *correlation == Correlation::Mvm);
-        let read = read.and_then(|(_, stream)| Some((stream, variances?)));
-        let stream = read.map(|(stream, _)| stream).or(output.map(|(stream, _)| stream))?;
-        let sd = output.map_or(0.0, |(_, sd)| sd);
+        let output = periphery.output.map(|(_, stream)| stream);
+        let read = periphery.read.and_then(|(_, stream)| Some((stream, variances?)));
+        let sd = periphery.output.map_or(0.0, |(sd, _)| sd);
+        if output.is_none() && read.is_none() {
+            return None;
+        }
         let unit = periphery.drive_unit();
         let per_current = |it: &Sense| codes_per_current(periphery, it);
         Some(Self {
-            stream,
+            output,
             deviations: senses.iter().map(|it| T::from_f64(sd * per_current(it))).collect(),
-            variances: read.map(|(_, variances)| {
-                Array2::from_shape_fn(variances.dim(), |(conversion, row)| {
+            read: read.map(|(stream, variances)| {
+                let per_square = Array2::from_shape_fn(variances.dim(), |(conversion, row)| {
                     let sense = &senses[conversion];
                     let scale = unit * f64::from(sense.gain) * per_current(sense);
                     T::from_f64(variances[(conversion, row)] * scale * scale)
-                })
+                });
+                (stream, per_square)
             }),
         })
+    }
+
+    /// Draws the noise of `len` conversions, and finds its variances.
+    fn draw<'a>(
+        &'a self,
+        group: &SliceGroup<'_, T>,
+        block: Block,
+        n_columns: usize,
+        len: usize,
+        scratch: &'a mut Scratch<T>,
+    ) -> Option<GroupNoise<'a, T>> {
+        let Scratch { variances, draws, gather, .. } = scratch;
+        // Without squares read noise is in the currents already.
+        let read = self.read.as_ref().zip(group.squares);
+        let stream = read.map(|((stream, _), _)| stream).or(self.output.as_ref())?;
+        let z = take_slice(draws, len);
+        block.fill(stream, group.first, n_columns, self.deviations.len(), z, gather);
+        let variances = read.map(|((_, per_square), squares)| {
+            let variances = take_slice(variances, len);
+            multiply(per_square, squares, variances);
+            &*variances
+        });
+        Some(GroupNoise { deviations: &self.deviations, z, variances })
     }
 }
 
@@ -299,7 +326,7 @@ impl<T: Real> CellNoise<T> {
 impl<T: Real> SliceSum<T> {
     fn new(periphery: &Periphery, slicing: Slicing, senses: &[Sense]) -> Self {
         let surplus = slicing.weight_sum() - 1.0;
-        let low_code = |it: &Sense| f64::from(it.range.lo) * codes_per_current(periphery, it);
+        let low_code = |it: &Sense| it.range[0] * codes_per_current(periphery, it);
         Self {
             per_base: T::from_f64(1.0 / f64::from(1u32 << slicing.bits_per_slice)),
             top: T::from_f64(slicing.top_weight()),
@@ -307,23 +334,50 @@ impl<T: Real> SliceSum<T> {
         }
     }
 
-    /// Adds up one conversion's `slices`, `[slices, columns]`, to `codes`.
-    fn accumulate(&self, slices: &[T], shift: T, codes: &mut [T]) {
-        codes.fill(T::ZERO);
-        for slice in slices.chunks_exact(codes.len()) {
-            codes
-                .iter_mut()
-                .zip(slice)
-                .for_each(|(acc, &code)| *acc = (*acc + code) * self.per_base);
+    /// Adds `slices`, `[conversions, slices, columns]`, to what `codes` holds of the slices before.
+    fn add(&self, slices: &[T], n_columns: usize, codes: &mut [T]) {
+        let width = slices.len() / self.shifts.len();
+        for (codes, slices) in codes.chunks_exact_mut(n_columns).zip(slices.chunks_exact(width)) {
+            for slice in slices.chunks_exact(n_columns) {
+                let pairs = codes.iter_mut().zip(slice);
+                pairs.for_each(|(sum, &code)| *sum = (*sum + code) * self.per_base);
+            }
         }
-        codes.iter_mut().for_each(|acc| *acc = self.top * *acc + shift);
+    }
+
+    /// Turns the sums of all slices into codes.
+    fn finish(&self, n_columns: usize, codes: &mut [T]) {
+        for (codes, &shift) in codes.chunks_exact_mut(n_columns).zip(&self.shifts) {
+            codes.iter_mut().for_each(|code| *code = self.top * *code + shift);
+        }
     }
 }
 
 /// Codes per unit of current of a perfect column.
 fn codes_per_current(periphery: &Periphery, sense: &Sense) -> f64 {
-    let span = f64::from(sense.range.hi) - f64::from(sense.range.lo);
-    f64::from(periphery.adc.max_code()) / span
+    let [lo, hi] = sense.range;
+    f64::from(periphery.adc.max_code()) / (hi - lo)
+}
+
+/// Noise of a group of slices.
+struct GroupNoise<'a, T> {
+    /// By conversion.
+    deviations: &'a [T],
+    /// Standard normal draws, `[conversions, slices, columns]`.
+    z: &'a [f32],
+    /// Of the reads, laid out alike.
+    variances: Option<&'a [T]>,
+}
+
+impl<'a, T: Real> GroupNoise<'a, T> {
+    fn row(&self, conversion: usize, width: usize) -> RowNoise<'a, T> {
+        let row = conversion * width..(conversion + 1) * width;
+        RowNoise {
+            deviation: self.deviations[conversion],
+            z: &self.z[row.clone()],
+            variances: self.variances.map(|it| &it[row]),
+        }
+    }
 }
 
 /// Noise of one conversion's codes.
@@ -372,195 +426,4 @@ fn settle<T: Real>(max_code: T, codes: &mut [T], exact: impl Fn(T) -> T) -> Clip
 }
 
 #[cfg(test)]
-mod tests {
-    use ndarray::{Array2, ArrayView2, array, s};
-    use nvcim_chip::describe::Chip;
-    use nvcim_chip::effects::output_noise::OutputNoise;
-    use nvcim_chip::effects::read::{ReadNoise, pair_variance};
-    use nvcim_chip::effects::{Effect, EffectSet};
-    use nvcim_ir::tiled::AdcRange;
-    use nvcim_ops::run_program::Columns;
-
-    use super::{Currents, Kernel, Scratch};
-    use crate::clips::ClipCount;
-    use crate::drive::{Driver, Drives, Part};
-    use crate::noise::{Block, Purpose};
-    use crate::periphery::{Periphery, Sense};
-    use crate::testing::{fresh, plain_chip};
-
-    const WIDE: AdcRange = AdcRange { lo: -4.0, hi: 4.0 };
-    const PERFECT: Sense = Sense { gain: 1.0, offset_lsb: 0.0, range: WIDE };
-    /// Pairs of conductances in siemens, two conversions over three rows.
-    const CELLS: [[(f64, f64); 3]; 2] =
-        [[(1e-4, 0.0), (0.0, 5e-5), (2e-5, 8e-5)], [(0.0, 0.0), (5e-5, 0.0), (0.0, 1e-4)]];
-
-    fn convert(
-        chip: &Chip,
-        effects: EffectSet,
-        senses: [Sense; 2],
-        drives: &Array2<f32>,
-    ) -> (Array2<f32>, ClipCount) {
-        let columns = Columns { first_sample: 0, per_sample: drives.ncols() };
-        convert_columns(chip, effects, senses, drives.view(), columns)
-    }
-
-    fn convert_columns(
-        chip: &Chip,
-        effects: EffectSet,
-        senses: [Sense; 2],
-        drives: ArrayView2<'_, f32>,
-        columns: Columns,
-    ) -> (Array2<f32>, ClipCount) {
-        let periphery = Periphery::new(chip, 0, &fresh(effects));
-        let cells = |of: &dyn Fn((f64, f64)) -> f64| {
-            Array2::from_shape_fn((2, 3), |(conversion, row)| of(CELLS[conversion][row]))
-        };
-        let g_max = chip.cell.g_max;
-        let currents = Currents {
-            weights: cells(&|(plus, minus)| (plus - minus) / g_max),
-            variances: chip.effects.read.map(|_| {
-                cells(&|(plus, minus)| pair_variance(0.02 * plus, 0.02 * minus) / (g_max * g_max))
-            }),
-            leakage: vec![],
-        };
-        let kernel = Kernel::new(&periphery, &currents, &senses);
-        let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
-        let mut driven = Drives::default();
-        driven.fill(&Driver::new(&periphery), &[Part::Whole], 1.0, drives, block);
-        let mut codes = vec![0.0; 2 * drives.ncols()];
-        let clips =
-            kernel.convert(driven.pass(0, 0..3), block, &mut codes, &mut Scratch::default());
-        (Array2::from_shape_vec((2, drives.ncols()), codes).unwrap(), clips)
-    }
-
-    #[test]
-    fn currents_are_differences_over_g_max() {
-        let (codes, _) = convert(
-            &plain_chip(),
-            EffectSet::NONE,
-            [PERFECT; 2],
-            &array![[1.0, 0.5], [0.5, 0.0], [0.25, -1.0]],
-        );
-        // Currents 1 - 0.25 - 0.15 = 0.6, 0.5 + 0.6 = 1.1; 0.25 - 0.25 = 0, 0 + 1 = 1. In codes:
-        let expected = array![[0.6, 1.1], [0.0, 1.0f32]].mapv(|y| (y + 4.0) / 8.0 * 255.0);
-        assert!(codes.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{codes}");
-    }
-
-    #[test]
-    fn gain_then_offset_then_rounding() {
-        let uneven = Sense { gain: 1.1, offset_lsb: -3.0, range: AdcRange { lo: -1.0, hi: 1.0 } };
-        let set = EffectSet::ALL.without(Effect::Dac);
-        let (codes, _) =
-            convert(&plain_chip(), set, [uneven, PERFECT], &array![[1.0], [0.5], [0.25]]);
-        // (1.1 x 0.6 - 3 x 8 / 255 + 1) / 2 x 255 = 199.65: the offset is in LSB of the nominal range.
-        assert_eq!(codes, array![[200.0], [128.0]]);
-    }
-
-    #[test]
-    fn clipped_conversions_are_counted_by_side() {
-        let narrow = Sense { range: AdcRange { lo: -0.5, hi: 0.5 }, ..PERFECT };
-        let drives = array![[1.0, -1.0, 0.1], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
-        let set = EffectSet::ALL.without(Effect::Dac);
-        let (codes, clips) = convert(&plain_chip(), set, [narrow; 2], &drives);
-        assert_eq!(codes.row(0).to_vec(), [255.0, 0.0, 153.0]);
-        assert_eq!(codes.row(1).to_vec(), [128.0, 0.0, 128.0]);
-        assert_eq!(clips, ClipCount { low: 2, high: 1, total: 6 });
-        let (_, clips) = convert(&plain_chip(), EffectSet::NONE, [narrow; 2], &drives);
-        assert_eq!(clips, ClipCount { low: 0, high: 0, total: 6 });
-    }
-
-    /// Mean and variance of both conversions, in squared normalised current, over many columns.
-    fn moments(chip: &Chip, effects: EffectSet, range: AdcRange) -> [(f64, f64); 2] {
-        let n = 40_000;
-        let mut drives = Array2::zeros((3, n));
-        drives.columns_mut().into_iter().for_each(|mut it| it.assign(&array![1.0, 0.5, 0.25]));
-        let (codes, _) = convert(chip, effects, [Sense { range, ..PERFECT }; 2], &drives);
-        let step = f64::from(range.hi - range.lo) / 255.0;
-        [0, 1].map(|row| {
-            let y = codes.row(row).mapv(|code| f64::from(range.lo) + f64::from(code) * step);
-            let mean = y.sum() / n as f64;
-            (mean, y.mapv(|y| (y - mean).powi(2)).sum() / n as f64)
-        })
-    }
-
-    #[test]
-    fn read_noise_has_the_variance_of_its_cells() {
-        let mut chip = plain_chip();
-        chip.effects.read = Some(ReadNoise::share(0.02));
-        let set = EffectSet::NONE.with(Effect::Read);
-        let [(mean, first), (_, second)] = moments(&chip, set, WIDE);
-        // sum x^2 (s+^2 + s-^2) with s = 2 % of g / g_max: row by row 1, 1/4 and 1/16 times its cells.
-        let square = 0.02f64.powi(2);
-        let expected = [square * (1.0 + 0.25 * 0.25 + 0.0625 * 0.68), square * (0.0625 + 0.0625)];
-        // Four standard errors of a variance from 40 000 draws: 2.8 %.
-        assert!((first / expected[0] - 1.0).abs() < 0.028, "{first} {expected:?}");
-        assert!((second / expected[1] - 1.0).abs() < 0.028, "{second} {expected:?}");
-        assert!((mean - 0.6).abs() < 4.0 * (expected[0] / 40_000.0).sqrt(), "{mean}");
-        let [(_, off), _] = moments(&chip, EffectSet::NONE, WIDE);
-        assert!(off < 1e-12, "{off}");
-    }
-
-    #[test]
-    fn output_noise_is_in_lsb_of_the_nominal_range_whatever_the_range() {
-        let mut chip = plain_chip();
-        chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() });
-        let set = EffectSet::NONE.with(Effect::OutputNoise);
-        let expected = (0.5f64 * 8.0 / 255.0).powi(2);
-        for range in [WIDE, AdcRange { lo: -1.0, hi: 1.0 }] {
-            let [(_, first), (_, second)] = moments(&chip, set, range);
-            assert!((first / expected - 1.0).abs() < 0.028, "{first} {expected}");
-            assert!((second / expected - 1.0).abs() < 0.028, "{second} {expected}");
-        }
-    }
-
-    fn noisy_chip() -> Chip {
-        let mut chip = plain_chip();
-        chip.effects.read = Some(ReadNoise::share(0.02));
-        chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() });
-        chip
-    }
-
-    #[test]
-    fn conversions_and_effects_draw_independently() {
-        let n = 40_000;
-        let drives = Array2::ones((3, n));
-        let noise_of = |effect| {
-            let set = EffectSet::NONE.with(effect);
-            let (codes, _) = convert(&noisy_chip(), set, [PERFECT; 2], &drives);
-            let (still, _) = convert(&noisy_chip(), EffectSet::NONE, [PERFECT; 2], &drives);
-            codes - still
-        };
-        let (read, output) = (noise_of(Effect::Read), noise_of(Effect::OutputNoise));
-        let pairs = [(&read, 0, &read, 1), (&output, 0, &output, 1), (&read, 0, &output, 0)];
-        for (left, i, right, j) in pairs {
-            let product = |a: (&Array2<f32>, usize), b: (&Array2<f32>, usize)| {
-                (&a.0.row(a.1) * &b.0.row(b.1)).mapv(f64::from).sum()
-            };
-            let (left, right) = ((left, i), (right, j));
-            let size = (product(left, left) * product(right, right)).sqrt();
-            // Four standard errors of a correlation from 40 000 draws: 2 %.
-            assert!((product(left, right) / size).abs() < 0.02, "{}", product(left, right) / size);
-        }
-    }
-
-    #[test]
-    fn samples_of_several_positions_may_come_together_or_apart() {
-        let drives = Array2::from_shape_fn((3, 15), |(row, col)| (row + col) as f32 / 20.0);
-        let part = |samples: std::ops::Range<usize>| {
-            let columns = Columns { first_sample: samples.start as u64, per_sample: 5 };
-            let drives = drives.slice(s![.., 5 * samples.start..5 * samples.end]);
-            let set = EffectSet::ALL;
-            convert_columns(&noisy_chip(), set, [PERFECT; 2], drives, columns).0
-        };
-        let whole = part(0..3);
-        assert_eq!(part(0..1), whole.slice(s![.., ..5]));
-        assert_eq!(part(1..3), whole.slice(s![.., 5..]));
-    }
-
-    #[test]
-    fn nothing_to_convert_is_no_error() {
-        let (codes, clips) =
-            convert(&noisy_chip(), EffectSet::ALL, [PERFECT; 2], &Array2::zeros((3, 0)));
-        assert_eq!((codes.dim(), clips), ((2, 0), ClipCount::default()));
-    }
-}
+mod tests;

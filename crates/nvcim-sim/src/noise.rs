@@ -46,13 +46,16 @@ pub struct Block {
 }
 
 impl Block {
-    /// Draws for `n_lines` lines of as many samples and slices as `z` has room for.
+    /// Draws for `n_lines` lines of as many samples and slices as `z` has room for, from the slice
+    /// `first_slice` on.
     ///
     /// Layout: `[lines, slices, samples, positions]`, `n_columns` being samples times positions. A
-    /// sample's draws depend on nothing but the sample; inside they count positions within lines.
+    /// sample's draws depend on nothing but the sample and slice; inside they count positions within
+    /// lines.
     pub(crate) fn fill(
         &self,
         stream: &Stream,
+        first_slice: usize,
         n_columns: usize,
         n_lines: usize,
         z: &mut [f32],
@@ -60,21 +63,19 @@ impl Block {
     ) {
         let Columns { first_sample, per_sample } = self.columns;
         let line_len = z.len() / n_lines;
-        if line_len == per_sample {
-            return stream.fill_normals(place(self.purpose, self.unit, first_sample), z);
-        }
         let sample_len = n_lines * per_sample;
+        if line_len == per_sample {
+            return stream.fill_normals(self.place(first_sample, first_slice), z);
+        }
         let n_samples = (COLUMNS_AT_ONCE / per_sample).max(1);
         let room = take_slice(room, n_samples * sample_len);
-        for start in (0..line_len).step_by(n_columns) {
+        for (slice, start) in (first_slice..).zip((0..line_len).step_by(n_columns)) {
             for group in (0..n_columns).step_by(n_samples * per_sample) {
                 let len = (n_columns - group).min(n_samples * per_sample);
                 let serial = first_sample + (group / per_sample) as u64;
                 let samples = room.chunks_exact_mut(sample_len).take(len / per_sample);
                 for (serial, draws) in (serial..).zip(samples) {
-                    let [unit, low, high] = place(self.purpose, self.unit, serial);
-                    let slice = (start / n_columns) as u32;
-                    stream.fill_normals([unit, low, high | slice << 26], draws);
+                    stream.fill_normals(self.place(serial, slice), draws);
                 }
                 for (line, z) in z.chunks_exact_mut(line_len).enumerate() {
                     let z = &mut z[start + group..][..len];
@@ -82,6 +83,12 @@ impl Block {
                 }
             }
         }
+    }
+
+    /// The place of a sample's draws for a slice; there are at most 16 slices.
+    fn place(&self, serial: u64, slice: usize) -> [u32; 3] {
+        let [unit, low, high] = place(self.purpose, self.unit, serial);
+        [unit, low, high | (slice as u32) << 26]
     }
 }
 
@@ -128,7 +135,7 @@ mod tests {
         let block = Block { purpose: Purpose::Inference, unit: 5, cells: 2, columns };
         let n_columns = (samples.end - samples.start) as usize * per_sample;
         let mut z = vec![0.0; 2 * n_slices * n_columns];
-        block.fill(&Stream::new(1, 2, Effect::Read), n_columns, 2, &mut z, &mut Vec::new());
+        block.fill(&Stream::new(1, 2, Effect::Read), 0, n_columns, 2, &mut z, &mut Vec::new());
         z
     }
 

@@ -4,7 +4,6 @@ use nvcim_chip::describe::{Accumulate, Adc, BitSerial, Chip, InputDrive};
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
-use nvcim_ir::tiled::AdcRange;
 
 use crate::conditions::Conditions;
 
@@ -123,8 +122,8 @@ pub struct Sense {
     pub gain: f32,
     /// In LSB of the nominal range.
     pub offset_lsb: f32,
-    /// The range of the conversion.
-    pub range: AdcRange,
+    /// The lowest and the highest current of the conversion, normalised.
+    pub range: [f64; 2],
 }
 
 #[cfg(test)]

@@ -34,8 +34,12 @@ impl Layout {
 
     /// Room for a matrix.
     pub(crate) fn take<T: Real>(self, buffer: &mut Vec<T>) -> ArrayViewMut2<'_, T> {
-        let room = take_slice(buffer, self.n_rows * self.n_columns);
-        ArrayViewMut2::from_shape(self.shape(), room).expect("the slice has the matrix's length")
+        self.view_mut(take_slice(buffer, self.n_rows * self.n_columns))
+    }
+
+    /// The matrix that stands in `room`, which has its length.
+    pub(crate) fn view_mut<T: Real>(self, room: &mut [T]) -> ArrayViewMut2<'_, T> {
+        ArrayViewMut2::from_shape(self.shape(), room).expect("the room has the matrix's length")
     }
 
     /// The matrix that [`Layout::take`] made room for.

@@ -83,7 +83,7 @@ impl<T: Real> PreparedTile<T> {
             let unit = 2 * cells + pass as u32;
             let block = Block { purpose: Purpose::Inference, unit, cells, columns };
             let drive = drives.pass(pass, self.rows.clone());
-            clips += self.kernel.convert(drive, block, take_slice(codes, len), kernel);
+            clips += self.kernel.convert(&drive, block, take_slice(codes, len), kernel);
         }
         let mut out = out.slice_mut(s![self.cols.clone(), ..]);
         let [first, second] = &*codes;

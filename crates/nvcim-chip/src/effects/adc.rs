@@ -24,19 +24,19 @@ impl<T: Real> Transfer<T> {
     /// The transfer of a converter set to `range`, with a column's `gain` (1 for a perfect one) and
     /// `offset_lsb` in LSB of the nominal range.
     pub fn new(adc: &Adc, range: AdcRange, gain: f32, offset_lsb: f32) -> Self {
-        Self::with_current(adc, range, gain, offset_lsb, 0.0)
+        Self::between(adc, [range.lo, range.hi].map(f64::from), gain, offset_lsb, 0.0)
     }
 
-    /// The same for a column that carries `current` whatever is driven, besides what is converted.
-    pub fn with_current(
+    /// The same for a range from `lo` to `hi`, and for a column that carries `current` whatever is
+    /// driven, besides what is converted.
+    pub fn between(
         adc: &Adc,
-        range: AdcRange,
+        [lo, hi]: [f64; 2],
         gain: f32,
         offset_lsb: f32,
         current: f64,
     ) -> Self {
-        let lo = f64::from(range.lo);
-        let step = (f64::from(range.hi) - lo) / f64::from(adc.max_code());
+        let step = (hi - lo) / f64::from(adc.max_code());
         let offset = f64::from(offset_lsb) * adc.nominal_lsb() + f64::from(gain) * current;
         Self {
             scale: T::from_f64(f64::from(gain) / step),

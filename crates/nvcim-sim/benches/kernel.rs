@@ -1,0 +1,149 @@
+//! What the periphery costs: a prepared tile of 512 conversions over 512 rows against the bare product.
+//!
+//! `cargo bench -p nvcim-sim --bench kernel` prints times, and before them ratios to a plain f32 product of
+//! the same size: the fastest run over the fastest, taken in turns, since other programs only ever slow
+//! one down. Bounds to keep: converters of 8 bits 1.5, with read and output noise 4, eight slices with a
+//! conversion each 12.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use divan::counter::ItemsCount;
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2};
+use nvcim_chip::describe::{Accumulate, Adc, AdcCoding, BitSerial, RangePer};
+use nvcim_chip::effects::Effect;
+use nvcim_chip::effects::read::Correlation;
+use nvcim_chip::random::Stream;
+use nvcim_chip::real::Real;
+use nvcim_ir::ids::{Id, TileId};
+use nvcim_ir::tiled::AdcRange;
+use nvcim_ops::run_program::Columns;
+use nvcim_sim::drive::{Driver, Drives, Part};
+use nvcim_sim::kernel::{Currents, Kernel};
+use nvcim_sim::noise::{Block, Purpose};
+use nvcim_sim::periphery::{Periphery, Sense, Slicing};
+use nvcim_sim::tile::{PreparedTile, Target, TileScratch, Worth};
+
+/// Conversions and rows of the tile.
+const N: usize = 512;
+/// Samples of a product, one position each.
+const BATCH: usize = 256;
+const RANGE: AdcRange = AdcRange { lo: -16.0, hi: 16.0 };
+const CASES: [&str; 5] = ["ideal", "converters", "two noises", "bit serial", "bit serial, noisy"];
+
+#[expect(clippy::print_stdout, reason = "the ratios are what this prints")]
+fn main() {
+    let x = inputs();
+    for case in CASES {
+        let ratio = measure_ratio(&mut Bench::<f32>::new(case), &x);
+        println!("{case:18} {ratio:6.2} x the plain product");
+    }
+    divan::main();
+}
+
+/// The bare product of the weights and the inputs.
+#[divan::bench]
+fn product(bencher: divan::Bencher<'_, '_>) {
+    let (w, x) = (weights().mapv(|w| w as f32), inputs());
+    let mut out = Array2::zeros((N, BATCH));
+    bencher
+        .counter(ItemsCount::new(BATCH))
+        .bench_local(|| general_mat_mul(1.0, &w, black_box(&x), 0.0, &mut out));
+}
+
+/// Drives, conversions and sums of a tile.
+#[divan::bench(types = [f32, f64], args = CASES)]
+fn tile<T: Real>(bencher: divan::Bencher<'_, '_>, case: &str) {
+    let (mut bench, x) = (Bench::<T>::new(case), inputs());
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| bench.run(black_box(x.view())));
+}
+
+/// A tile with what it works in.
+struct Bench<T> {
+    driver: Driver<T>,
+    tile: PreparedTile<T>,
+    drives: Drives<T>,
+    scratch: TileScratch<T>,
+    out: Array2<f32>,
+}
+
+impl<T: Real> Bench<T> {
+    fn new(case: &str) -> Self {
+        let periphery = periphery(case);
+        let weights = weights();
+        let variances = periphery.read.map(|_| weights.mapv(|w| (0.02 * w).powi(2)));
+        let currents = Currents { weights, variances, leakage: Vec::new() };
+        let range = [RANGE.lo, RANGE.hi].map(f64::from);
+        let senses = vec![Sense { gain: 1.0, offset_lsb: 0.0, range }; N];
+        let worth = |col| Worth { target: Target::Column(col), scale: T::ONE, shift: T::ZERO };
+        Self {
+            driver: Driver::new(&periphery),
+            tile: PreparedTile {
+                id: TileId::new(0),
+                rows: 0..N,
+                cols: 0..N,
+                kernel: Kernel::new(&periphery, &currents, &senses),
+                worths: (0..N).map(worth).collect(),
+                drive_sum: Vec::new(),
+            },
+            drives: Drives::default(),
+            scratch: TileScratch::default(),
+            out: Array2::zeros((N, BATCH)),
+        }
+    }
+
+    fn run(&mut self, x: ArrayView2<'_, f32>) {
+        let columns = Columns { first_sample: 0, per_sample: 1 };
+        let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
+        self.out.fill(0.0);
+        self.drives.fill(&self.driver, &[Part::Positive], T::ONE, x, block);
+        self.tile.multiply(&self.drives, columns, self.out.view_mut(), &mut self.scratch);
+    }
+}
+
+fn periphery(case: &str) -> Periphery {
+    let adc = Adc { bits: 8, nominal: RANGE, range_per: RangePer::Tile, coding: AdcCoding::Binary };
+    let stream = |effect| Stream::new(1, 2, effect);
+    let serial = BitSerial { bits_per_slice: 1, accumulate: Accumulate::Digital };
+    let (read, output) = match case {
+        "two noises" | "bit serial, noisy" => (Some(Correlation::Mvm), true),
+        _ => (None, false),
+    };
+    Periphery {
+        dac_bits: (case != "ideal").then_some(8),
+        slicing: case.starts_with("bit serial").then(|| Slicing::new(8, serial)),
+        jitter: None,
+        adc,
+        rounds: case != "ideal",
+        read: read.map(|correlation| (correlation, stream(Effect::Read))),
+        output: output.then(|| (0.05, stream(Effect::OutputNoise))),
+    }
+}
+
+fn weights() -> Array2<f64> {
+    let stream = Stream::new(0, 0, Effect::Programming);
+    Array2::from_shape_fn((N, N), |(j, i)| 0.2 * stream.normal([j as u32, i as u32, 0, 0]))
+}
+
+fn inputs() -> Array2<f32> {
+    let stream = Stream::new(0, 1, Effect::Dac);
+    Array2::from_shape_fn((N, BATCH), |(i, c)| stream.uniform([i as u32, c as u32, 0, 0]) as f32)
+}
+
+/// The time of the tile over that of the product, run in turns.
+fn measure_ratio(bench: &mut Bench<f32>, x: &Array2<f32>) -> f64 {
+    let w = weights().mapv(|w| w as f32);
+    let mut out = Array2::zeros((N, BATCH));
+    let time = |run: &mut dyn FnMut()| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    let (mut plain, mut tile) = (Duration::MAX, Duration::MAX);
+    for _ in 0..40 {
+        plain = plain.min(time(&mut || general_mat_mul(1.0, &w, black_box(x), 0.0, &mut out)));
+        tile = tile.min(time(&mut || bench.run(black_box(x.view()))));
+    }
+    tile.as_secs_f64() / plain.as_secs_f64()
+}
