@@ -7,6 +7,7 @@ pub mod die;
 pub mod die_file;
 pub mod effects;
 pub mod file;
+pub mod meaning;
 pub mod presets;
 pub mod random;
 mod reader;

@@ -150,7 +150,7 @@ fn parse_effects(text: &str) -> Result<EffectSet, String> {
 }
 
 /// Seconds of a Julian year, as drift models count it.
-const YEAR_S: f64 = 3.155_76e7;
+pub(crate) const YEAR_S: f64 = 3.155_76e7;
 
 fn parse_time(text: &str) -> Result<f64, String> {
     let text = text.trim();

@@ -180,7 +180,7 @@ fn every_preset_shows_validates_and_checks() {
     let list = bench.json(&["chip", "list"], 0, "nvcim.chip/1");
     let chips = list["chips"].as_array().expect("a list");
     for chip in chips.iter().map(|chip| chip["name"].as_str().expect("a name")) {
-        let shown = bench.run(&["chip", "show", chip]);
+        let shown = bench.run(&["chip", "show", "--toml", chip]);
         fs::write(bench.path("shown.toml"), &shown.stdout).expect("there is room");
         bench.json(&["chip", "validate", "shown.toml"], 0, "nvcim.chip/1");
         let checked = bench.json(&["check", &model(), "--chip", chip], 0, "nvcim.check/1");

@@ -14,6 +14,8 @@ pub mod data;
 pub mod demo;
 pub mod die_io;
 pub mod diff;
+pub mod explain;
+mod fidelity;
 pub mod inspect;
 pub mod model;
 pub mod pipeline;
@@ -22,7 +24,7 @@ pub mod report;
 pub mod simulate;
 pub mod verify;
 
-pub use nvcim_chip::{describe, die_file, effects, file, presets, record};
+pub use nvcim_chip::{describe, die_file, effects, file, meaning, presets, record};
 pub use nvcim_correct::plan;
 pub use nvcim_image::{codec, layout};
 pub use nvcim_ir::{diag, ids, program, programmed};
