@@ -98,6 +98,11 @@ impl EffectOptions {
         missing.map(warn).collect()
     }
 
+    /// Whether any of these options differs from its default.
+    pub(crate) fn are_given(&self) -> bool {
+        self.effects.is_some() || self.without.is_some() || self.at > 0.0
+    }
+
     /// The conditions of a run with these options.
     pub(crate) fn conditions(&self, run_seed: u64) -> Conditions {
         let mut effects = self.effects.unwrap_or(EffectSet::ALL);

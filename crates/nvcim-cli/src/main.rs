@@ -10,6 +10,7 @@ mod demo;
 mod die;
 mod diff;
 mod explain;
+mod export;
 mod files;
 mod inspect;
 mod simulate;
@@ -56,6 +57,12 @@ enum Command {
     /// on its arrays and none on those of other layers. With `--correct`, every run compiles for its die
     /// anew and measures it with the effects of the run.
     Explain(explain::Args),
+    /// Write an image's conductances and mapping for other tools.
+    ///
+    /// npz: `tiles.npz`, and `manifest.json`, which holds the digital program too. csv: tables. mem: one
+    /// hexadecimal memory image per array. spice: one ngspice netlist per array. onnx: the network that
+    /// the conductances compute. With a die, all but mem also say what its cells are at the time of use.
+    Export(export::Args),
     /// List, show, validate or begin chip files.
     Chip(chip::Args),
     /// Sample, import or show die files.
@@ -113,6 +120,7 @@ fn run_command(
         Command::Simulate(args) => simulate::run(args, global, terminal),
         Command::Verify(args) => verify::run(args, global, terminal),
         Command::Explain(args) => explain::run(args, global, terminal),
+        Command::Export(args) => export::run(args, global, terminal),
         Command::Chip(args) => chip::run(args, terminal),
         Command::Die(args) => die::run(args, global, terminal),
         Command::Diff(args) => diff::run(args, terminal),

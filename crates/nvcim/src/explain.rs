@@ -282,3 +282,89 @@ fn summarise(
         warnings,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_chip::effects::{Effect, EffectSet};
+    use nvcim_chip::presets::find_preset;
+    use nvcim_correct::plan::Plan;
+    use nvcim_sim::conditions::Conditions;
+
+    use super::{Explain, Explanation, Measure};
+    use crate::data::{Dataset, Preprocess};
+    use crate::demo;
+    use crate::model::Model;
+    use crate::pipeline::CALIBRATION_IMAGES;
+
+    fn explain(effects: EffectSet, plan: Plan) -> Explanation {
+        let model = Model::from_bytes(demo::MODEL.0, demo::MODEL.1);
+        let chip = find_preset(demo::CHIP).unwrap();
+        let open = |spec, limit| {
+            Dataset::open(spec, Preprocess { limit, ..Preprocess::default() }).unwrap()
+        };
+        let calibration = open("digits:train", None);
+        let calibration =
+            calibration.head(CALIBRATION_IMAGES, &model.input_shape().unwrap()).unwrap();
+        let explain = Explain {
+            model: &model,
+            chip: &chip,
+            calibration: Some(&calibration),
+            data: &open("digits", Some(100)),
+            plan,
+            conditions: Conditions { effects, at_s: 0.0, run_seed: 0 },
+            dies: 2,
+        };
+        let counted = std::cell::Cell::new(0);
+        let explanation = explain.run(&|images, whole| {
+            assert_eq!(whole, explain.images(4));
+            counted.set(counted.get() + images);
+        });
+        assert_eq!(counted.get(), explain.images(4));
+        explanation.unwrap()
+    }
+
+    #[test]
+    fn one_effect_is_the_whole_loss() {
+        let explanation = explain(EffectSet::NONE.with(Effect::ColumnOffset), Plan::NONE);
+        assert_eq!(explanation.measure, Measure::Accuracy);
+        let [cost] = &explanation.effects[..] else { panic!("{:?}", explanation.effects) };
+        assert_eq!(cost.effect, Effect::ColumnOffset);
+        assert!(cost.alone.mean > 5.0, "{}", cost.alone.mean);
+        assert_eq!(cost.alone, explanation.total);
+        assert_eq!(cost.left_out, explanation.total);
+        assert_eq!(explanation.remainder, 0.0);
+        assert_eq!(cost.alone_snr_db, explanation.snr_db);
+        assert_eq!(cost.left_out_snr_db, explanation.ideal_snr_db);
+        for layer in &explanation.layers {
+            assert_eq!(
+                layer.alone_snr_db,
+                [(Effect::ColumnOffset, layer.snr_db)],
+                "{}",
+                layer.name
+            );
+        }
+    }
+
+    #[test]
+    fn losses_and_remainder_sum_to_the_total() {
+        let explanation = explain(EffectSet::ALL, Plan::NONE);
+        let named: Vec<_> = explanation.effects.iter().map(|cost| cost.effect).collect();
+        assert!(!named.contains(&Effect::Drift) && named.contains(&Effect::Dac), "{named:?}");
+        let alone: f64 = explanation.effects.iter().map(|cost| cost.alone.mean).sum();
+        assert!((alone + explanation.remainder - explanation.total.mean).abs() < 1e-9);
+        assert!((explanation.ideal - explanation.all.mean - explanation.total.mean).abs() < 1e-9);
+        // Errors of all layers do more harm than those of any one.
+        for layer in &explanation.layers {
+            assert!(layer.points.mean < explanation.total.mean, "{layer:?}");
+            assert!(layer.alone_snr_db.iter().all(|(_, alone)| *alone > layer.snr_db - 0.5));
+        }
+    }
+
+    #[test]
+    fn what_corrections_mend_costs_no_more() {
+        let effects = EffectSet::NONE.with(Effect::ColumnOffset).with(Effect::Adc);
+        let [naive, lab] = [Plan::NONE, Plan::LAB].map(|plan| explain(effects, plan));
+        assert!(naive.total.mean > 5.0 && lab.total.mean < 2.0, "{naive:?} {lab:?}");
+        assert!(lab.effects[0].alone.mean < naive.effects[0].alone.mean);
+    }
+}

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod die_io;
 pub mod diff;
 pub mod explain;
+pub mod export;
 mod fidelity;
 pub mod inspect;
 pub mod model;
@@ -22,6 +23,7 @@ pub mod pipeline;
 pub mod recovery;
 pub mod report;
 pub mod simulate;
+pub mod trace;
 pub mod verify;
 
 pub use nvcim_chip::{describe, die_file, effects, file, meaning, presets, record};
