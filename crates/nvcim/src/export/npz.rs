@@ -90,14 +90,9 @@ fn add_tile(archive: &mut Archive, id: TileId, tile: &ProgrammedTile) -> Result<
         Terminal::Minus => 2,
     };
     archive.add_list(format!("{id}_readout_terminal"), readouts().map(terminal))?;
-    let figures: [(&str, fn(&ScaledReadout) -> f32); 4] = [
-        ("lo", |it| it.readout.range.lo),
-        ("hi", |it| it.readout.range.hi),
-        ("scale", |it| it.scale),
-        ("shift", |it| it.shift),
-    ];
-    for (name, figure) in figures {
-        archive.add_list(format!("{id}_readout_{name}"), readouts().map(figure))?;
-    }
+    archive.add_list(format!("{id}_readout_lo"), readouts().map(|it| it.readout.range.lo))?;
+    archive.add_list(format!("{id}_readout_hi"), readouts().map(|it| it.readout.range.hi))?;
+    archive.add_list(format!("{id}_readout_scale"), readouts().map(|it| it.scale))?;
+    archive.add_list(format!("{id}_readout_shift"), readouts().map(|it| it.shift))?;
     Ok(())
 }
