@@ -10,6 +10,7 @@ pub mod die;
 pub mod die_file;
 pub mod effects;
 pub mod file;
+pub mod meaning;
 pub mod measured_csv;
 pub mod network;
 pub mod presets;

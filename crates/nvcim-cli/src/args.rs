@@ -98,6 +98,11 @@ impl EffectOptions {
         missing.map(warn).collect()
     }
 
+    /// Whether any of these options differs from its default.
+    pub(crate) fn are_given(&self) -> bool {
+        self.effects.is_some() || self.without.is_some() || self.at > 0.0
+    }
+
     /// The conditions of a run with these options.
     pub(crate) fn conditions(&self, run_seed: u64) -> Conditions {
         let mut effects = self.effects.unwrap_or(EffectSet::ALL);
@@ -150,7 +155,7 @@ fn parse_effects(text: &str) -> Result<EffectSet, String> {
 }
 
 /// Seconds of a Julian year, as drift models count it.
-const YEAR_S: f64 = 3.155_76e7;
+pub(crate) const YEAR_S: f64 = 3.155_76e7;
 
 fn parse_time(text: &str) -> Result<f64, String> {
     let text = text.trim();

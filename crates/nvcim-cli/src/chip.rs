@@ -8,6 +8,7 @@ use nvcim::file::{hash_chip, write_chip};
 use nvcim::presets::{PRESETS, find_preset};
 use serde_json::json;
 
+use crate::chip_show::{keys_document, list_keys};
 use crate::files::{open_chip, write_file};
 use crate::terminal::{Failure, Terminal, hex};
 
@@ -21,10 +22,13 @@ pub(crate) struct Args {
 enum Command {
     /// The presets.
     List,
-    /// A chip's whole description, defaults included, as TOML.
+    /// Every key of a chip, defaults included: value, unit, meaning and source.
     Show {
         /// Preset's name or TOML file.
         chip: String,
+        /// Print the canonical chip file instead.
+        #[arg(long)]
+        toml: bool,
     },
     /// Check a chip file: exit 4 with every problem named.
     Validate {
@@ -45,13 +49,17 @@ enum Command {
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::List => list(terminal)?,
-        Command::Show { chip } => {
+        Command::Show { chip, toml } => {
             let chip = open_chip(chip, terminal)?;
-            let text = write_chip(&chip);
+            let canonical = write_chip(&chip);
             let mut document = summary(&chip);
             document["schema"] = json!("nvcim.chip/1");
-            document["toml"] = json!(text);
-            terminal.print(&document, || text.trim_end().to_owned());
+            document["keys"] = keys_document(&chip);
+            document["toml"] = json!(canonical);
+            terminal.print(&document, || match toml {
+                true => canonical.trim_end().to_owned(),
+                false => list_keys(&chip),
+            });
         }
         Command::Validate { chip } => {
             let chip = open_chip(chip, terminal)?;

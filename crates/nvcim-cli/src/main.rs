@@ -3,11 +3,14 @@
 mod args;
 mod check;
 mod chip;
+mod chip_show;
 mod compile;
 mod completions;
 mod demo;
 mod die;
 mod diff;
+mod explain;
+mod export;
 mod files;
 mod inspect;
 mod simulate;
@@ -44,6 +47,22 @@ enum Command {
     Simulate(simulate::Args),
     /// Compare an image with the float network, layer by layer.
     Verify(verify::Args),
+    /// Say what each effect and each layer costs in accuracy.
+    ///
+    /// Points are percent of right answers, averaged over dies, lost against the naive image without
+    /// any effect; without labels an answer is right where it is the float network's. ALONE: lost when
+    /// no other effect acts. LEFT OUT: comes back when all effects but this one act. REMAINDER: the
+    /// total less the sum of the losses alone. It is negative where effects hide each other, positive
+    /// where together they do more harm than one by one. A layer's points are lost when all effects act
+    /// on its arrays and none on those of other layers. With `--correct`, every run compiles for its die
+    /// anew and measures it with the effects of the run.
+    Explain(explain::Args),
+    /// Write an image's conductances and mapping for other tools.
+    ///
+    /// npz: `tiles.npz`, and `manifest.json`, which holds the digital program too. csv: tables. mem: one
+    /// hexadecimal memory image per array. spice: one ngspice netlist per array. onnx: the network that
+    /// the conductances compute. With a die, all but mem also say what its cells are at the time of use.
+    Export(export::Args),
     /// List, show, validate or begin chip files.
     Chip(chip::Args),
     /// Sample, import or show die files.
@@ -100,6 +119,8 @@ fn run_command(
         Command::Inspect(args) => inspect::run(args, terminal),
         Command::Simulate(args) => simulate::run(args, global, terminal),
         Command::Verify(args) => verify::run(args, global, terminal),
+        Command::Explain(args) => explain::run(args, global, terminal),
+        Command::Export(args) => export::run(args, global, terminal),
         Command::Chip(args) => chip::run(args, terminal),
         Command::Die(args) => die::run(args, global, terminal),
         Command::Diff(args) => diff::run(args, terminal),

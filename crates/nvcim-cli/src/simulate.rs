@@ -14,6 +14,7 @@ use nvcim::simulate::{
     DieChoice, DieRun, check_stamp, ideal_conditions, load_image, resolve_die, run_data,
     write_outputs,
 };
+use nvcim::trace::trace_run;
 use serde_json::json;
 
 use crate::args::{DataOptions, EffectOptions, Global};
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// Write the outputs of every die.
     #[arg(short, long, value_name = "NPZ")]
     output: Option<PathBuf>,
+    /// Write every matrix product of the run on one die, for a replay; keep it small with `--limit`.
+    #[arg(long, value_name = "NPZ")]
+    trace: Option<PathBuf>,
     #[command(flatten)]
     preprocess: DataOptions,
 }
@@ -73,6 +77,15 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let conditions =
         if args.ideal { ideal_conditions() } else { args.effects.conditions(global.seed) };
 
+    if let Some(path) = &args.trace {
+        let [die] = &dies[..] else {
+            let message = format!("records one die, and {} are run", dies.len());
+            let hint = "name one with `--die DIE`, or give `--dies 1`";
+            return Err(Failure::usage_hint("--trace", &message, hint));
+        };
+        let machine = load_image(&image, die, conditions)?;
+        write_file(path, &trace_run(&machine, &data)?.to_npz()?)?;
+    }
     let bar = terminal.progress("simulating", data.len() * dies.len());
     let mut runs: Vec<(DieRecord, DieRun)> = Vec::new();
     let mut seconds = 0.0;

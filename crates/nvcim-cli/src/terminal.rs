@@ -39,6 +39,11 @@ impl Failure {
         Self { code: USAGE, problems: vec![Diagnostic::bad_input(at, message).hint(hint)] }
     }
 
+    /// The problems, for code below the command line to pass on.
+    pub(crate) fn into_problems(self) -> Vec<Diagnostic> {
+        self.problems
+    }
+
     /// A panic, which is a defect.
     pub(crate) fn from_panic(panic: &(dyn std::any::Any + Send)) -> Self {
         let text = panic

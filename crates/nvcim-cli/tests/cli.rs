@@ -180,11 +180,131 @@ fn every_preset_shows_validates_and_checks() {
     let list = bench.json(&["chip", "list"], 0, "nvcim.chip/1");
     let chips = list["chips"].as_array().expect("a list");
     for chip in chips.iter().map(|chip| chip["name"].as_str().expect("a name")) {
-        let shown = bench.run(&["chip", "show", chip]);
+        let shown = bench.run(&["chip", "show", "--toml", chip]);
         fs::write(bench.path("shown.toml"), &shown.stdout).expect("there is room");
         bench.json(&["chip", "validate", "shown.toml"], 0, "nvcim.chip/1");
         let checked = bench.json(&["check", &model(), "--chip", chip], 0, "nvcim.check/1");
         assert_eq!(checked["fits"], true, "{chip}");
     }
     assert_eq!(chips.len(), 5);
+}
+
+#[test]
+fn an_explanation_names_every_effect_and_adds_up() {
+    let bench = Bench::new();
+    let model = model();
+    let base = ["explain", &model, "--chip", "nor-flash-lenet", "--data", "digits"];
+    let call = [&base[..], &["--calib", "digits:train", "--dies", "2", "--limit", "64"]].concat();
+    let document = bench.json(&call, 0, "nvcim.explain/1");
+    let points = |value: &Value, key: &str| value[key].as_f64().expect("a number of points");
+    let effects = document["effects"].as_array().expect("a list");
+    let names: Vec<_> = effects.iter().filter_map(|effect| effect["name"].as_str()).collect();
+    let described = ["programming", "stuck", "dac", "read", "column_gain", "column_offset"];
+    assert_eq!(names, [&described[..], &["output_noise", "adc"]].concat());
+    let alone: f64 = effects.iter().map(|effect| points(effect, "alone_points")).sum();
+    assert!(effects.iter().all(|effect| effect["left_out_points"].is_number()));
+    let sum = alone + points(&document, "remainder_points");
+    assert!((sum - points(&document, "total_points")).abs() < 1e-9, "{document}");
+    assert_eq!(document["layers"].as_array().map(Vec::len), Some(4));
+
+    let one = [&call[..], &["--effects", "adc", "--threads", "1"]].concat();
+    let one = bench.json(&one, 0, "nvcim.explain/1");
+    assert_eq!(one["effects"].as_array().map(Vec::len), Some(1));
+    assert_eq!(points(&one, "remainder_points"), 0.0);
+    bench.json(&[&base[..], &["--effects", "drift"]].concat(), 2, "nvcim.error/1");
+    bench.json(&[&base[..], &["--correct", "lab"]].concat(), 4, "nvcim.error/1");
+    bench.json(
+        &["explain", "none.onnx", "--chip", "ideal", "--data", "digits"],
+        4,
+        "nvcim.error/1",
+    );
+}
+
+#[test]
+fn a_chip_shows_what_every_key_means() {
+    let bench = Bench::new();
+    let shown = bench.json(&["chip", "show", "stress-a"], 0, "nvcim.chip/1");
+    let keys = shown["keys"].as_array().expect("a list");
+    let t0 = keys.iter().find(|key| key["key"] == "effects.drift.t0_seconds").expect("is shown");
+    assert_eq!((&t0["value"], &t0["unit"]), (&Value::from(20.0), &Value::from("s")));
+    assert!(t0["source"].as_str().is_some_and(|source| source.contains("phase-change")));
+    assert!(keys.iter().all(|key| key["meaning"].as_str().is_some_and(|it| !it.is_empty())));
+    let text = String::from_utf8(bench.run(&["chip", "show", "stress-a"]).stdout).expect("text");
+    assert!(text.lines().all(|line| line.chars().count() <= 96), "{text}");
+    assert!(text.contains("no source") && text.contains("100 uS"), "{text}");
+}
+
+#[test]
+fn an_image_exports_to_every_format() {
+    let bench = Bench::new();
+    bench.compile("any.nvcim", &[]);
+    let files = |format: &str, more: &[&str]| {
+        let call = ["export", "any.nvcim", "--to", format, "-o", format];
+        let document = bench.json(&[&call[..], more].concat(), 0, "nvcim.export/1");
+        let files = document["files"].as_array().expect("a list").iter();
+        let name = |file: &Value| file["file"].as_str().expect("a path").to_owned();
+        let names: Vec<_> = files.map(name).collect();
+        assert!(names.iter().all(|name| bench.path(name).is_file()), "{names:?}");
+        names
+    };
+    assert_eq!(files("npz", &["--die-seed", "3", "--at", "1d"]).len(), 2);
+    let manifest = fs::read(bench.path("npz/manifest.json")).expect("it was written");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("it is JSON");
+    assert_eq!(manifest["tiles"].as_array().map(Vec::len), Some(4));
+    assert_eq!(manifest["die"]["seed"], 3);
+    assert_eq!(files("csv", &["--die-seed", "3"]).len(), 4 * 4 + 4);
+    assert_eq!(files("mem", &[]).len(), 4);
+    assert_eq!(files("spice", &[]).len(), 4);
+    assert_eq!(files("onnx", &[]).len(), 1);
+
+    let column = |file: &str| {
+        let text = fs::read_to_string(bench.path(file)).expect("it was written");
+        text.lines().map(|line| line.split(',').count()).collect::<Vec<_>>()
+    };
+    assert_eq!(column("csv/t0_plus.csv"), [8; 9]);
+    assert_eq!(column("csv/t0_minus_programmed.csv"), [8; 9]);
+    let words = fs::read_to_string(bench.path("mem/a0.mem")).expect("it was written");
+    let words = words.lines().filter(|line| !line.starts_with(['/', '@']));
+    assert_eq!(words.flat_map(str::split_whitespace).count(), 128 * 256);
+
+    let call = ["export", "any.nvcim", "-o", "wrong", "--to"];
+    let error =
+        |more: &[&str], code| bench.json(&[&call[..], more].concat(), code, "nvcim.error/1");
+    error(&["hdf5"], 2);
+    error(&["npz", "--at", "1d"], 2);
+    error(&["mem", "--die-seed", "1"], 3);
+    error(&["npz", "--die", "none.toml"], 4);
+    assert!(!bench.path("wrong").exists());
+}
+
+/// The exported network, run in float, answers as the arrays do without converters and noise.
+#[test]
+fn an_exported_network_is_what_the_cells_compute() {
+    let bench = Bench::new();
+    bench.compile("any.nvcim", &[]);
+    let static_effects = "stuck,programming,column_gain,column_offset";
+    let export = ["export", "any.nvcim", "--to", "onnx", "-o", ".", "--die-seed", "5"];
+    assert!(bench.run(&[&export[..], &["--effects", static_effects]].concat()).status.success());
+    let accuracy = |call: &[&str]| {
+        let document = bench.json(call, 0, "nvcim.simulate/1");
+        document["accuracy"]["mean"].as_f64().expect("the digits have labels")
+    };
+    bench.run(&["die", "sample", "--chip", "nor-flash-lenet", "--seed", "5", "-o", "d.toml"]);
+    let on_die = ["simulate", "any.nvcim", "--data", "digits", "--die", "d.toml", "--effects"];
+    let on_die = accuracy(&[&on_die[..], &[static_effects]].concat());
+    let compile = ["compile", "network.onnx", "--chip", "stress-c", "-o", "network.nvcim"];
+    assert!(bench.run(&[&compile[..], &["--calib", "digits:train"]].concat()).status.success());
+    let exported = accuracy(&["simulate", "network.nvcim", "--data", "digits", "--ideal"]);
+    assert!((on_die - exported).abs() < 0.5, "{on_die} on the die, {exported} exported");
+    assert!(on_die < 95.0, "the die's errors must show: {on_die}");
+}
+
+#[test]
+fn a_trace_is_of_one_die_and_of_bounded_size() {
+    let bench = Bench::new();
+    bench.compile("any.nvcim", &[]);
+    let call = ["simulate", "any.nvcim", "--data", "digits", "--limit", "5", "--trace", "t.npz"];
+    bench.json(&call, 0, "nvcim.simulate/1");
+    assert_eq!(bench.json(&["inspect", "t.npz"], 0, "nvcim.inspect/1")["kind"], "npz");
+    bench.json(&[&call[..], &["--dies", "2"]].concat(), 2, "nvcim.error/1");
 }

@@ -10,6 +10,7 @@ mod attributes;
 mod builder;
 mod constants;
 mod decode;
+pub mod emit;
 pub mod import;
 mod network_input;
 mod ops;

@@ -13,15 +13,15 @@ use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::{IdVec, LayerId, StepId};
-use nvcim_ir::program::{Program, StepOp};
+use nvcim_ir::program::StepOp;
 use nvcim_onnx::reference::FloatReference;
-use nvcim_ops::run_graph::run_graph;
 use nvcim_ops::run_program::{Columns, MatrixEngine, run_program};
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::machine::Machine;
 use rayon::prelude::*;
 
 use crate::data::Dataset;
+use crate::fidelity::{FloatLayers, Sums, matrix_steps};
 use crate::model::Model;
 use crate::simulate::{classify, count_correct, run_data};
 
@@ -29,7 +29,7 @@ use crate::simulate::{classify, count_correct, run_data};
 pub const IMAGES_COMPARED: usize = 256;
 
 /// Images whose activations are held at once while layers are compared.
-const IMAGES_HELD: usize = 16;
+pub(crate) const IMAGES_HELD: usize = 16;
 
 /// Images of the timing passes, and of each warm-up.
 const IMAGES_TIMED: usize = 512;
@@ -124,7 +124,11 @@ pub fn float_accuracy(model: &Model, data: &Dataset) -> Result<Option<f64>> {
 }
 
 /// The reference's first output for every image.
-fn run_reference(reference: &FloatReference, data: &Dataset, sample: &[usize]) -> Result<Tensor> {
+pub(crate) fn run_reference(
+    reference: &FloatReference,
+    data: &Dataset,
+    sample: &[usize],
+) -> Result<Tensor> {
     let starts: Vec<usize> = (0..data.len()).step_by(IMAGES_PER_TASK).collect();
     let parts: Vec<Tensor> = starts
         .into_par_iter()
@@ -152,30 +156,6 @@ fn time_one_core(images: &Tensor, mut pass: impl FnMut() + Send) -> Result<f64> 
     })
 }
 
-/// Sums for the comparison of one layer.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    signal: f64,
-    noise: f64,
-    other: f64,
-    product: f64,
-}
-
-impl Sums {
-    fn add(&mut self, want: f32, got: f32) {
-        let (want, got) = (f64::from(want), f64::from(got));
-        self.signal += want * want;
-        self.noise += (got - want) * (got - want);
-        self.other += got * got;
-        self.product += got * want;
-    }
-
-    fn snr_db(&self) -> f64 {
-        // An exact layer has no noise; the cap keeps the figure finite.
-        10.0 * libm::log10((self.signal / self.noise.max(1e-30)).clamp(1e-30, 1e20))
-    }
-}
-
 fn compare_layers(
     image: &Image,
     machine: &Machine,
@@ -184,24 +164,14 @@ fn compare_layers(
 ) -> Result<Vec<LayerCheck>> {
     let program = &image.net.program;
     let steps = matrix_steps(program);
-    let tensors: BTreeMap<&str, LayerId> =
-        steps.iter().map(|(layer, step)| (program.steps[*step].tensor.as_str(), *layer)).collect();
+    let truth = FloatLayers::new(graph, program);
     let blank = || image.net.layers.iter().map(|_| Sums::default()).collect::<IdVec<LayerId, _>>();
     let (mut single, mut entire) = (blank(), blank());
     let mut engine = machine.engine();
     let n = data.len().min(IMAGES_COMPARED);
     for first in (0..n).step_by(IMAGES_HELD) {
         let input = data.batch(first..(first + IMAGES_HELD).min(n), machine.input_shape())?;
-        let mut wanted: BTreeMap<LayerId, Tensor> = BTreeMap::new();
-        run_graph(graph, &input, &mut |id, tensor| {
-            if let Some(layer) = tensors.get(graph.node(id).tensor.as_str()) {
-                wanted.insert(*layer, tensor.clone());
-            }
-        });
-        if wanted.len() != steps.len() {
-            let message = "the image names tensors that the model does not have";
-            return Err(Diagnostic::bad_input("image", message).into());
-        }
+        let wanted = truth.run(&input)?;
         let first = first as u64;
         let mut alone = machine.engine();
         let mut fed =
@@ -209,9 +179,7 @@ fn compare_layers(
         run_program(program, &input, first, &mut fed, &mut |_, _| ());
         run_program(program, &input, first, &mut engine, &mut |id, tensor| {
             if let StepOp::Matrix { layer, .. } = program.steps[id].op {
-                for (want, got) in wanted[&layer].iter().zip(tensor) {
-                    entire[layer].add(*want, *got);
-                }
+                entire[layer].add_all(&wanted[&layer], tensor);
             }
         });
     }
@@ -222,20 +190,11 @@ fn compare_layers(
             name: image.net.layers[*layer].name.clone(),
             snr_single_db: single.snr_db(),
             snr_entire_db: entire.snr_db(),
-            cosine: entire.product / (entire.signal * entire.other).sqrt().max(f64::MIN_POSITIVE),
+            cosine: entire.cosine(),
             clip_fraction: clips.fraction(),
         }
     };
     Ok(steps.iter().map(check).collect())
-}
-
-/// The matrix layers in program order, with their steps.
-fn matrix_steps(program: &Program) -> Vec<(LayerId, StepId)> {
-    let layer = |(id, step): (StepId, &nvcim_ir::program::Step)| match step.op {
-        StepOp::Matrix { layer, .. } => Some((layer, id)),
-        StepOp::Digital(_) => None,
-    };
-    program.steps.iter_enumerated().filter_map(layer).collect()
 }
 
 /// Runs each layer on the chip, notes how far it is off, and passes the float values on.

@@ -1,0 +1,194 @@
+//! Every matrix product of a run, for an independent replay: what goes in, what comes out.
+//!
+//! An `.npz` with `input` and `outputs`, `[images, shape...]`, and per layer `l0`, `l1`, ... `l0_x`,
+//! `[rows, columns]`, the input vectors before the DAC, and `l0_out`, `[cols, columns]`, what the layer
+//! made of them, bias included. Column `c` belongs to image `c / l0_per_image`, position
+//! `c % l0_per_image`; `l0_per_image` is one number. Layers have the numbers that `nvcim inspect` and an
+//! exported manifest show.
+
+use std::io::Cursor;
+
+use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, concatenate};
+use ndarray_npy::NpzWriter;
+use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::ids::{IdVec, LayerId};
+use nvcim_ir::program::{Lowering, Program, StepOp};
+use nvcim_ops::run_program::{Columns, MatrixEngine, run_program};
+use nvcim_ops::tensor::Tensor;
+use nvcim_sim::machine::Machine;
+
+use crate::data::Dataset;
+use crate::fidelity::matrix_steps;
+
+/// Images run at once.
+const IMAGES_AT_ONCE: usize = 16;
+
+/// Numbers that a trace may hold: 1 GiB.
+const MAX_NUMBERS: usize = 1 << 28;
+
+/// What one layer was given and what it made of it, call by call.
+#[derive(Debug, Clone, Default)]
+struct LayerTrace {
+    inputs: Vec<Array2<f32>>,
+    outputs: Vec<Array2<f32>>,
+    per_image: usize,
+}
+
+/// The products of a run.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    input: Tensor,
+    outputs: Tensor,
+    layers: IdVec<LayerId, LayerTrace>,
+}
+
+/// Runs all images of `data` and keeps every product; outputs are those of an ordinary run.
+///
+/// # Errors
+/// Data that does not suit the network, or more of it than a trace may hold.
+pub fn trace_run(machine: &Machine, data: &Dataset) -> Result<Trace> {
+    let program = machine.program();
+    check_size(program, data.len())?;
+    let input = data.batch(0..data.len(), machine.input_shape())?;
+    let mut recorder = Recorder {
+        engine: machine.engine(),
+        layers: matrix_steps(program).iter().map(|_| LayerTrace::default()).collect(),
+    };
+    let mut outputs = Vec::new();
+    for (chunk, images) in input.axis_chunks_iter(Axis(0), IMAGES_AT_ONCE).enumerate() {
+        let first = (chunk * IMAGES_AT_ONCE) as u64;
+        let run = run_program(program, &images.to_owned(), first, &mut recorder, &mut |_, _| ());
+        outputs.extend(run.into_iter().next());
+    }
+    let views: Vec<_> = outputs.iter().map(|part| part.view()).collect();
+    let outputs = concatenate(Axis(0), &views).expect("every chunk has the same output shape");
+    Ok(Trace { input, outputs, layers: recorder.layers })
+}
+
+/// Refuses a trace that does not fit.
+fn check_size(program: &Program, images: usize) -> Result<()> {
+    let numbers = |(_, step): &(LayerId, nvcim_ir::ids::StepId)| {
+        let step = &program.steps[*step];
+        let outputs: usize = step.shape.iter().product();
+        let operand = &program.steps[step.operands[0]].shape;
+        let inputs = match &step.op {
+            StepOp::Matrix { lowering: Lowering::Conv(window), .. } => {
+                let positions: usize = step.shape[1..].iter().product();
+                operand[0] * window.kernel[0] * window.kernel[1] * positions
+            }
+            _ => operand.iter().product(),
+        };
+        inputs + outputs
+    };
+    let per_image: usize = matrix_steps(program).iter().map(numbers).sum();
+    let most = MAX_NUMBERS / per_image.max(1);
+    if images <= most {
+        return Ok(());
+    }
+    let message =
+        format!("would hold {images} images of {per_image} numbers, at most {MAX_NUMBERS}");
+    let hint = format!("trace fewer images with `--limit {}`", most.max(1));
+    Err(Diagnostic::bad_input("--trace", message).hint(hint).into())
+}
+
+impl Trace {
+    /// The first output for every image, `[images, output shape...]`.
+    pub fn outputs(&self) -> &Tensor {
+        &self.outputs
+    }
+
+    /// The trace as `.npz` bytes.
+    ///
+    /// # Errors
+    /// A writer's failure is passed on.
+    pub fn to_npz(&self) -> Result<Vec<u8>> {
+        let failed =
+            |error: ndarray_npy::WriteNpzError| Diagnostic::internal("trace", error.to_string());
+        let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
+        let mut add =
+            |name: String, values: &ArrayD<f32>| npz.add_array(name, values).map_err(failed);
+        add("input".to_owned(), &self.input.to_owned().into_dyn())?;
+        add("outputs".to_owned(), &self.outputs.to_owned().into_dyn())?;
+        for (id, layer) in self.layers.iter_enumerated() {
+            for (name, calls) in [("x", &layer.inputs), ("out", &layer.outputs)] {
+                let views: Vec<_> = calls.iter().map(|call| call.view()).collect();
+                let joined =
+                    concatenate(Axis(1), &views).expect("a layer's products have its size");
+                add(format!("{id}_{name}"), &joined.into_dyn())?;
+            }
+        }
+        for (id, layer) in self.layers.iter_enumerated() {
+            let per_image = Array1::from_vec(vec![layer.per_image as u64]);
+            npz.add_array(format!("{id}_per_image"), &per_image).map_err(failed)?;
+        }
+        Ok(npz.finish().map_err(failed)?.into_inner())
+    }
+}
+
+/// Passes products on and keeps them.
+struct Recorder<E> {
+    engine: E,
+    layers: IdVec<LayerId, LayerTrace>,
+}
+
+impl<E: MatrixEngine> MatrixEngine for Recorder<E> {
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        columns: Columns,
+        x: ArrayView2<'_, f32>,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) {
+        self.engine.multiply(layer, columns, x, out.view_mut());
+        let trace = &mut self.layers[layer];
+        trace.per_image = columns.per_sample;
+        trace.inputs.push(row_major(x));
+        trace.outputs.push(row_major(out.view()));
+    }
+}
+
+fn row_major(values: ArrayView2<'_, f32>) -> Array2<f32> {
+    values.as_standard_layout().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use nvcim_chip::effects::EffectSet;
+    use nvcim_chip::presets::find_preset;
+    use nvcim_sim::conditions::Conditions;
+
+    use super::trace_run;
+    use crate::data::{Dataset, Preprocess};
+    use crate::demo;
+    use crate::model::Model;
+    use crate::pipeline::{CompileOptions, compile_model};
+    use crate::simulate::{DieChoice, load_image, resolve_die, run_data};
+
+    #[test]
+    fn a_trace_has_the_outputs_of_the_run_and_every_product() {
+        let model = Model::from_bytes(demo::MODEL.0, demo::MODEL.1);
+        let chip = find_preset(demo::CHIP).unwrap();
+        let image = compile_model(&model, &chip, &CompileOptions::default()).unwrap().output.image;
+        let die = resolve_die(&image, DieChoice::Seed(4));
+        let conditions = Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 7 };
+        let machine = load_image(&image, &die, conditions).unwrap();
+        let preprocess = Preprocess { limit: Some(21), ..Preprocess::default() };
+        let data = Dataset::open("digits", preprocess).unwrap();
+        let trace = trace_run(&machine, &data).unwrap();
+        assert_eq!(trace.outputs(), &run_data(&machine, &data, &|_| ()).unwrap().outputs);
+        for (layer, seen) in image.net.layers.iter().zip(&trace.layers) {
+            let columns = |parts: &[ndarray::Array2<f32>]| parts.iter().map(|it| it.ncols()).sum();
+            let want: usize = 21 * seen.per_image;
+            let (inputs, outputs): (usize, usize) = (columns(&seen.inputs), columns(&seen.outputs));
+            assert_eq!((inputs, outputs), (want, want), "{}", layer.name);
+            assert!(seen.inputs.iter().all(|it| it.nrows() == layer.shape.n_rows));
+            assert!(seen.outputs.iter().all(|it| it.nrows() == layer.shape.n_cols));
+        }
+        // The last product is the network's output: no step follows it.
+        let last = trace.layers.iter().last().unwrap();
+        let joined: Vec<f32> =
+            last.outputs.iter().flat_map(|it| it.t().iter().copied().collect::<Vec<_>>()).collect();
+        assert_eq!(joined, trace.outputs().iter().copied().collect::<Vec<_>>());
+        assert!(trace.to_npz().unwrap().starts_with(b"PK"));
+    }
+}
