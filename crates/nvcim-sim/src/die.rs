@@ -4,6 +4,8 @@
 //! rest (programming error, drift) is drawn here, keyed by the record's seed, so that a net compiled for
 //! the die and an image simulated on it meet the same cells. Noise is keyed by the run.
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
@@ -16,14 +18,17 @@ use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
 use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::Columns;
+use rayon::prelude::*;
 
+use crate::answer::Answer;
 use crate::cells::{ArrayCells, Writer};
 use crate::conditions::Conditions;
 use crate::drive::{Driver, Drives, Part};
-use crate::kernel::{Currents, Kernel, Scratch};
+use crate::kernel::{Kernel, Scratch};
 use crate::noise::{Block, Purpose, place};
 use crate::periphery::{Periphery, Sense};
 use crate::tap::{Tap, tap_lines};
+use crate::wired::Wired;
 
 /// The largest array that is simulated: 340 MB.
 const MAX_CELLS: usize = 1 << 24;
@@ -40,12 +45,13 @@ pub struct SimDie {
 
 /// What is given of a die, and never changes.
 #[derive(Debug, Clone)]
-struct Setup {
-    chip: Chip,
+pub(crate) struct Setup {
+    pub(crate) chip: Chip,
     record: DieRecord,
-    conditions: Conditions,
-    die_seed: u64,
-    periphery: Periphery,
+    pub(crate) conditions: Conditions,
+    pub(crate) die_seed: u64,
+    pub(crate) periphery: Periphery,
+    pub(crate) answer: Answer,
 }
 
 impl SimDie {
@@ -56,10 +62,11 @@ impl SimDie {
     pub fn new(chip: &Chip, record: &DieRecord, conditions: Conditions) -> Self {
         let die_seed = record.seed.unwrap_or(conditions.run_seed);
         let periphery = Periphery::new(chip, die_seed, &conditions);
+        let answer = Answer::new(chip, conditions.effects);
         let (chip, record) = (chip.clone(), record.clone());
         Self {
             arrays: record.arrays.iter().map(|_| None).collect(),
-            setup: Setup { chip, record, conditions, die_seed, periphery },
+            setup: Setup { chip, record, conditions, die_seed, periphery, answer },
             calls: 0,
         }
     }
@@ -67,6 +74,19 @@ impl SimDie {
     /// The drivers of the die.
     pub(crate) fn driver<T: Real>(&self) -> Driver<T> {
         Driver::new(&self.setup.periphery)
+    }
+
+    /// Touches arrays and works out what their drives see, all of them at a time.
+    ///
+    /// # Errors
+    /// An array that the die does not have.
+    pub(crate) fn look_at(&mut self, arrays: &BTreeSet<ArrayId>) -> Result<()> {
+        for &array in arrays {
+            self.setup.touch(&mut self.arrays, array)?;
+        }
+        let mut touched: Vec<_> = self.arrays.iter_mut().flatten().collect();
+        touched.par_iter_mut().for_each(|cells| cells.look(&self.setup.answer));
+        Ok(())
     }
 
     /// Prepares conversions over `n_rows` drives of the cells that the die's arrays now have.
@@ -78,13 +98,12 @@ impl SimDie {
         taps: &[Tap<'_>],
         n_rows: usize,
     ) -> Result<Kernel<T>> {
-        for term in taps.iter().flat_map(|tap| &tap.terms) {
-            self.setup.touch(&mut self.arrays, term.array)?;
-        }
-        let currents = self.setup.currents(&self.arrays, taps, n_rows);
+        self.look_at(&taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array).collect())?;
         let sense = |tap: &Tap<'_>| self.setup.sense(tap.array, tap.line, tap.range);
         let senses: Vec<_> = taps.iter().map(sense).collect();
-        Ok(Kernel::new(&self.setup.periphery, &currents, &senses))
+        let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
+        let kernel = Kernel::new(&self.setup.periphery, &wiring.currents(), &senses);
+        Ok(kernel.with_network(wiring.network()))
     }
 
     fn count_call(&mut self) -> u64 {
@@ -123,33 +142,6 @@ impl Setup {
                 None => cells,
             }
         }))
-    }
-
-    /// What conversions see of the cells of touched arrays.
-    fn currents(
-        &self,
-        arrays: &IdVec<ArrayId, Option<ArrayCells>>,
-        taps: &[Tap<'_>],
-        n_rows: usize,
-    ) -> Currents {
-        let g_max = self.chip.cell.g_max;
-        let cells = |array: ArrayId| arrays[array].as_ref().expect("every array was touched");
-        let mut weights = Array2::zeros((taps.len(), n_rows));
-        let mut variances = self.read_noise().map(|_| weights.clone());
-        for (conversion, tap) in taps.iter().enumerate() {
-            for term in &tap.terms {
-                let cells = cells(term.array);
-                for row in tap.driven.clone() {
-                    let g = cells.conductance(term.rows[row], term.col);
-                    weights[(conversion, row)] += term.sign * g / g_max;
-                    if let Some(variances) = &mut variances {
-                        let sd = cells.read_sd(term.rows[row], term.col) / g_max;
-                        variances[(conversion, row)] += sd * sd;
-                    }
-                }
-            }
-        }
-        Currents { weights, variances, leakage: Vec::new() }
     }
 
     /// The draws of read noise that never changes, where there is any: part of what the die is, whatever

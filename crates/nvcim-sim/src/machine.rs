@@ -70,6 +70,8 @@ impl<T: Real> Machine<T> {
         check_record(chip, record)?;
         let mut die = SimDie::new(chip, record, conditions);
         program_net(&mut die, net, &chip.cell)?;
+        let sides = net.tiles.iter().flat_map(|tile| tile.wiring.sides(tile.array));
+        die.look_at(&sides.map(|side| side.0).collect())?;
         let bare = net.layers.iter().map(|layer| PreparedLayer {
             bias: layer.bias.clone(),
             per_input: T::ONE / T::from_real(layer.input.full_scale),
@@ -82,6 +84,12 @@ impl<T: Real> Machine<T> {
         }
         let driver = die.driver();
         Ok(Self { program: net.program.clone(), layers, driver })
+    }
+
+    /// Networks solved so far whose solver stopped before its tolerance; what it reached was used.
+    pub fn n_stalled(&self) -> u64 {
+        let tiles = self.layers.iter().flat_map(|layer| &layer.tiles);
+        tiles.map(|tile| tile.kernel.n_stalled()).sum()
     }
 
     /// The digital program round the matrices.
