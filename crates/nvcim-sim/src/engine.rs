@@ -58,6 +58,11 @@ impl<'a, T: Real> ChipEngine<'a, T> {
         self
     }
 
+    /// Numbers kept so far.
+    pub fn count_recorded(&self) -> usize {
+        self.scratch.kernel.recorder.as_ref().map_or(0, Recorder::count_numbers)
+    }
+
     /// What the engine has kept so far, place by place; nothing unless it is recording.
     pub fn take_record(&mut self) -> BTreeMap<Place, Conversions<T>> {
         let recorder = self.scratch.kernel.recorder.as_mut().map(mem::take);

@@ -76,6 +76,12 @@ impl<T: Real> Recorder<T> {
         }
     }
 
+    /// Numbers kept so far.
+    pub fn count_numbers(&self) -> usize {
+        let count = |call: &Call<T>| call.drives.len() + call.codes.len() + call.draws.len();
+        self.calls.values().flatten().map(count).sum()
+    }
+
     /// What was kept, place by place.
     pub fn into_conversions(self) -> BTreeMap<Place, Conversions<T>> {
         let join = |(place, calls): (Place, Vec<Call<T>>)| {

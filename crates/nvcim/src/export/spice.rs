@@ -14,34 +14,28 @@
 use std::fmt::Write;
 
 use ndarray::ArrayView2;
-use nvcim_chip::describe::{Chip, PairAxis};
+use nvcim_chip::describe::{PairAxis, Topology};
+use nvcim_chip::effects::Effect;
+use nvcim_chip::network::Wires;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::ArrayId;
+use nvcim_sim::die::SimDie;
 
-use crate::export::{Deployed, Sink};
+use crate::export::{Deployed, OnDie, Sink};
 
-/// Resistances of an array's wires and their ends, in ohms.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Wires {
-    /// One segment of a word line, between neighbouring bit lines.
-    word_line_ohm: f64,
-    /// One segment of a bit line, between neighbouring word lines.
-    bit_line_ohm: f64,
-    /// The driver of a word line.
-    driver_ohm: f64,
-    /// The sense stage of a bit line.
-    sense_ohm: f64,
-}
-
-/// The wires of a chip; `None` where its lines do not resist.
-///
-/// Chip files do not describe wires yet: this is the one place that will read them.
-fn wires_of(_chip: &Chip) -> Option<Wires> {
-    None
+/// The wires of passive arrays; `None` where lines do not resist. Those of a gated array are left out: its
+/// cells are no resistors, and the netlist stands for the product alone.
+fn wires_of(deployed: &Deployed<'_>) -> Option<Wires> {
+    let chip = deployed.chip();
+    let acts = |(on, _): &(OnDie<'_>, SimDie)| on.conditions.effects.has(Effect::IrDrop);
+    let passive = chip.arrays.topology == Topology::Passive;
+    let left_out = deployed.die.as_ref().is_some_and(|die| !acts(die));
+    let ir_drop = chip.effects.ir_drop.filter(|_| passive && !left_out)?;
+    Some(ir_drop.wires)
 }
 
 pub(super) fn write(deployed: &mut Deployed<'_>, sink: &mut Sink<'_>) -> Result<()> {
-    let wires = wires_of(deployed.chip());
+    let wires = wires_of(deployed);
     for array in deployed.arrays() {
         let cells = deployed.array(array)?;
         let drives = drives_of(deployed, array, cells.nrows());
@@ -60,11 +54,16 @@ pub(super) fn write(deployed: &mut Deployed<'_>, sink: &mut Sink<'_>) -> Result<
 /// rows, 0 elsewhere.
 fn drives_of(deployed: &Deployed<'_>, array: ArrayId, n_rows: usize) -> Vec<f64> {
     let mut drives = vec![0.0; n_rows];
-    let on_rows = deployed.chip().arrays.pairs == PairAxis::Rows;
-    for tile in deployed.image.net.tiles.iter().filter(|tile| tile.array == array) {
-        for (&plus, &minus) in tile.wiring.plus_rows.iter().zip(&tile.wiring.minus_rows) {
-            drives[minus as usize] = if on_rows { -1.0 } else { 1.0 };
-            drives[plus as usize] = 1.0;
+    let of_minus = match deployed.chip().arrays.pairs {
+        PairAxis::Rows => -1.0,
+        PairAxis::Columns | PairAxis::Arrays => 1.0,
+    };
+    for tile in &deployed.image.net.tiles {
+        let [plus, minus] = tile.wiring.sides(tile.array);
+        for ((on, rows, _), volts) in [(minus, of_minus), (plus, 1.0)] {
+            for &row in rows.iter().filter(|_| on == array) {
+                drives[row as usize] = volts;
+            }
         }
     }
     drives
