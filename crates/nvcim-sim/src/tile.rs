@@ -1,9 +1,14 @@
 //! A tile ready to run: its conversions, and what each of them is worth in the layer's output.
 //!
-//! Contributions are summed in one order: tile by tile, in a tile conversion by conversion, the digital
-//! sum of drives last. Each is computed in the kernel's type `T`, added there to what the output holds,
-//! and rounded once to the output's type `O`: `out = O(T(out) + (scale y + shift))`. A program outside
-//! that follows this order gets the same numbers.
+//! Arithmetic, in the kernel's type `T`, each operation rounded once. A code stands for the current
+//! `y = lo + D code`, D the LSB of the conversion's range; of two passes `y = y+ - y-`. The conversion adds
+//! `scale y + shift` to its outputs, `out = O(T(out) + (scale y + shift))`, rounded once to the output's
+//! type `O`; a layer's outputs are f32 and start at its bias. Last, the digital sum of drives
+//! `x^ = [1 / s] sum_i code_i`, with the codes of a second pass counted negatively, adds `share x^` likewise.
+//!
+//! Contributions come in one order: tile by tile, in a tile conversion by conversion, the sum of drives
+//! last. A program outside that follows it gets the same numbers, up to the order of additions inside the
+//! matrix product.
 
 use std::ops::Range;
 
