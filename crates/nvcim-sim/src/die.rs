@@ -301,7 +301,7 @@ mod tests {
     use nvcim_chip::die::{Conversion, Die};
     use nvcim_chip::effects::fit::Fit;
     use nvcim_chip::effects::programming::Programming;
-    use nvcim_chip::effects::read::{ReadForm, ReadNoise};
+    use nvcim_chip::effects::read::{Correlation, ReadForm, ReadNoise};
     use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_ir::ids::{ArrayId, Id};
     use nvcim_ir::tiled::AdcRange;
@@ -433,6 +433,31 @@ mod tests {
         let (first, second) = (measure(), measure());
         assert_ne!(first, second);
         assert_ne!(first[(0, 0)], first[(1, 0)]);
+    }
+
+    #[test]
+    fn frozen_noise_is_the_dies_own_and_every_read_finds_it() {
+        let mut chip = plain_chip();
+        let frozen = ReadNoise { correlation: Correlation::Frozen, ..ReadNoise::share(0.02) };
+        chip.effects.read = Some(frozen);
+        let read = |die_number, run_seed| {
+            let record = sample_die(&chip, die_number, 2);
+            let conditions = Conditions { run_seed, ..fresh(EffectSet::ALL.without(Effect::Adc)) };
+            let mut die = SimDie::new(&chip, &record, conditions);
+            program(&mut die, 5e-5);
+            let cells = die.read(array(1), &ROWS, &COLS).unwrap();
+            assert_eq!(die.read(array(1), &ROWS, &COLS).unwrap(), cells);
+            // A product over single rows sees the very cells that were read.
+            let range = AdcRange { lo: 0.0, hi: 1.0 };
+            let conversions = COLS.map(|col| Conversion { col, minus: None, range });
+            let codes = die.mvm(array(1), &ROWS, Array2::eye(2).view(), &conversions).unwrap();
+            let seen = codes.mapv(|code| code / 255.0 * 1e-4);
+            assert!(seen.iter().zip(&cells).all(|(a, b)| (a / b - 1.0).abs() < 1e-5));
+            cells
+        };
+        assert_ne!(read(0, 1)[(0, 0)], 5e-5);
+        assert_eq!(read(0, 1), read(0, 2));
+        assert_ne!(read(0, 1), read(1, 1));
     }
 
     #[test]

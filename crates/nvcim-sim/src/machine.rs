@@ -4,6 +4,10 @@
 //! fixed size on all threads. Noise is keyed by run, die, effect, tile, pass, sample, position and
 //! conversion, and sums have a fixed order: the same bytes come at any number of threads and any split of
 //! a batch.
+//!
+//! What is computed, and in which order, is said where it happens: [`crate::drive`] from inputs to drives,
+//! [`crate::kernel`] from drives to codes, [`crate::tile`] from codes to outputs. Cells come in as f64, from
+//! targets in f32 siemens; a perfect cell of a perfect pair weighs `(g+ - g-) / g_max`.
 
 use ndarray::{Axis, Slice, concatenate};
 use nvcim_chip::die::program_net;
