@@ -34,6 +34,8 @@ MODELLED_KEYS = {
     "dac": {"bits", "drive", "negative", "bits_per_slice", "accumulate"},
     "adc": {"bits", "lo_cells", "hi_cells", "range_per", "coding", "shared_by"},
 }
+# What a chip file says of what is not there.
+NOTHING = (0, 0.0, [], "ideal")
 
 
 class Unsupported(Exception):
@@ -51,8 +53,11 @@ class Chip:
             if name in self.acting and name not in MODELLED:
                 raise Unsupported(f"effect {name}")
         for table, keys in MODELLED_KEYS.items():
-            if rest := set(self.file[table]) - keys:
-                raise Unsupported(f"{table}: {sorted(rest)}")
+            for key, value in self.file[table].items():
+                if key not in keys and value not in NOTHING:
+                    raise Unsupported(f"{table}.{key} = {value}")
+        if effects.get("column_gain", {}).get("drift_sd_per_decade"):
+            raise Unsupported("gains that age")
         self.effects = {name: it for name, it in effects.items() if name in self.acting}
         arrays, dac, adc = self.file["arrays"], self.file["dac"], self.file["adc"]
         self.gated = arrays["topology"] == "gated"

@@ -202,18 +202,18 @@ impl<'a> Deployed<'a> {
     }
 
     /// All cells of an array, `[word lines, bit lines]`: unused ones at `g_min`, or as the die has them.
-    fn array(&mut self, array: ArrayId) -> Result<Array2<f32>> {
+    fn array(&mut self, array: ArrayId) -> Result<Array2<f64>> {
         let size = &self.chip().arrays;
         let dim = (size.n_rows, size.n_cols);
         if let Some(cells) = self.true_cells(array)? {
-            return Ok(cells.conductances.mapv(|g| g as f32));
+            return Ok(cells.conductances);
         }
-        let rest = self.chip().cell.g_min as f32;
+        let rest = self.chip().cell.g_min;
         let mut cells = Array2::from_elem(dim, rest);
         for (id, tile) in self.image.net.tiles.iter_enumerated() {
             let Pairs { plus, minus } = self.targets(id);
             for (side, values) in tile.wiring.sides(tile.array).into_iter().zip([plus, minus]) {
-                place(&mut cells, array, side, &values);
+                place(&mut cells, array, side, &values.mapv(f64::from));
             }
         }
         Ok(cells)

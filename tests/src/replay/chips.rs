@@ -1,6 +1,9 @@
 //! The chips of the replays: one preset, turned into every kind of array with everything wrong at once.
 
-use nvcim::describe::{Accumulate, BitSerial, Chip, InputDrive, Subtract, Topology};
+use nvcim::describe::{
+    Accumulate, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract,
+    Topology,
+};
 use nvcim::effects::drift::Drift;
 use nvcim::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
 use nvcim::presets::find_preset;
@@ -61,9 +64,39 @@ impl Kind {
     }
 }
 
+/// Chips that hold weights or drive rows in another way, by name.
+pub(crate) fn variants() -> Vec<(&'static str, Chip)> {
+    let base =
+        |topology, bit_serial| Kind { topology, bit_serial, subtract: Subtract::Analog }.chip();
+    let passive = |change: fn(&mut Chip)| {
+        let mut chip = base(Topology::Passive, false);
+        change(&mut chip);
+        chip
+    };
+    let added = |topology| {
+        let mut chip = base(topology, true);
+        let slices = BitSerial { bits_per_slice: 3, accumulate: Accumulate::Analog };
+        chip.dac.coding = InputDrive::BitSerial(slices);
+        chip
+    };
+    vec![
+        ("slices_added_in_passive_arrays", added(Topology::Passive)),
+        ("slices_added_in_gated_arrays", added(Topology::Gated)),
+        ("sign_magnitude", passive(|chip| chip.dac.negative = NegativeInputs::SignMagnitude)),
+        ("pairs_on_rows", passive(|chip| chip.arrays.pairs = PairAxis::Rows)),
+        ("pairs_on_arrays", passive(|chip| chip.arrays.pairs = PairAxis::Arrays)),
+        ("few_active_rows", passive(|chip| chip.arrays.max_active_rows = Some(20))),
+        ("offset_digital", passive(|chip| chip.weights.sign = SignCoding::OffsetDigital)),
+        ("offset_column", passive(|chip| chip.weights.sign = SignCoding::OffsetColumn)),
+        ("sliced_weights", passive(|chip| chip.weights.significance = vec![1.0, 16.0])),
+        ("no_wires", passive(|chip| chip.effects.ir_drop = None)),
+    ]
+}
+
 /// Wires of the chips; a column loses a few percent.
 fn wires(topology: Topology) -> IrDrop {
-    let resistive = Wires { word_line_ohm: 2.0, bit_line_ohm: 1.5, driver_ohm: 40.0, sense_ohm: 25.0 };
+    let resistive =
+        Wires { word_line_ohm: 2.0, bit_line_ohm: 1.5, driver_ohm: 40.0, sense_ohm: 25.0 };
     match topology {
         Topology::Passive => IrDrop { wires: resistive, method: IrDropMethod::Exact, gated: None },
         // Cells of a gated array carry a fiftieth of the current.

@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use nvcim::conditions::Conditions;
 use nvcim::data::{Dataset, Preprocess};
 use nvcim::demo;
-use nvcim::describe::Chip;
+use nvcim::describe::{Chip, Subtract, Topology};
 use nvcim::effects::EffectSet;
 use nvcim::export::{Format, OnDie, export_image};
 use nvcim::model::Model;
@@ -19,7 +19,7 @@ use nvcim::trace::trace_run;
 use nvcim_sim::sample::sample_die;
 use nvcim_tests::repository;
 
-use crate::chips::Kind;
+use crate::chips::{Kind, variants};
 use crate::{fail, say};
 
 /// Images of a replay.
@@ -32,8 +32,7 @@ const CALIBRATION_IMAGES: usize = 32;
 const ARRAYS: usize = 64;
 
 /// A day after programming.
-const CONDITIONS: Conditions =
-    Conditions { effects: EffectSet::ALL, at_s: 86_400.0, run_seed: 7 };
+const CONDITIONS: Conditions = Conditions { effects: EffectSet::ALL, at_s: 86_400.0, run_seed: 7 };
 
 /// The Python that runs replays.
 pub(crate) fn python() -> String {
@@ -47,22 +46,17 @@ struct Task {
     data: Dataset,
 }
 
-/// One replay of the bundled network per kind of array.
+/// Replays of the bundled network on every kind of array, and one that must fail.
 pub(crate) fn bundled_trials() -> Vec<Trial> {
-    let open = || {
-        let part = |spec| Dataset::open(spec, first(IMAGES.max(CALIBRATION_IMAGES)));
-        Ok(Task {
-            model: Model::from_bytes(demo::MODEL.0, demo::MODEL.1),
-            calibration: part("digits:train")?,
-            data: Dataset::open("digits", first(IMAGES))?,
+    let trial = |(name, chip): (String, Chip)| {
+        Trial::test(format!("every_code_is_reproduced::lenet_digits::{name}"), move || {
+            replay("lenet_digits", &name, &chip, open_digits().map_err(fail)?)
         })
     };
-    let trial = |kind: Kind| {
-        Trial::test(format!("every_code_is_reproduced::lenet_digits::{}", kind.name()), move || {
-            replay("lenet_digits", kind, open().map_err(fail)?)
-        })
-    };
-    Kind::all().filter(|kind| !kind.bit_serial).map(trial).collect()
+    let variants = variants().into_iter().map(|(name, chip)| (name.to_owned(), chip));
+    let chips = Kind::all().map(|kind| (kind.name(), kind.chip())).chain(variants);
+    let wrong = Trial::test("a_replay_of_another_chip_is_wrong", replay_other_chips);
+    chips.map(trial).chain([wrong]).collect()
 }
 
 /// One replay of a third-party LeNet per kind of array, inputs and subtraction.
@@ -70,7 +64,7 @@ pub(crate) fn shared_trials(shared: &Path) -> Vec<Trial> {
     let trial = |kind: Kind| {
         let shared = shared.to_path_buf();
         Trial::test(format!("every_code_is_reproduced::lenet5::{}", kind.name()), move || {
-            replay("lenet5", kind, open_lenet(&shared).map_err(fail)?)
+            replay("lenet5", &kind.name(), &kind.chip(), open_lenet(&shared).map_err(fail)?)
         })
     };
     Kind::all().map(trial).collect()
@@ -78,6 +72,14 @@ pub(crate) fn shared_trials(shared: &Path) -> Vec<Trial> {
 
 fn first(images: usize) -> Preprocess {
     Preprocess { limit: Some(images), ..Preprocess::default() }
+}
+
+fn open_digits() -> nvcim::diag::Result<Task> {
+    Ok(Task {
+        model: Model::from_bytes(demo::MODEL.0, demo::MODEL.1),
+        calibration: Dataset::open("digits:train", first(CALIBRATION_IMAGES))?,
+        data: Dataset::open("digits", first(IMAGES))?,
+    })
 }
 
 fn open_lenet(shared: &Path) -> nvcim::diag::Result<Task> {
@@ -93,31 +95,78 @@ fn open_lenet(shared: &Path) -> nvcim::diag::Result<Task> {
     })
 }
 
-fn replay(network: &str, kind: Kind, task: Task) -> Result<(), Failed> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("replay-{}-{network}-{}", std::process::id(), kind.name()));
-    fs::create_dir_all(&folder)?;
-    write_run(&kind.chip(), task, &folder)?;
-    let script = repository().join("tests/replay/replay.py");
-    let output = Command::new(python()).arg("-B").arg(script).arg(&folder).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let kept = folder.display();
-        return Err(format!("{}: {text}{errors}files are in {kept}", output.status).into());
-    }
-    let count = |name: &str| {
-        let line = text.lines().find(|line| line.contains(&format!("\"{name}\":")));
+/// What a replay counted, or why there is nothing to count.
+struct Counts {
+    agrees: bool,
+    text: String,
+}
+
+impl Counts {
+    fn of(&self, name: &str) -> &str {
+        let line = self.text.lines().find(|line| line.contains(&format!("\"{name}\":")));
         let number = line.and_then(|line| line.split(':').nth(1));
         number.map_or("?", |it| it.trim().trim_end_matches(','))
-    };
-    let [codes, equal, excepted, wrong] = ["codes", "equal", "excepted", "wrong"].map(count);
+    }
+}
+
+/// Runs the replay of a folder.
+fn run_replay(folder: &Path) -> Result<Counts, Failed> {
+    let script = repository().join("tests/replay/replay.py");
+    let output = Command::new(python()).arg("-B").arg(script).arg(folder).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if text.is_empty() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{}: {errors}files are in {}", output.status, folder.display()).into());
+    }
+    Ok(Counts { agrees: output.status.success(), text })
+}
+
+fn make_folder(name: &str) -> Result<PathBuf, Failed> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("replay-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn replay(network: &str, name: &str, chip: &Chip, task: Task) -> Result<(), Failed> {
+    let folder = make_folder(&format!("{network}-{name}"))?;
+    write_run(chip, task, &folder)?;
+    let counts = run_replay(&folder)?;
+    let [codes, equal, excepted, wrong] =
+        ["codes", "equal", "excepted", "wrong"].map(|name| counts.of(name));
     say(&format!(
-        "    {network} {}: {codes} codes, {equal} equal, {excepted} excepted, {wrong} wrong",
-        kind.name()
+        "    {network} {name}: {codes} codes, {equal} equal, {excepted} excepted, {wrong} wrong"
     ));
-    if wrong != "0" || codes == "0" || codes != equal && excepted == "0" {
-        return Err(format!("the figures above do not add up: {text}").into());
+    if !counts.agrees || wrong != "0" || codes == "0" || codes != equal && excepted == "0" {
+        return Err(format!("{}files are in {}", counts.text, folder.display()).into());
+    }
+    fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+/// A replay that cannot tell one chip from another would prove nothing.
+fn replay_other_chips() -> Result<(), Failed> {
+    let folder = make_folder("other-chips")?;
+    let kind = Kind { topology: Topology::Passive, bit_serial: false, subtract: Subtract::Analog };
+    write_run(&kind.chip(), open_digits().map_err(fail)?, &folder)?;
+    let manifest = fs::read_to_string(folder.join("manifest.json"))?;
+    let changes = [
+        ("bit_line_ohm = 1.5", "bit_line_ohm = 1.6"),
+        ("driver_ohm = 40.0", "driver_ohm = 41.0"),
+        ("sd_lsb = 0.5", "sd_lsb = 0.51"),
+        ("g_max_siemens = 5e-5", "g_max_siemens = 5.01e-5"),
+    ];
+    for (from, to) in changes {
+        let changed = manifest.replacen(from, to, 1);
+        if changed == manifest {
+            return Err(format!("the manifest does not say `{from}`").into());
+        }
+        fs::write(folder.join("manifest.json"), changed)?;
+        let counts = run_replay(&folder)?;
+        say(&format!("    {to} for {from}: {} codes wrong", counts.of("wrong")));
+        if counts.agrees || counts.of("wrong") == "0" {
+            return Err(format!("`{to}` is not noticed").into());
+        }
     }
     fs::remove_dir_all(&folder)?;
     Ok(())

@@ -32,7 +32,8 @@ const COMPARED: usize = 3;
 
 /// One test without wires and one with, pairs on columns and on rows.
 pub(crate) fn trials() -> Vec<Trial> {
-    let resistive = Wires { word_line_ohm: 2.0, bit_line_ohm: 3.0, driver_ohm: 40.0, sense_ohm: 25.0 };
+    let resistive =
+        Wires { word_line_ohm: 2.0, bit_line_ohm: 3.0, driver_ohm: 40.0, sense_ohm: 25.0 };
     let without_driver = Wires { driver_ohm: 0.0, word_line_ohm: 0.0, ..resistive };
     let cases = [
         ("without_wires", None, PairAxis::Columns),
@@ -61,7 +62,8 @@ fn small_chip(wires: Option<Wires>, pairs: PairAxis) -> Chip {
 fn compare(name: &str, wires: Option<Wires>, pairs: PairAxis) -> Result<(), Failed> {
     let chip = small_chip(wires, pairs);
     let model = Model::from_bytes(demo::MODEL.0, demo::MODEL.1);
-    let image = compile_model(&model, &chip, &CompileOptions::default()).map_err(fail)?.output.image;
+    let image =
+        compile_model(&model, &chip, &CompileOptions::default()).map_err(fail)?.output.image;
     let die = sample_die(&chip, 5, nvcim::programmed::count_arrays(&image.net));
     let conditions = Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 0 };
     let mut netlists = Vec::new();
@@ -82,14 +84,17 @@ fn compare(name: &str, wires: Option<Wires>, pairs: PairAxis) -> Result<(), Fail
         let transfer = transfer_matrix(cells.view(), &wires.unwrap_or(Wires::IDEAL));
         let netlist = String::from_utf8(bytes)?;
         let asked = drives(&netlist)?;
-        let other: Vec<f64> = (0..asked.len()).map(|row| ((row * 37 + 11) % 33) as f64 / 16.0 - 1.0).collect();
+        let other: Vec<f64> =
+            (0..asked.len()).map(|row| ((row * 37 + 11) % 33) as f64 / 16.0 - 1.0).collect();
         for (netlist, drives) in [(netlist.clone(), asked), (set_drives(&netlist, &other), other)] {
             let want = transfer.dot(&Array1::from_vec(drives));
             let got = run_ngspice(&folder.join("tile.sp"), &netlist)?;
             worst = worst.max(distance(&got, want.as_slice().ok_or("currents lie side by side")?)?);
         }
     }
-    say(&format!("    {name}: {COMPARED} arrays of 32x16, largest difference {worst:.1e} of the largest current"));
+    say(&format!(
+        "    {name}: {COMPARED} arrays of 32x16, largest difference {worst:.1e} of the largest current"
+    ));
     if worst > TOLERANCE {
         return Err(format!("{worst:e} is beyond {TOLERANCE:e}, see {}", folder.display()).into());
     }
@@ -109,7 +114,9 @@ fn drives(netlist: &str) -> Result<Vec<f64>, Failed> {
 fn set_drives(netlist: &str, volts: &[f64]) -> String {
     let mut rows = volts.iter().enumerate();
     let line = |line: &str| match line.strip_prefix(".param d") {
-        Some(_) => rows.next().map_or_else(String::new, |(row, volts)| format!(".param d{row}={volts:?}\n")),
+        Some(_) => rows
+            .next()
+            .map_or_else(String::new, |(row, volts)| format!(".param d{row}={volts:?}\n")),
         None => format!("{line}\n"),
     };
     netlist.lines().map(line).collect()

@@ -78,7 +78,7 @@ macro_rules! line {
 
 fn write_netlist(
     title: &str,
-    cells: ArrayView2<'_, f32>,
+    cells: ArrayView2<'_, f64>,
     drives: &[f64],
     wires: Option<Wires>,
 ) -> String {
@@ -103,7 +103,7 @@ fn write_netlist(
 }
 
 /// Lines without resistance: one node each, the driver's and the sense stage's.
-fn write_lumped(text: &mut String, cells: ArrayView2<'_, f32>) {
+fn write_lumped(text: &mut String, cells: ArrayView2<'_, f64>) {
     for ((row, col), g) in cells.indexed_iter().filter(|(_, g)| **g > 0.0) {
         line!(text, "rc{row}_{col} in{row} b{col} {:e}", ohms(*g));
     }
@@ -112,7 +112,7 @@ fn write_lumped(text: &mut String, cells: ArrayView2<'_, f32>) {
     }
 }
 
-fn write_wired(text: &mut String, cells: ArrayView2<'_, f32>, wires: Wires) {
+fn write_wired(text: &mut String, cells: ArrayView2<'_, f64>, wires: Wires) {
     let (n_rows, n_cols) = cells.dim();
     let Wires { word_line_ohm, bit_line_ohm, driver_ohm, sense_ohm } = wires;
     for row in 0..n_rows {
@@ -146,8 +146,8 @@ fn add_segment(text: &mut String, name: &str, (from, to): (&str, &str), ohms: f6
     }
 }
 
-fn ohms(siemens: f32) -> f64 {
-    1.0 / f64::from(siemens)
+fn ohms(siemens: f64) -> f64 {
+    1.0 / siemens
 }
 
 #[cfg(test)]
@@ -261,27 +261,27 @@ mod tests {
 
     #[test]
     fn without_wires_a_column_carries_its_sum() {
-        let cells = array![[1e-4f32, 0.0], [5e-5, 2e-5], [1e-5, 1e-5]];
+        let cells = array![[1e-4, 0.0], [5e-5, 2e-5], [1e-5, 1e-5]];
         let circuit = Circuit::read(&write_netlist("test", cells.view(), &[1.0, -1.0, 0.0], None));
         let currents = circuit.currents();
-        close(currents["vs0"], f64::from(1e-4f32) - f64::from(5e-5f32));
-        close(currents["vs1"], -f64::from(2e-5f32));
+        close(currents["vs0"], 1e-4 - 5e-5);
+        close(currents["vs1"], -2e-5);
     }
 
     #[test]
     fn one_cell_sees_every_resistance_of_its_way() {
-        let cells = array![[1e-3f32]];
+        let cells = array![[1e-3]];
         let circuit = Circuit::read(&write_netlist("test", cells.view(), &[1.0], Some(WIRES)));
-        let ohms = 50.0 + 2.0 + 1.0 / f64::from(1e-3f32) + 3.0 + 20.0;
+        let ohms = 50.0 + 2.0 + 1.0 / 1e-3 + 3.0 + 20.0;
         close(circuit.currents()["vs0"], 1.0 / ohms);
     }
 
     /// A ladder solved by hand: two cells on one word line, each bit line with its own way to ground.
     #[test]
     fn segments_lie_between_neighbours() {
-        let cells = array![[1e-3f32, 1e-3]];
+        let cells = array![[1e-3, 1e-3]];
         let circuit = Circuit::read(&write_netlist("test", cells.view(), &[1.0], Some(WIRES)));
-        let leg = 1.0 / f64::from(1e-3f32) + 3.0 + 20.0;
+        let leg = 1.0 / 1e-3 + 3.0 + 20.0;
         let far = 2.0 + leg;
         let total = 1.0 / (52.0 + leg * far / (leg + far));
         let currents = circuit.currents();
@@ -293,10 +293,10 @@ mod tests {
     fn a_wire_of_no_resistance_is_no_resistor() {
         let wires =
             Wires { word_line_ohm: 0.0, bit_line_ohm: 0.0, driver_ohm: 0.0, sense_ohm: 0.0 };
-        let cells = array![[1e-3f32, 0.0], [2e-3, 1e-3]];
+        let cells = array![[1e-3, 0.0], [2e-3, 1e-3]];
         let netlist = write_netlist("test", cells.view(), &[1.0, 1.0], Some(wires));
         let currents = Circuit::read(&netlist).currents();
-        close(currents["vs0"], f64::from(1e-3f32) + f64::from(2e-3f32));
-        close(currents["vs1"], f64::from(1e-3f32));
+        close(currents["vs0"], 1e-3 + 2e-3);
+        close(currents["vs1"], 1e-3);
     }
 }
