@@ -43,6 +43,11 @@ pub trait Die {
     /// Codes are whole numbers from 0 to the highest one, exact in f32 up to 16 bits. Only a simulation
     /// with an ideal converter answers with unrounded, unclipped ones.
     ///
+    /// Where inputs are bit-serial and every slice is converted, the answer is the accumulated code: the
+    /// weighted sum of the slices' codes that stands for the current `lo + code LSB` as any other code does
+    /// (`docs/chip-format.md` has the formula). It need not be whole, and tells nothing of single slices:
+    /// it lies at an end of the range only if all of them do.
+    ///
     /// `drives` is `[vectors, rows]`, in units of the DAC's full scale: 0 to 1, or -1 to 1 where the chip
     /// has drivers of either polarity or pairs on rows. The DAC quantises it. All other rows are at rest.
     fn mvm(

@@ -163,7 +163,7 @@ mod tests {
         };
         let key = find("effects.column_offset", "sd_lsb");
         assert_eq!((key.value.as_str(), key.unit), ("2.0", Some("LSB")));
-        assert!(key.meaning.starts_with("offset of each bit line"), "{}", key.meaning);
+        assert!(key.meaning.starts_with("offset of each converter"), "{}", key.meaning);
         assert_eq!(key.source.as_deref(), Some("part of the stress"));
         assert!(find("cell", "g_max_siemens").source.is_some_and(|it| is_illustrative(&it)));
         assert_eq!(find("holds", "ranges").source, None);

@@ -186,7 +186,7 @@ fn every_preset_shows_validates_and_checks() {
         let checked = bench.json(&["check", &model(), "--chip", chip], 0, "nvcim.check/1");
         assert_eq!(checked["fits"], true, "{chip}");
     }
-    assert_eq!(chips.len(), 5);
+    assert_eq!(chips.len(), 11);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
 use nvcim_chip::record::ArrayRecord;
 
+use crate::answer::Answer;
 use crate::conditions::Conditions;
 
 /// The cells of one array.
@@ -29,6 +30,8 @@ pub(crate) struct ArrayCells {
     frozen: Option<(Stream, u32)>,
     cell: Cell,
     at_s: f64,
+    /// What full-scale drives make of bit lines' currents, over their voltage, where it is worked out.
+    seen: Option<Array2<f64>>,
 }
 
 impl ArrayCells {
@@ -54,6 +57,7 @@ impl ArrayCells {
             frozen: None,
             cell: chip.cell,
             at_s,
+            seen: None,
         }
     }
 
@@ -71,6 +75,7 @@ impl ArrayCells {
         cols: &[u32],
         targets: ArrayView2<'_, f32>,
     ) {
+        self.seen = None;
         let mut z = Vec::new();
         for (&row, targets) in rows.iter().zip(targets.outer_iter()) {
             for (&col, &target) in cols.iter().zip(targets) {
@@ -95,6 +100,29 @@ impl ArrayCells {
         self.frozen.map_or(g, |(stream, array)| {
             (g + self.spread(row, col) * stream.normal([array, row, col, 0])).max(0.0)
         })
+    }
+
+    /// All conductances, in siemens, `[word lines, bit lines]`.
+    pub(crate) fn conductances(&self) -> Array2<f64> {
+        Array2::from_shape_fn(self.conductances.dim(), |(row, col)| {
+            self.conductance(row as u32, col as u32)
+        })
+    }
+
+    /// Works out what drives see, unless it has been since the last programming.
+    pub(crate) fn look(&mut self, answer: &Answer) {
+        if self.seen.is_none() {
+            self.seen = answer.linear(self);
+        }
+    }
+
+    /// What a full-scale drive of `row` makes of the current of bit line `col`, over its voltage, in
+    /// siemens, after [`ArrayCells::look`].
+    pub(crate) fn seen(&self, row: u32, col: u32) -> f64 {
+        match &self.seen {
+            Some(seen) => seen[(row as usize, col as usize)],
+            None => self.conductance(row, col),
+        }
     }
 
     /// The standard deviation of one read of a cell inside, in siemens; 0 where all reads are alike.

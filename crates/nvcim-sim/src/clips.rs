@@ -11,7 +11,7 @@ pub struct ClipCount {
     pub low: u64,
     /// Conversions clipped to the highest code.
     pub high: u64,
-    /// All conversions; each pass counts.
+    /// All conversions; each pass counts, and each slice that is converted.
     pub total: u64,
 }
 

@@ -4,6 +4,8 @@
 //! rest (programming error, drift) is drawn here, keyed by the record's seed, so that a net compiled for
 //! the die and an image simulated on it meet the same cells. Noise is keyed by the run.
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, ArrayView2};
 use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis};
 use nvcim_chip::die::{Conversion, Die};
@@ -16,14 +18,17 @@ use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
 use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::Columns;
+use rayon::prelude::*;
 
+use crate::answer::Answer;
 use crate::cells::{ArrayCells, Writer};
 use crate::conditions::Conditions;
 use crate::drive::{Driver, Drives, Part};
-use crate::kernel::{Currents, Kernel, Scratch};
+use crate::kernel::{Kernel, Scratch};
 use crate::noise::{Block, Purpose, place};
 use crate::periphery::{Periphery, Sense};
 use crate::tap::{Tap, tap_lines};
+use crate::wired::Wired;
 
 /// The largest array that is simulated: 340 MB.
 const MAX_CELLS: usize = 1 << 24;
@@ -40,12 +45,13 @@ pub struct SimDie {
 
 /// What is given of a die, and never changes.
 #[derive(Debug, Clone)]
-struct Setup {
-    chip: Chip,
+pub(crate) struct Setup {
+    pub(crate) chip: Chip,
     record: DieRecord,
-    conditions: Conditions,
-    die_seed: u64,
-    periphery: Periphery,
+    pub(crate) conditions: Conditions,
+    pub(crate) die_seed: u64,
+    pub(crate) periphery: Periphery,
+    pub(crate) answer: Answer,
 }
 
 impl SimDie {
@@ -56,10 +62,11 @@ impl SimDie {
     pub fn new(chip: &Chip, record: &DieRecord, conditions: Conditions) -> Self {
         let die_seed = record.seed.unwrap_or(conditions.run_seed);
         let periphery = Periphery::new(chip, die_seed, &conditions);
+        let answer = Answer::new(chip, conditions.effects);
         let (chip, record) = (chip.clone(), record.clone());
         Self {
             arrays: record.arrays.iter().map(|_| None).collect(),
-            setup: Setup { chip, record, conditions, die_seed, periphery },
+            setup: Setup { chip, record, conditions, die_seed, periphery, answer },
             calls: 0,
         }
     }
@@ -67,6 +74,19 @@ impl SimDie {
     /// The drivers of the die.
     pub(crate) fn driver<T: Real>(&self) -> Driver<T> {
         Driver::new(&self.setup.periphery)
+    }
+
+    /// Touches arrays and works out what their drives see, all of them at a time.
+    ///
+    /// # Errors
+    /// An array that the die does not have.
+    pub(crate) fn look_at(&mut self, arrays: &BTreeSet<ArrayId>) -> Result<()> {
+        for &array in arrays {
+            self.setup.touch(&mut self.arrays, array)?;
+        }
+        let mut touched: Vec<_> = self.arrays.iter_mut().flatten().collect();
+        touched.par_iter_mut().for_each(|cells| cells.look(&self.setup.answer));
+        Ok(())
     }
 
     /// Prepares conversions over `n_rows` drives of the cells that the die's arrays now have.
@@ -78,13 +98,12 @@ impl SimDie {
         taps: &[Tap<'_>],
         n_rows: usize,
     ) -> Result<Kernel<T>> {
-        for term in taps.iter().flat_map(|tap| &tap.terms) {
-            self.setup.touch(&mut self.arrays, term.array)?;
-        }
-        let currents = self.setup.currents(&self.arrays, taps, n_rows);
+        self.look_at(&taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array).collect())?;
         let sense = |tap: &Tap<'_>| self.setup.sense(tap.array, tap.line, tap.range);
         let senses: Vec<_> = taps.iter().map(sense).collect();
-        Ok(Kernel::new(&self.setup.periphery, &currents, &senses))
+        let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
+        let kernel = Kernel::new(&self.setup.periphery, &wiring.currents(), &senses);
+        Ok(kernel.with_network(wiring.network()))
     }
 
     fn count_call(&mut self) -> u64 {
@@ -123,33 +142,6 @@ impl Setup {
                 None => cells,
             }
         }))
-    }
-
-    /// What conversions see of the cells of touched arrays.
-    fn currents(
-        &self,
-        arrays: &IdVec<ArrayId, Option<ArrayCells>>,
-        taps: &[Tap<'_>],
-        n_rows: usize,
-    ) -> Currents {
-        let g_max = self.chip.cell.g_max;
-        let cells = |array: ArrayId| arrays[array].as_ref().expect("every array was touched");
-        let mut weights = Array2::zeros((taps.len(), n_rows));
-        let mut variances = self.read_noise().map(|_| weights.clone());
-        for (conversion, tap) in taps.iter().enumerate() {
-            for term in &tap.terms {
-                let cells = cells(term.array);
-                for row in tap.driven.clone() {
-                    let g = cells.conductance(term.rows[row], term.col);
-                    weights[(conversion, row)] += term.sign * g / g_max;
-                    if let Some(variances) = &mut variances {
-                        let sd = cells.read_sd(term.rows[row], term.col) / g_max;
-                        variances[(conversion, row)] += sd * sd;
-                    }
-                }
-            }
-        }
-        Currents { weights, variances, leakage: Vec::new() }
     }
 
     /// The draws of read noise that never changes, where there is any: part of what the die is, whatever
@@ -287,7 +279,7 @@ mod tests {
     use nvcim_chip::die::{Conversion, Die};
     use nvcim_chip::effects::fit::Fit;
     use nvcim_chip::effects::programming::Programming;
-    use nvcim_chip::effects::read::{ReadForm, ReadNoise};
+    use nvcim_chip::effects::read::{Correlation, ReadForm, ReadNoise};
     use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_ir::ids::{ArrayId, Id};
     use nvcim_ir::tiled::AdcRange;
@@ -419,6 +411,31 @@ mod tests {
         let (first, second) = (measure(), measure());
         assert_ne!(first, second);
         assert_ne!(first[(0, 0)], first[(1, 0)]);
+    }
+
+    #[test]
+    fn frozen_noise_is_the_dies_own_and_every_read_finds_it() {
+        let mut chip = plain_chip();
+        let frozen = ReadNoise { correlation: Correlation::Frozen, ..ReadNoise::share(0.02) };
+        chip.effects.read = Some(frozen);
+        let read = |die_number, run_seed| {
+            let record = sample_die(&chip, die_number, 2);
+            let conditions = Conditions { run_seed, ..fresh(EffectSet::ALL.without(Effect::Adc)) };
+            let mut die = SimDie::new(&chip, &record, conditions);
+            program(&mut die, 5e-5);
+            let cells = die.read(array(1), &ROWS, &COLS).unwrap();
+            assert_eq!(die.read(array(1), &ROWS, &COLS).unwrap(), cells);
+            // A product over single rows sees the very cells that were read.
+            let range = AdcRange { lo: 0.0, hi: 1.0 };
+            let conversions = COLS.map(|col| Conversion { col, minus: None, range });
+            let codes = die.mvm(array(1), &ROWS, Array2::eye(2).view(), &conversions).unwrap();
+            let seen = codes.mapv(|code| code / 255.0 * 1e-4);
+            assert!(seen.iter().zip(&cells).all(|(a, b)| (a / b - 1.0).abs() < 1e-5));
+            cells
+        };
+        assert_ne!(read(0, 1)[(0, 0)], 5e-5);
+        assert_eq!(read(0, 1), read(0, 2));
+        assert_ne!(read(0, 1), read(1, 1));
     }
 
     #[test]

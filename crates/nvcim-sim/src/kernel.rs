@@ -5,7 +5,8 @@
 //! Arithmetic is in the kernel's type `T`, each operation rounded once; what stands in brackets is
 //! computed in f64 and rounded to `T` when the kernel is made. Per conversion j and column c:
 //! 1. Current `y = sum_i x_ic [W_ji u]`, by a matrix product, which alone has no documented order of
-//!    addition (it is the same for any batch).
+//!    addition (it is the same for any batch); where cells or arrays are not linear, plus what
+//!    `crate::network` computes.
 //! 2. `code = [gain / D] y + [(offset + gain leakage - lo) / D]`, the column's own gain and offset, with
 //!    the LSB `D = (hi - lo) / max_code` of the range that is set.
 //! 3. Noise `code += sqrt(v) z`, with one standard normal draw z and
@@ -38,6 +39,7 @@ use nvcim_ops::run_program::Columns;
 
 use crate::clips::ClipCount;
 use crate::drive::{Drive, SliceGroup};
+use crate::network::Network;
 use crate::noise::{Block, place};
 use crate::periphery::{Periphery, Sense, Slicing};
 use crate::room::take_slice;
@@ -67,6 +69,8 @@ pub struct Kernel<T = f32> {
     code_noise: Option<CodeNoise<T>>,
     cell_noise: Option<CellNoise<T>>,
     sum: Option<SliceSum<T>>,
+    /// Currents that the weights leave out.
+    network: Option<Network>,
 }
 
 /// Noise that is new for every conversion, in codes.
@@ -136,7 +140,18 @@ impl<T: Real> Kernel<T> {
             code_noise: CodeNoise::new(periphery, variances.as_ref(), senses),
             cell_noise: CellNoise::new(periphery, variances.as_ref()),
             sum: slices.map(|slicing| SliceSum::new(periphery, slicing, senses)),
+            network: None,
         }
+    }
+
+    /// The same conversions with currents beside those of the weights.
+    pub(crate) fn with_network(self, network: Option<Network>) -> Self {
+        Self { network, ..self }
+    }
+
+    /// Solves of networks so far that stopped before their tolerance.
+    pub(crate) fn n_stalled(&self) -> u64 {
+        self.network.as_ref().map_or(0, Network::n_stalled)
     }
 
     /// The number of conversions.
@@ -195,6 +210,11 @@ impl<T: Real> Kernel<T> {
                 self.multiply_noisy(noise, group.driven, block, n_columns, codes, scratch);
             }
             _ => multiply(&self.weights, group.driven, codes),
+        }
+        if let Some(network) = &self.network {
+            let dim = (self.n_conversions(), group.driven.ncols());
+            let out = ArrayViewMut2::from_shape(dim, &mut *codes).expect("the room fits");
+            network.add_currents(group.driven, out);
         }
         let noise = self.code_noise.as_ref();
         let noise =

@@ -20,7 +20,10 @@ pub mod sample;
 mod tap;
 pub mod tile;
 
+mod answer;
 mod cells;
+mod network;
 mod room;
 #[cfg(test)]
 mod testing;
+mod wired;

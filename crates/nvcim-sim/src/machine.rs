@@ -4,6 +4,10 @@
 //! fixed size on all threads. Noise is keyed by run, die, effect, tile, pass, sample, position and
 //! conversion, and sums have a fixed order: the same bytes come at any number of threads and any split of
 //! a batch.
+//!
+//! What is computed, and in which order, is said where it happens: [`crate::drive`] from inputs to drives,
+//! [`crate::kernel`] from drives to codes, [`crate::tile`] from codes to outputs. Cells come in as f64, from
+//! targets in f32 siemens; a perfect cell of a perfect pair weighs `(g+ - g-) / g_max`.
 
 use ndarray::{Axis, Slice, concatenate};
 use nvcim_chip::die::program_net;
@@ -70,6 +74,8 @@ impl<T: Real> Machine<T> {
         check_record(chip, record)?;
         let mut die = SimDie::new(chip, record, conditions);
         program_net(&mut die, net, &chip.cell)?;
+        let sides = net.tiles.iter().flat_map(|tile| tile.wiring.sides(tile.array));
+        die.look_at(&sides.map(|side| side.0).collect())?;
         let bare = net.layers.iter().map(|layer| PreparedLayer {
             bias: layer.bias.clone(),
             per_input: T::ONE / T::from_real(layer.input.full_scale),
@@ -82,6 +88,12 @@ impl<T: Real> Machine<T> {
         }
         let driver = die.driver();
         Ok(Self { program: net.program.clone(), layers, driver })
+    }
+
+    /// Networks solved so far whose solver stopped before its tolerance; what it reached was used.
+    pub fn n_stalled(&self) -> u64 {
+        let tiles = self.layers.iter().flat_map(|layer| &layer.tiles);
+        tiles.map(|tile| tile.kernel.n_stalled()).sum()
     }
 
     /// The digital program round the matrices.

@@ -104,6 +104,20 @@ impl Slicing {
         max_of_bits(self.bits_per_slice) * base_to_all / max_of_bits(self.bits)
     }
 
+    /// `w_k`: what slice `k` of the drive counts.
+    pub fn weight(&self, slice: u32) -> f64 {
+        let place = f64::from(1u32 << (self.bits_per_slice * slice));
+        max_of_bits(self.bits_per_slice) * place / max_of_bits(self.bits)
+    }
+
+    /// The digit of slice `k` of a code, a whole number with its sign.
+    pub fn digit(&self, code: f64, slice: u32) -> f64 {
+        // Codes have 16 bits at most.
+        let digit =
+            (code.abs() as u32) >> (self.bits_per_slice * slice) & ((1 << self.bits_per_slice) - 1);
+        f64::from(digit).copysign(code)
+    }
+
     /// `W = sum w_k = (2^(n K) - 1) / (2^bits - 1)`: 1 where all slices have the same bits.
     pub fn weight_sum(&self) -> f64 {
         max_of_bits(self.bits_per_slice * self.n_slices) / max_of_bits(self.bits)

@@ -1,9 +1,14 @@
 //! A tile ready to run: its conversions, and what each of them is worth in the layer's output.
 //!
-//! Contributions are summed in one order: tile by tile, in a tile conversion by conversion, the digital
-//! sum of drives last. Each is computed in the kernel's type `T`, added there to what the output holds,
-//! and rounded once to the output's type `O`: `out = O(T(out) + (scale y + shift))`. A program outside
-//! that follows this order gets the same numbers.
+//! Arithmetic, in the kernel's type `T`, each operation rounded once. A code stands for the current
+//! `y = lo + D code`, D the LSB of the conversion's range; of two passes `y = y+ - y-`. The conversion adds
+//! `scale y + shift` to its outputs, `out = O(T(out) + (scale y + shift))`, rounded once to the output's
+//! type `O`; a layer's outputs are f32 and start at its bias. Last, the digital sum of drives
+//! `x^ = [1 / s] sum_i code_i`, with the codes of a second pass counted negatively, adds `share x^` likewise.
+//!
+//! Contributions come in one order: tile by tile, in a tile conversion by conversion, the sum of drives
+//! last. A program outside that follows it gets the same numbers, up to the order of additions inside the
+//! matrix product.
 
 use std::ops::Range;
 
@@ -146,4 +151,75 @@ fn gain<T: Real, O: Real>(out: ArrayViewMut1<'_, O>, numbers: &[T], worth: impl 
     Zip::from(out).and(numbers).for_each(|out, &number| {
         *out = O::from_real(T::from_real(*out) + worth(number));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+    use nvcim_chip::effects::EffectSet;
+    use nvcim_chip::real::Real;
+    use nvcim_ir::ids::{Id, TileId};
+    use nvcim_ops::run_program::Columns;
+
+    use super::{PreparedTile, Target, TileScratch, Worth};
+    use crate::drive::{Driver, Drives, Part};
+    use crate::kernel::{Currents, Kernel};
+    use crate::noise::{Block, Purpose};
+    use crate::periphery::{Periphery, Sense};
+    use crate::testing::{fresh, plain_chip};
+
+    /// Three conversions over two rows, the first of them a reference, on layer rows 1.. and columns 1..
+    fn tile<T: Real>(periphery: &Periphery) -> PreparedTile<T> {
+        let weights = array![[0.5, 0.5], [1.0, 0.25], [0.0, 0.75]];
+        let currents = Currents { weights, variances: None, leakage: Vec::new() };
+        let senses = [Sense { gain: 1.0, offset_lsb: 0.0, range: [-4.0, 4.0] }; 3];
+        let worth = |target, scale: f64, shift: f64| Worth {
+            target,
+            scale: T::from_f64(scale),
+            shift: T::from_f64(shift),
+        };
+        PreparedTile {
+            id: TileId::new(0),
+            rows: 1..3,
+            cols: 1..3,
+            kernel: Kernel::new(periphery, &currents, &senses),
+            worths: vec![
+                worth(Target::AllColumns, -2.0, 0.0),
+                worth(Target::Column(0), 2.0, 0.5),
+                worth(Target::Column(1), 2.0, 0.0),
+            ],
+            drive_sum: vec![T::from_f64(0.25), T::from_f64(-1.0)],
+        }
+    }
+
+    fn multiply<T: Real>(parts: &[Part], x: &Array2<f32>) -> Array2<f32> {
+        let periphery = Periphery::new(&plain_chip(), 0, &fresh(EffectSet::NONE));
+        let columns = Columns { first_sample: 0, per_sample: x.ncols() };
+        let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
+        let mut drives = Drives::default();
+        drives.fill(&Driver::new(&periphery), parts, T::ONE, x.view(), block);
+        let mut out = Array2::ones((4, x.ncols()));
+        let tile = tile::<T>(&periphery);
+        tile.multiply(&drives, columns, out.view_mut(), &mut TileScratch::default());
+        out
+    }
+
+    #[test]
+    fn references_count_for_all_columns_and_drives_for_their_sum() {
+        let x = array![[9.0, 9.0], [1.0, -0.5], [0.5, 0.25]];
+        // By hand: 2 (y - reference) + shift + share x sum, on top of what was there.
+        let expected = array![
+            [1.0, 1.0],
+            [1.0 + 2.0 * (1.125 - 0.75) + 0.5 + 0.25 * 1.5, 1.0 - 0.625 + 0.5 - 0.0625],
+            [1.0 + 2.0 * (0.375 - 0.75) - 1.5, 1.0 + 2.0 * (0.1875 + 0.125) + 0.25],
+            [1.0, 1.0]
+        ];
+        for parts in [&[Part::Whole][..], &[Part::Positive, Part::Negative]] {
+            let near = |got: &Array2<f32>| {
+                got.iter().zip(&expected).all(|(a, b): (&f32, &f32)| (a - b).abs() < 1e-6)
+            };
+            assert!(near(&multiply::<f32>(parts, &x)), "{}", multiply::<f32>(parts, &x));
+            assert!(near(&multiply::<f64>(parts, &x)), "{}", multiply::<f64>(parts, &x));
+        }
+    }
 }

@@ -156,13 +156,13 @@ impl EffectSet {
 
     /// The set with `effect`.
     #[must_use]
-    pub fn with(self, effect: Effect) -> Self {
+    pub const fn with(self, effect: Effect) -> Self {
         Self(self.0 | 1 << effect as u8)
     }
 
     /// The set without `effect`.
     #[must_use]
-    pub fn without(self, effect: Effect) -> Self {
+    pub const fn without(self, effect: Effect) -> Self {
         Self(self.0 & !(1 << effect as u8))
     }
 }

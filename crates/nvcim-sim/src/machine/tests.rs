@@ -1,17 +1,24 @@
 //! Whole images on whole dies: hand-computed results, equivalences and reproducible bytes.
 
-use ndarray::{Array2, Axis, Slice, array};
-use nvcim_chip::describe::{Chip, NegativeInputs, PairAxis, SignCoding, Subtract};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use ndarray::{Array2, ArrayView2, Axis, Slice, array, s};
+use nvcim_chip::describe::{
+    Accumulate, AdcCoding, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding,
+    Subtract,
+};
 use nvcim_chip::die::{Conversion, Die, program_net};
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::column_offset::ColumnOffset;
 use nvcim_chip::effects::drift::Drift;
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::programming::Programming;
-use nvcim_chip::effects::read::ReadNoise;
+use nvcim_chip::effects::read::{Correlation, ReadNoise};
 use nvcim_chip::effects::stuck::Stuck;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::presets::{PRESETS, find_preset};
+use nvcim_chip::real::Real;
 use nvcim_chip::record::{DieRecord, StuckCell};
 use nvcim_image::layout::Image;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, TileId};
@@ -19,6 +26,7 @@ use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::{Columns, MatrixEngine};
 use nvcim_ops::tensor::Tensor;
 use proptest::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{Machine, Run};
 use crate::clips::ClipCount;
@@ -265,30 +273,137 @@ fn tiles_add_up_and_count_their_clips() {
     assert!((layer.fraction() - 1.0 / 18.0).abs() < 1e-12);
 }
 
-#[test]
-fn the_same_bytes_come_at_any_thread_count_and_batch_split() {
-    let image = dense_image(&stressed_chip(), &weights(), true);
-    let record = sample_die(&image.chip, 2, 1);
-    let conditions = Conditions { at_s: 1e4, ..fresh(EffectSet::ALL) };
-    let machine = Machine::load(&image, &record, conditions).unwrap();
-    let input = signed_input(75);
-    let on_threads = |num_threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(num_threads).build().unwrap();
-        pool.install(|| machine.run(&input, 1000))
+/// Pools of 1, 2 and 7 threads.
+static POOLS: LazyLock<[ThreadPool; 3]> =
+    LazyLock::new(|| [1, 2, 7].map(|n| ThreadPoolBuilder::new().num_threads(n).build().unwrap()));
+
+/// Chips with every effect that the kernel has, in every coding.
+fn any_chip() -> impl Strategy<Value = Chip> {
+    let serial = |bits_per_slice, accumulate| {
+        InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate })
     };
-    let whole = on_threads(1);
-    assert_eq!(whole, on_threads(4));
-    for split in [1, 7, 16, 33] {
-        let mut parts = Vec::new();
-        for start in (0..75).step_by(split) {
-            let part = input.slice_axis(Axis(0), Slice::from(start..75.min(start + split)));
-            let run = machine.run(&part.to_owned(), 1000 + start as u64);
-            parts.push(run.outputs[0].clone());
+    let codings = prop_oneof![
+        Just(InputDrive::Amplitude),
+        Just(InputDrive::PulseWidth),
+        Just(serial(1, Accumulate::Digital)),
+        Just(serial(3, Accumulate::Digital)),
+        Just(serial(3, Accumulate::Analog)),
+    ];
+    let correlations =
+        prop_oneof![Just(Correlation::Mvm), Just(Correlation::Image), Just(Correlation::Frozen)];
+    (codings, correlations, any::<[bool; 4]>()).prop_map(|(coding, correlation, choices)| {
+        let [two_pass, digital, output_noise, sign_magnitude] = choices;
+        let mut chip = stressed_chip();
+        chip.dac.coding = coding;
+        chip.dac.jitter_sd_steps = if coding == InputDrive::PulseWidth { 0.7 } else { 0.0 };
+        if !two_pass {
+            chip.dac.negative = NegativeInputs::SignMagnitude;
         }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        assert_eq!(ndarray::concatenate(Axis(0), &views).unwrap(), whole.outputs[0], "{split}");
+        if digital {
+            chip.arrays.subtract = Subtract::Digital;
+        }
+        if sign_magnitude {
+            chip.adc.coding = AdcCoding::SignMagnitude;
+        }
+        chip.effects.read = Some(ReadNoise { correlation, ..ReadNoise::share(0.02) });
+        chip.effects.output_noise = chip.effects.output_noise.filter(|_| output_noise);
+        chip
+    })
+}
+
+/// Cuts `n` into pieces of these lengths, over and over.
+fn cut(n: usize, lengths: &[usize]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let pieces = lengths.iter().cycle().map_while(|len| {
+        let piece = start..n.min(start + len);
+        start = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    });
+    pieces.collect()
+}
+
+/// Runs everything in every way that may make no difference.
+fn assert_cuts_make_no_difference<T: Real>(chip: &Chip, lengths: &[usize]) {
+    let image = dense_image(chip, &weights(), true);
+    let record = sample_die(chip, 2, 1);
+    let conditions = Conditions { at_s: 1e4, ..fresh(EffectSet::ALL) };
+    let machine = Machine::<T>::load_as(&image, &record, conditions).unwrap();
+    let input = signed_input(75);
+    let [whole, two, seven] =
+        [0, 1, 2].map(|pool| POOLS[pool].install(|| machine.run(&input, 1000)));
+    assert_eq!(whole, two);
+    assert_eq!(whole, seven);
+    for piece in cut(75, lengths) {
+        let part = input.slice_axis(Axis(0), Slice::from(piece.clone())).to_owned();
+        let run = machine.run(&part, 1000 + piece.start as u64);
+        assert_eq!(run.outputs[0], whole.outputs[0].slice_axis(Axis(0), Slice::from(piece)));
     }
-    assert_ne!(machine.run(&input, 0).outputs, whole.outputs);
+    // The same for samples of three positions, as a convolution has them.
+    let x = signed_input(60).into_shape_with_order((60, 4)).unwrap().reversed_axes();
+    let multiply = |samples: Range<usize>, x: ArrayView2<'_, f32>| {
+        let mut out = Array2::zeros((3, x.ncols()));
+        let columns = Columns { first_sample: samples.start as u64, per_sample: 3 };
+        machine.engine().multiply(LayerId::new(0), columns, x, out.view_mut());
+        out
+    };
+    let whole = multiply(0..20, x.view());
+    for samples in cut(20, lengths) {
+        let columns = s![.., 3 * samples.start..3 * samples.end];
+        let part = x.slice(columns).as_standard_layout().into_owned();
+        assert_eq!(multiply(samples, part.view()), whole.slice(columns));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn the_same_bytes_come_at_any_thread_count_and_batch_split(
+        chip in any_chip(),
+        lengths in prop::collection::vec(1..40usize, 1..4),
+        wide: bool,
+    ) {
+        if wide {
+            assert_cuts_make_no_difference::<f64>(&chip, &lengths);
+        } else {
+            assert_cuts_make_no_difference::<f32>(&chip, &lengths);
+        }
+    }
+
+    /// Only rounding tells the types apart, as long as nothing is digitised.
+    #[test]
+    fn both_types_run_the_same_die(chip in any_chip()) {
+        let image = dense_image(&chip, &weights(), true);
+        let record = sample_die(&chip, 2, 1);
+        let conditions = fresh(EffectSet::ALL.without(Effect::Adc));
+        let narrow = Machine::load(&image, &record, conditions).unwrap().run(&signed_input(20), 3);
+        let wide = Machine::<f64>::load_as(&image, &record, conditions).unwrap();
+        let wide = wide.run(&signed_input(20), 3);
+        assert_near(&narrow.outputs[0], &wide.outputs[0], 2e-5);
+    }
+}
+
+#[test]
+fn noise_differs_from_sample_to_sample_unless_it_is_frozen() {
+    let mut chip = plain_chip();
+    for (correlation, varies) in
+        [(Correlation::Mvm, true), (Correlation::Image, true), (Correlation::Frozen, false)]
+    {
+        chip.effects.read = Some(ReadNoise { correlation, ..ReadNoise::share(0.02) });
+        let image = dense_image(&chip, &weights(), true);
+        let machine =
+            Machine::load(&image, &sample_die(&chip, 2, 1), fresh(no_converters())).unwrap();
+        let input = signed_input(1);
+        let (first, second) = (machine.run(&input, 0), machine.run(&input, 1));
+        assert_eq!(first.outputs != second.outputs, varies, "{correlation:?}");
+        let x = input.into_shape_with_order((4, 1)).unwrap();
+        let twice = ndarray::concatenate![Axis(1), x, x];
+        let mut out = Array2::zeros((3, 2));
+        let columns = Columns { first_sample: 0, per_sample: 2 };
+        machine.engine().multiply(LayerId::new(0), columns, twice.view(), out.view_mut());
+        // Two equal positions of a sample differ by noise that is new for each product, and by no other.
+        let same = out.column(0).iter().zip(out.column(1)).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert_eq!(same, correlation != Correlation::Mvm, "{correlation:?}");
+    }
 }
 
 #[test]

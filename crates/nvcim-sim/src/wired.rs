@@ -1,0 +1,248 @@
+//! What conversions see of a die's cells: weights, variances, constant currents, and networks.
+//!
+//! Per conversion and drive, with `a` what the array answers (see `crate::answer`) and `d` the gain of the
+//! word line's driver, a term of sign `s` contributes
+//!
+//! * `s d a / g_max` to the weight, times `1 - l` where pulses leave a leak `l` for the rest of the window,
+//! * `(d sd a / g / g_max)^2` to the variance of read noise, `sd` that of the cell: exact without wires,
+//!   and to first order in their voltage drop with them,
+//! * `d o a / g_max` to the constant current, `o` the driver's offset in full scales, with the sign of the
+//!   sense stage alone: a driver's offset does not turn with the sign of its drive,
+//! * and its column's leakage to the constant current, see [`nvcim_chip::effects::leakage`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use ndarray::Array2;
+use nvcim_chip::describe::{Accumulate, InputDrive};
+use nvcim_chip::effects::Effect;
+use nvcim_chip::effects::driver_errors::DriverErrors;
+use nvcim_chip::network::cell_law::CellLaw;
+use nvcim_chip::network::nonlinear::Crossbar;
+use nvcim_ir::ids::{ArrayId, IdVec};
+
+use crate::answer::Answer;
+use crate::cells::ArrayCells;
+use crate::circuits::draw_drivers;
+use crate::die::Setup;
+use crate::kernel::Currents;
+use crate::network::{Feed, Network, Pick, Solved, SolvedArray, SolvedCells, Way};
+use crate::tap::{Tap, Term};
+
+/// Conversions on the arrays of a die that have been looked at.
+pub(crate) struct Wired<'a> {
+    setup: &'a Setup,
+    arrays: &'a IdVec<ArrayId, Option<ArrayCells>>,
+    taps: &'a [Tap<'a>],
+    n_rows: usize,
+    /// The drivers of every array that differ.
+    drivers: BTreeMap<ArrayId, DriverErrors>,
+}
+
+impl<'a> Wired<'a> {
+    pub(crate) fn new(
+        setup: &'a Setup,
+        arrays: &'a IdVec<ArrayId, Option<ArrayCells>>,
+        taps: &'a [Tap<'a>],
+        n_rows: usize,
+    ) -> Self {
+        let mut drivers = BTreeMap::new();
+        if setup.conditions.effects.has(Effect::Dac) {
+            for array in taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array) {
+                if let Some(errors) = draw_drivers(&setup.chip, setup.die_seed, array) {
+                    drivers.entry(array).or_insert(errors);
+                }
+            }
+        }
+        Self { setup, arrays, taps, n_rows, drivers }
+    }
+
+    fn cells(&self, array: ArrayId) -> &ArrayCells {
+        self.arrays[array].as_ref().expect("every array was looked at")
+    }
+
+    fn gain(&self, array: ArrayId, row: u32) -> f64 {
+        self.drivers.get(&array).map_or(1.0, |drivers| drivers.gain(row))
+    }
+
+    /// A driver's offset, in full scales.
+    fn offset(&self, array: ArrayId, row: u32) -> f64 {
+        let steps = self.setup.periphery.dac_bits.map_or(1.0, |bits| f64::from((1u32 << bits) - 1));
+        self.drivers.get(&array).map_or(0.0, |drivers| drivers.offset_steps(row) / steps)
+    }
+
+    /// Whether an array's currents are solved for, vector by vector.
+    fn is_solved(&self) -> bool {
+        matches!(self.setup.answer, Answer::CurvedNetwork(..) | Answer::GatedNetwork(_))
+    }
+
+    /// Weights, variances and constant currents.
+    pub(crate) fn currents(&self) -> Currents {
+        let g_max = self.setup.chip.cell.g_max;
+        let dim = (self.taps.len(), self.n_rows);
+        let mut weights = Array2::zeros(dim);
+        let mut variances = self.setup.periphery.read.map(|_| Array2::zeros(dim));
+        let mut leakage = vec![0.0; self.taps.len()];
+        for (conversion, tap) in self.taps.iter().enumerate() {
+            let scale = self.leak_scale();
+            for term in &tap.terms {
+                let cells = self.cells(term.array);
+                for drive in tap.driven.clone() {
+                    let row = term.rows[drive];
+                    let (g, seen) = (cells.conductance(row, term.col), cells.seen(row, term.col));
+                    let gain = self.gain(term.array, row);
+                    let worth = gain * seen / g_max;
+                    if !self.is_solved() {
+                        weights[(conversion, drive)] += term.sign() * scale * worth;
+                        leakage[conversion] += term.sense * worth * self.offset(term.array, row);
+                    }
+                    if let Some(variances) = &mut variances {
+                        let share = if g > 0.0 { seen / g } else { 1.0 };
+                        let sd = gain * share * cells.read_sd(row, term.col) / g_max;
+                        variances[(conversion, drive)] += sd * sd;
+                    }
+                }
+                leakage[conversion] += term.sense * self.leak(tap, term) / g_max;
+            }
+        }
+        if leakage.iter().all(|&y| y == 0.0) {
+            leakage.clear();
+        }
+        Currents { weights, variances, leakage }
+    }
+
+    /// What leakage leaves of weights.
+    fn leak_scale(&self) -> f64 {
+        let model = self.setup.chip.effects.leakage;
+        let on = self.setup.conditions.effects.has(Effect::Leakage);
+        let drive = self.setup.chip.dac.coding;
+        model.filter(|_| on).map_or(1.0, |model| model.leak(drive, 0.0, 0.0).weight_scale)
+    }
+
+    /// What leaks into a bit line whatever is driven, in siemens.
+    fn leak(&self, tap: &Tap<'_>, term: &Term<'_>) -> f64 {
+        let model = self.setup.chip.effects.leakage;
+        let Some(model) = model.filter(|_| self.setup.conditions.effects.has(Effect::Leakage))
+        else {
+            return 0.0;
+        };
+        let cells = self.cells(term.array);
+        let sum = |rows: &mut dyn Iterator<Item = u32>| -> f64 {
+            rows.map(|row| cells.conductance(row, term.col)).sum()
+        };
+        let of_tile = sum(&mut tap.driven.clone().map(|drive| term.rows[drive]));
+        let of_array = sum(&mut (0..self.setup.chip.arrays.n_rows as u32));
+        model.leak(self.setup.chip.dac.coding, of_tile, of_array).constant
+    }
+
+    /// What weights leave out.
+    pub(crate) fn network(&self) -> Option<Network> {
+        match self.setup.answer {
+            Answer::Cells | Answer::CellsAtVoltage(_) | Answer::Wires(_) => None,
+            Answer::Curves(iv) => Some(self.curves(|g| {
+                let cubic = iv.cubic(g);
+                [cubic.n2 * iv.full_scale, cubic.n3 * iv.full_scale * iv.full_scale]
+            })),
+            Answer::CurvedNetwork(wires, iv) => Some(self.solved(|cells| {
+                let g = cells.conductances();
+                let crossbar = Crossbar::new(g.view(), &wires, CellLaw::Fitted(iv));
+                SolvedCells::Passive(Box::new(crossbar), iv.full_scale)
+            })),
+            Answer::GatedNetwork(wires) => {
+                Some(self.solved(|cells| SolvedCells::Gated(cells.conductances(), wires)))
+            }
+        }
+    }
+
+    /// Squares and cubes of drives, from the coefficients of a cell's curve in siemens per full scale.
+    fn curves(&self, coefficients: impl Fn(f64) -> [f64; 2]) -> Network {
+        let g_max = self.setup.chip.cell.g_max;
+        let unit = self.setup.periphery.drive_unit();
+        let dim = (self.taps.len(), self.n_rows);
+        let (mut square, mut cube) = (Array2::zeros(dim), Array2::zeros(dim));
+        for (conversion, tap) in self.taps.iter().enumerate() {
+            for term in &tap.terms {
+                for drive in tap.driven.clone() {
+                    let row = term.rows[drive];
+                    let x = self.gain(term.array, row) * unit;
+                    let [n2, n3] = coefficients(self.cells(term.array).conductance(row, term.col));
+                    square[(conversion, drive)] += term.sign() * n2 * x * x / g_max;
+                    cube[(conversion, drive)] += term.sign() * n3 * x * x * x / g_max;
+                }
+            }
+        }
+        Network::Curves { square, cube }
+    }
+
+    fn solved(&self, cells: impl Fn(&ArrayCells) -> SolvedCells) -> Network {
+        let ids: Vec<ArrayId> = {
+            let all = self.taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array);
+            let mut ids: Vec<_> = all.collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        let arrays = ids.iter().map(|&array| SolvedArray {
+            cells: cells(self.cells(array)),
+            n_rows: self.setup.chip.arrays.n_rows,
+            n_cols: self.setup.chip.arrays.n_cols,
+            feeds: self.feeds(array),
+        });
+        let g_max = self.setup.chip.cell.g_max;
+        let scale = self.leak_scale();
+        let pick = |tap: &Tap<'_>| Pick {
+            driven: tap.driven.clone(),
+            terms: tap
+                .lines()
+                .map(|(array, col, sense)| {
+                    let at = ids.binary_search(&array).expect("every term's array is listed");
+                    (at, col as usize, scale * sense / g_max)
+                })
+                .collect(),
+        };
+        Network::Solved(Arc::new(Solved {
+            arrays: arrays.collect(),
+            picks: self.taps.iter().map(pick).collect(),
+            unit: self.setup.periphery.drive_unit(),
+            way: self.way(),
+            n_stalled: AtomicU64::new(0),
+        }))
+    }
+
+    /// The word lines of `array` that drives reach, each once.
+    fn feeds(&self, array: ArrayId) -> Vec<Feed> {
+        let mut feeds = BTreeMap::new();
+        for tap in self.taps {
+            for term in tap.terms.iter().filter(|term| term.array == array) {
+                for drive in tap.driven.clone() {
+                    let row = term.rows[drive];
+                    feeds.entry(row).or_insert(Feed {
+                        word_line: row as usize,
+                        drive,
+                        sign: term.drive,
+                        gain: self.gain(array, row),
+                        offset: self.offset(array, row),
+                    });
+                }
+            }
+        }
+        feeds.into_values().collect()
+    }
+
+    fn way(&self) -> Way {
+        let periphery = &self.setup.periphery;
+        let pulses = matches!(self.setup.answer, Answer::GatedNetwork(_))
+            || self.setup.chip.dac.coding == InputDrive::PulseWidth;
+        match periphery.slicing {
+            Some(slicing) if slicing.accumulate == Accumulate::Analog => {
+                Way::Added(slicing, pulses)
+            }
+            _ if pulses => Way::Pulses,
+            _ => Way::Amplitude,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
