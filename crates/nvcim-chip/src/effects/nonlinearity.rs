@@ -7,8 +7,8 @@
 //! form of one parameter: odd, and linear for small currents; a real stage is fitted over its range.
 
 use crate::effects::Model;
-use crate::real::Real;
 use crate::reader::Section;
+use crate::real::Real;
 use crate::writer::Writer;
 
 /// Compression and saturation of every sense stage.
