@@ -3,6 +3,9 @@
 //! As with programming errors, everything is keyed by the die's seed, the effect and the place, never by
 //! the run; a die file has none of it. `crate::sample` draws the measurable part.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::adc_linearity::CodeTable;
@@ -34,6 +37,32 @@ pub fn draw_levels(
     let draws = Draws::new(die_seed, Effect::Adc, array);
     let e: Vec<_> = (0..chip.adc.bits).map(|bit| draws.normal(converter, bit)).collect();
     chip.circuits.adc.code_table(&chip.adc, &e)
+}
+
+/// The levels of a die's converters, drawn when first asked for; bit lines of one converter share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Levels {
+    tables: BTreeMap<(ArrayId, u32), Option<Arc<CodeTable>>>,
+}
+
+impl Levels {
+    /// The levels of the converter of a bit line; `None` where it rounds evenly.
+    pub(crate) fn of_line(
+        &mut self,
+        chip: &Chip,
+        die_seed: u64,
+        array: ArrayId,
+        line: u32,
+    ) -> Option<Arc<CodeTable>> {
+        let circuit = &chip.circuits.adc;
+        let (array, converter) = if circuit.levels_differ() {
+            (array, circuit.converter_of(line))
+        } else {
+            (ArrayId::new(0), 0)
+        };
+        let draw = || draw_levels(chip, die_seed, array, converter).map(Arc::new);
+        self.tables.entry((array, converter)).or_insert_with(draw).clone()
+    }
 }
 
 /// What the measured gain of a converter has been multiplied by `at_s` seconds after the reference read,
