@@ -535,6 +535,41 @@ mod tests {
     }
 
     #[test]
+    fn uneven_steps_are_what_word_lines_see_and_logic_does_not() {
+        let mut chip = two_bit_chip();
+        chip.effects.read = Some(ReadNoise::share(0.1));
+        let x = array![[-2.0, -1.3, -0.7, 0.0], [0.7, 1.3, 2.0, 5.0]];
+        let even = driven(&chip, EffectSet::ALL, Part::Whole, x.view());
+        let undigitised = EffectSet::ALL.without(Effect::Dac);
+        let exact = driven(&chip, undigitised, Part::Whole, x.view());
+        chip.circuits.dac.inl_steps = vec![0.0, 0.25, -0.5, 0.125];
+        let uneven = array![[-3.125, -1.5, -1.25, 0.0], [1.25, 1.5, 3.125, 3.125]];
+        for coding in [InputDrive::Amplitude, InputDrive::PulseWidth] {
+            chip.dac.coding = coding;
+            assert_eq!(driven(&chip, EffectSet::ALL, Part::Whole, x.view()), uneven);
+            let drives = drive(&chip, EffectSet::ALL, &[Part::Whole], x.view());
+            let group = drives.pass(0, 0..2).groups().next().unwrap();
+            assert_eq!(group.squares.unwrap(), uneven.mapv(|x: f32| x * x));
+            let mut sums = [9.0; 4];
+            drives.sum_rows(0..2, &mut sums);
+            assert_eq!(sums, [-2.0 / 3.0, 0.0, 2.0 / 3.0, 1.0]);
+        }
+        // Both passes of a signed input take the steps of their sizes.
+        let negative = driven(&chip, EffectSet::ALL, Part::Negative, x.view());
+        assert_eq!(negative, uneven.mapv(|x: f32| (-x).max(0.0)));
+        assert_eq!(driven(&chip, undigitised, Part::Whole, x.view()), exact);
+        chip.circuits.dac.inl_steps = vec![0.0; 4];
+        assert_eq!(driven(&chip, EffectSet::ALL, Part::Whole, x.view()), even);
+        // Jitter comes on top, with the draws that even steps have.
+        chip.dac.jitter_sd_steps = 0.2;
+        let jitter = driven(&chip, EffectSet::ALL, Part::Whole, x.view()) - even;
+        chip.circuits.dac.inl_steps = vec![0.0, 0.25, -0.5, 0.125];
+        let both = driven(&chip, EffectSet::ALL, Part::Whole, x.view()) - uneven;
+        assert!(both.iter().zip(&jitter).all(|(a, b)| (a - b).abs() < 1e-6), "{both} {jitter}");
+        assert!(jitter[(1, 3)] != 0.0 && jitter[(0, 3)] == 0.0);
+    }
+
+    #[test]
     fn sums_are_of_digital_values_whatever_word_lines_see() {
         let x = array![[-2.0, 0.7], [2.0, 2.0], [0.0, -0.7]];
         let mut chip = two_bit_chip();

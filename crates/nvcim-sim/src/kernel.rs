@@ -141,8 +141,8 @@ impl<T: Real> Kernel<T> {
         let added = periphery.slicing.filter(|_| slices.is_none());
         let leaks = added.map_or(1.0, |slicing| slicing.weight_sum());
         let stage = Stage::new(periphery, currents, leaks);
-        // Behind a stage that is not linear nothing of what came before it can be added.
-        let (leakage, added) = match stage {
+        // Behind a stage that is not linear nothing of what came before it can be folded in.
+        let (leakage, folded) = match stage {
             Some(_) => (&[][..], None),
             None => (&leakage[..], variances.as_ref()),
         };
@@ -158,7 +158,7 @@ impl<T: Real> Kernel<T> {
             transfers: senses.iter().enumerate().map(transfer).collect(),
             levels: senses.iter().map(|it| it.levels.clone()).collect(),
             max_code: periphery.rounds.then_some(max_code),
-            code_noise: FreshNoise::new(periphery, added, senses),
+            code_noise: FreshNoise::new(periphery, folded, senses),
             cell_noise: CellNoise::new(periphery, variances.as_ref()),
             sum: slices.map(|slicing| SliceSum::new(periphery, slicing, senses)),
             network: None,

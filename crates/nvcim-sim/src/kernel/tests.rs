@@ -15,6 +15,8 @@ use crate::noise::{Block, Purpose};
 use crate::periphery::{Periphery, Sense};
 use crate::testing::{fresh, plain_chip};
 
+mod circuits;
+
 const WIDE: [f64; 2] = [-4.0, 4.0];
 const PERFECT: Sense = Sense { gain: 1.0, offset_lsb: 0.0, range: WIDE, levels: None };
 /// Pairs of conductances in siemens, two conversions over three rows.
