@@ -45,6 +45,15 @@ pub struct SimDie {
     calls: u64,
 }
 
+/// All cells of an array as they are, `[word lines, bit lines]` each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrueCells {
+    /// Conductances at the time of use in siemens, with noise that is frozen into them.
+    pub conductances: Array2<f64>,
+    /// Standard deviations of one read in siemens, where reads differ; else 0.
+    pub read_sds: Array2<f64>,
+}
+
 /// What is given of a die, and never changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
@@ -107,6 +116,19 @@ impl SimDie {
         let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
         let kernel = Kernel::new(&self.setup.periphery, &wiring.currents(), &senses);
         Ok(kernel.with_network(wiring.network()))
+    }
+
+    /// What the cells of an array are at the time of use: what no bench, only a simulation can say.
+    ///
+    /// # Errors
+    /// An array that the die does not have.
+    pub fn true_cells(&mut self, array: ArrayId) -> Result<TrueCells> {
+        let cells = self.setup.touch(&mut self.arrays, array)?;
+        let conductances = cells.conductances();
+        let read_sds = Array2::from_shape_fn(conductances.dim(), |(row, col)| {
+            cells.read_sd(row as u32, col as u32)
+        });
+        Ok(TrueCells { conductances, read_sds })
     }
 
     fn count_call(&mut self) -> u64 {

@@ -48,6 +48,7 @@ use crate::drive::{Drive, SliceGroup};
 use crate::network::Network;
 use crate::noise::{Block, place};
 use crate::periphery::{Periphery, Sense, Slicing};
+use crate::record::Recorder;
 use crate::room::take_slice;
 use stage::Stage;
 
@@ -123,6 +124,8 @@ pub struct Scratch<T = f32> {
     weights: Vec<T>,
     draws: Vec<f32>,
     gather: Vec<f32>,
+    /// Keeps every conversion where there is one.
+    pub(crate) recorder: Option<Recorder<T>>,
 }
 
 impl<T: Real> Kernel<T> {
@@ -244,10 +247,14 @@ impl<T: Real> Kernel<T> {
         let noise =
             noise.and_then(|noise| noise.draw(group, block, n_columns, codes.len(), scratch));
         let width = group.driven.ncols();
+        let n_draws = noise.as_ref().map_or(0, |noise| noise.z.len());
         let mut clips = ClipCount::default();
         for (conversion, codes) in codes.chunks_exact_mut(width).enumerate() {
             let noise = noise.as_ref().map(|noise| noise.row(conversion, width));
             clips += self.convert_row(conversion, noise, codes);
+        }
+        if let Some(recorder) = &mut scratch.recorder {
+            recorder.keep(block, group, n_columns, codes, &scratch.draws[..n_draws]);
         }
         ClipCount { total: codes.len() as u64, ..clips }
     }

@@ -66,7 +66,7 @@ pub enum Target {
 pub struct TileScratch<T = f32> {
     /// Codes of the first and of the second pass.
     codes: [Vec<T>; 2],
-    kernel: Scratch<T>,
+    pub(crate) kernel: Scratch<T>,
     sums: Vec<T>,
 }
 
