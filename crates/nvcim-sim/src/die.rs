@@ -91,7 +91,7 @@ impl SimDie {
     /// Touches arrays and works out what their drives see, all of them at a time.
     ///
     /// # Errors
-    /// An array that the die does not have.
+    /// An array that the die does not have, or a time of use that its devices are not known at.
     pub(crate) fn look_at(&mut self, arrays: &BTreeSet<ArrayId>) -> Result<()> {
         for &array in arrays {
             self.setup.touch(&mut self.arrays, array)?;
@@ -138,7 +138,7 @@ impl SimDie {
 }
 
 impl Setup {
-    /// The cells of an array.
+    /// The cells of an array, as long as what is known of them reaches to the time of use.
     fn touch<'a>(
         &self,
         arrays: &'a mut IdVec<ArrayId, Option<ArrayCells>>,
@@ -151,6 +151,7 @@ impl Setup {
             let place = format!("die `{}`", record.name);
             return Err(Diagnostic::bad_input(place, message).hint(hint).into());
         };
+        conditions.check_time(chip)?;
         let (n_rows, n_cols) = (chip.arrays.n_rows, chip.arrays.n_cols);
         if n_rows.saturating_mul(n_cols) > MAX_CELLS {
             let message = format!(

@@ -41,7 +41,7 @@ impl Setup {
         if settings.bits("adc_bits") > 0 {
             effects = effects.with(Effect::Adc);
         }
-        let conditions = Conditions { effects, at_s: 0.0, run_seed: 0 };
+        let conditions = Conditions { effects, at_s: 0.0, extrapolate: false, run_seed: 0 };
         let mut setup = Self {
             periphery: Periphery::new(&describe(settings), 0, &conditions),
             currents: Currents {
