@@ -161,6 +161,19 @@ pub struct Dac {
     pub jitter_sd_steps: f64,
 }
 
+impl Dac {
+    /// Bits of a slice, where slices are converted one by one and there are several.
+    pub fn converted_slices(&self) -> Option<u32> {
+        match self.coding {
+            InputDrive::BitSerial(BitSerial {
+                bits_per_slice,
+                accumulate: Accumulate::Digital,
+            }) => (bits_per_slice < self.bits).then_some(bits_per_slice),
+            InputDrive::BitSerial(_) | InputDrive::Amplitude | InputDrive::PulseWidth => None,
+        }
+    }
+}
+
 /// What carries an input value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputDrive {

@@ -3,6 +3,7 @@
 use nvcim_ir::diag::{Diagnostic, Result};
 
 use crate::describe::Chip;
+use crate::effects::EffectSet;
 
 impl Chip {
     /// The current in amperes of a cell with conductance `g`, in siemens and at least 0, at `volts`.
@@ -12,13 +13,20 @@ impl Chip {
         self.effects.iv.map_or(g * volts, |iv| iv.current(g, volts))
     }
 
-    /// Checks that the data of the chip's effects reach to `at_s` seconds after the reference read.
-    /// Answers with a warning for every effect whose data end before, where `extrapolate` allows that.
+    /// Checks that the data of those of the chip's effects that are in `effects` reach to `at_s` seconds
+    /// after the reference read. Answers with a warning for every one whose data end before, where
+    /// `extrapolate` allows that.
     ///
     /// # Errors
     /// The same, where it does not.
-    pub fn check_time(&self, at_s: f64, extrapolate: bool) -> Result<Vec<Diagnostic>> {
-        let too_short = self.effects.models().into_iter().filter_map(|(effect, model)| {
+    pub fn check_time(
+        &self,
+        at_s: f64,
+        effects: EffectSet,
+        extrapolate: bool,
+    ) -> Result<Vec<Diagnostic>> {
+        let models = self.effects.models().into_iter().filter(|(effect, _)| effects.has(*effect));
+        let too_short = models.filter_map(|(effect, model)| {
             let last = model.last_at_s().filter(|last| at_s > *last)?;
             let place = format!("chip `{}`: `effects.{effect}`", self.name);
             let message = format!("has data up to {last} s after the reference read, not {at_s} s");
@@ -40,6 +48,7 @@ impl Chip {
 
 #[cfg(test)]
 mod tests {
+    use crate::effects::{Effect, EffectSet};
     use crate::presets::find_preset;
 
     const DAY: f64 = 86_400.0;
@@ -47,13 +56,16 @@ mod tests {
     #[test]
     fn only_data_end_laws_do_not() {
         let neurram = find_preset("rram-neurram").unwrap();
-        assert!(neurram.check_time(DAY, false).unwrap().is_empty());
-        let refusal = neurram.check_time(3.0 * DAY, false).unwrap_err();
+        let all = EffectSet::ALL;
+        assert!(neurram.check_time(DAY, all, false).unwrap().is_empty());
+        let refusal = neurram.check_time(3.0 * DAY, all, false).unwrap_err();
         assert!(refusal[0].message.contains("172799 s"), "{}", refusal[0]);
-        let warnings = neurram.check_time(3.0 * DAY, true).unwrap();
+        let warnings = neurram.check_time(3.0 * DAY, all, true).unwrap();
         assert!(warnings[0].hints[0].contains("extrapolated"), "{}", warnings[0]);
+        let still = all.without(Effect::Drift);
+        assert!(neurram.check_time(3.0 * DAY, still, false).unwrap().is_empty());
         let pcm = find_preset("pcm-ibm").unwrap();
-        assert!(pcm.check_time(1e9, false).unwrap().is_empty());
+        assert!(pcm.check_time(1e9, all, false).unwrap().is_empty());
     }
 
     #[test]

@@ -10,19 +10,29 @@ const PAGE: &str = include_str!("../../../docs/chip-format.md");
 
 /// Endings of key names and the units that they stand for.
 const UNITS: &[(&str, &str)] = &[
+    ("_microsiemens", "uS"),
     ("_siemens", "S"),
     ("_seconds", "s"),
     ("_ohm", "ohm"),
+    ("_amperes_per_volt2", "A/V^2"),
+    ("_amperes_per_volt3", "A/V^3"),
+    ("_volts_per_kelvin", "V/K"),
+    ("_conductance_per_volt", "per V"),
     ("_volts", "V"),
-    ("_amperes", "A"),
-    ("_kelvin", "K"),
+    ("_per_kelvin", "per K"),
     ("_celsius", "degC"),
-    ("_hertz", "Hz"),
-    ("_ev", "eV"),
+    ("_hz", "Hz"),
+    ("_electronvolts", "eV"),
+    ("_steps", "steps"),
+    ("_per_read", "of g per read"),
+    ("reads", "reads"),
+    ("_per_cell", "per cell"),
+    ("_per_decade", "per decade"),
     ("_lsb", "LSB"),
     ("_cells", "cells"),
     ("_of_range", "of the range"),
     ("_of_g", "of g"),
+    ("bits_per_slice", "bits"),
     ("bits", "bits"),
 ];
 
@@ -75,8 +85,8 @@ pub fn explain_chip(chip: &Chip) -> Vec<TableMeaning> {
             let row = rows.iter().find(|row| row.table == open.name && row.key == key);
             open.keys.push(KeyMeaning {
                 key: key.to_owned(),
+                unit: unit_of(key).filter(|_| is_counted(&value)),
                 value,
-                unit: unit_of(key),
                 meaning: row.map_or_else(String::new, |row| row.meaning.clone()),
                 source: source_of(&dotted).or_else(|| open.source.clone()),
             });
@@ -96,6 +106,12 @@ pub fn is_illustrative(source: &str) -> bool {
 fn join_list<'a>(lines: &mut impl Iterator<Item = &'a str>) -> String {
     let entries: Vec<_> = lines.take_while(|line| *line != "]").map(str::trim).collect();
     format!("[{}]", entries.join(" ").trim_end_matches(','))
+}
+
+/// Whether a value is a number or a list of numbers, rather than a word or a curve with coefficients.
+fn is_counted(value: &str) -> bool {
+    let entries = value.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(value);
+    !entries.is_empty() && entries.split(',').all(|entry| entry.trim().parse::<f64>().is_ok())
 }
 
 fn unit_of(key: &str) -> Option<&'static str> {
@@ -140,7 +156,7 @@ fn table_of(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{explain_chip, is_illustrative, read_rows, unit_of};
+    use super::{explain_chip, is_counted, is_illustrative, read_rows, unit_of};
     use crate::presets::{PRESETS, find_preset};
 
     #[test]
@@ -166,7 +182,9 @@ mod tests {
         assert!(key.meaning.starts_with("offset of each converter"), "{}", key.meaning);
         assert_eq!(key.source.as_deref(), Some("part of the stress"));
         assert!(find("cell", "g_max_siemens").source.is_some_and(|it| is_illustrative(&it)));
-        assert_eq!(find("holds", "ranges").source, None);
+        assert!(find("holds", "ranges").source.is_some(), "its table has one");
+        let bare = explain_chip(&crate::testing::plain_chip());
+        assert!(bare.iter().flat_map(|table| &table.keys).all(|key| key.source.is_none()));
         assert_eq!(find("", "name").value, "\"stress-a\"");
     }
 
@@ -185,6 +203,9 @@ mod tests {
     fn units_are_endings_of_names() {
         assert_eq!(unit_of("t0_seconds"), Some("s"));
         assert_eq!(unit_of("word_line_ohm"), Some("ohm"));
+        assert_eq!(unit_of("sd_microsiemens"), Some("uS"));
         assert_eq!(unit_of("columns"), None);
+        assert!(is_counted("[1.0, 2e-7]") && is_counted("8"));
+        assert!(!is_counted("[[1.0], [2.0]]") && !is_counted("\"all\"") && !is_counted("[]"));
     }
 }

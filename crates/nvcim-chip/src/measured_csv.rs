@@ -1,5 +1,6 @@
 //! Measured devices from CSV: a table as instruments write it, turned into the one of a chip file.
 //!
+//! Conductances are in siemens, times in seconds after programming, the first of them the reference read.
 //! One header line with the columns `time_seconds`, `target_siemens`, `mean_siemens` and `sd_siemens`, in
 //! any order, then one line per time and target, in any order. Every time must have every target once.
 //! Empty lines and lines that begin with `#` are skipped.
@@ -7,7 +8,7 @@
 use nvcim_ir::diag::{Diagnostic, Result, fail_if_any};
 
 use crate::effects::Model;
-use crate::effects::measured::{MAX_ENTRIES, Measured};
+use crate::effects::measured::{CONDUCTANCES, MAX_ENTRIES, Measured, TIMES_S};
 use crate::writer::Writer;
 
 /// The columns of the file.
@@ -76,13 +77,12 @@ fn read_point(line: &str, order: [usize; 4]) -> std::result::Result<[f64; 4], St
     }
     let mut point = [0.0; 4];
     for (number, (column, at)) in point.iter_mut().zip(COLUMNS.into_iter().zip(order)) {
-        let parsed = entries[at].parse::<f64>().ok().filter(|it| it.is_finite() && *it >= 0.0);
+        let limits = if column == COLUMNS[0] { TIMES_S } else { CONDUCTANCES };
+        let parsed = entries[at].parse::<f64>().ok().filter(|it| limits.contains(it));
         *number = parsed.ok_or_else(|| {
-            format!("has `{}` as `{column}`, must be a number of at least 0", entries[at])
+            let (from, to) = (limits.start(), limits.end());
+            format!("has `{}` as `{column}`, must be a number from {from:?} to {to:?}", entries[at])
         })?;
-    }
-    if point[0] <= 0.0 {
-        return Err("is at 0 s, must be after programming".into());
     }
     Ok(point)
 }
@@ -173,7 +173,7 @@ target_siemens, time_seconds, sd_siemens, mean_siemens
         );
         assert_eq!(
             problem(&TABLE.replace("9e-6", "nine")),
-            "cells.csv:6: has `nine` as `mean_siemens`, must be a number of at least 0"
+            "cells.csv:6: has `nine` as `mean_siemens`, must be a number from 0.0 to 1.0"
         );
         assert_eq!(
             problem(&TABLE.replace("sd_siemens", "sigma")),
@@ -181,6 +181,13 @@ target_siemens, time_seconds, sd_siemens, mean_siemens
         );
         assert!(problem("").contains("has a column ``"));
         assert!(problem("time_seconds,target_siemens,mean_siemens,sd_siemens").contains("0 times"));
-        assert!(problem(&TABLE.replace("1e-5, 1,", "1e-5, 0,")).contains("is at 0 s"));
+        assert_eq!(
+            problem(&TABLE.replace("1e-5, 1,", "1e-5, 0,")),
+            "cells.csv:3: has `0` as `time_seconds`, must be a number from 1e-9 to 100000000000.0"
+        );
+        // Microsiemens, most likely.
+        assert!(
+            problem(&TABLE.replace("1e-5, 1,", "10, 1,")).contains("has `10` as `target_siemens`")
+        );
     }
 }

@@ -9,7 +9,7 @@ use nvcim::describe::Chip;
 use nvcim::diag::Diagnostic;
 use nvcim::effects::{Effect, EffectSet};
 
-use crate::terminal::Failure;
+use crate::terminal::{Failure, Terminal};
 
 /// Options of every command.
 #[derive(Args, Clone)]
@@ -82,6 +82,9 @@ pub(crate) struct EffectOptions {
     /// Time since programming: 1s, 20m, 1h, 1d, 1y [default: right after programming].
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_time)]
     at: f64,
+    /// Allow times beyond the data of the chip's devices, with a warning and a mark in the results.
+    #[arg(long)]
+    extrapolate: bool,
 }
 
 impl EffectOptions {
@@ -98,6 +101,19 @@ impl EffectOptions {
         missing.map(warn).collect()
     }
 
+    /// Refuses a time beyond the data of the chip's devices, or warns of it where it was allowed; whether
+    /// results are extrapolated.
+    pub(crate) fn check_time(
+        &self,
+        conditions: Conditions,
+        chip: &Chip,
+        terminal: &Terminal,
+    ) -> Result<bool, Failure> {
+        let warnings = conditions.check_time(chip)?;
+        terminal.warn(&warnings);
+        Ok(!warnings.is_empty())
+    }
+
     /// Whether any of these options differs from its default.
     pub(crate) fn are_given(&self) -> bool {
         self.effects.is_some() || self.without.is_some() || self.at > 0.0
@@ -111,7 +127,7 @@ impl EffectOptions {
                 effects = effects.without(effect);
             }
         }
-        Conditions { effects, at_s: self.at, run_seed }
+        Conditions { effects, at_s: self.at, extrapolate: self.extrapolate, run_seed }
     }
 }
 

@@ -1,16 +1,20 @@
 //! `nvcim chip list|show|validate|new`: chip files and presets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nvcim::describe::Chip;
 use nvcim::file::{hash_chip, write_chip};
+use nvcim::measured::{Fitted, open_measured, replace_cells};
 use nvcim::presets::{PRESETS, find_preset};
 use serde_json::json;
 
-use crate::chip_show::{keys_document, list_keys};
+use crate::chip_show::{keys_document, list_keys, wrap};
 use crate::files::{open_chip, write_file};
 use crate::terminal::{Failure, Terminal, hex};
+
+/// Where descriptions begin in the list of presets.
+const DESCRIPTION_AT: usize = 18;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,14 +39,17 @@ enum Command {
         /// Preset's name or TOML file.
         chip: String,
     },
-    /// Begin a chip file from a preset.
+    /// Begin a chip file from a preset or another file.
     New {
         /// The file to write.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
-        /// The preset to begin from.
-        #[arg(long, default_value = "ideal", value_name = "PRESET")]
+        /// The preset or TOML file to begin from.
+        #[arg(long, default_value = "ideal", value_name = "CHIP")]
         from: String,
+        /// Give its cells the means and spreads of a measured table: CSV or `.npz`.
+        #[arg(long, value_name = "TABLE")]
+        measured: Option<PathBuf>,
     },
 }
 
@@ -68,18 +75,62 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
             document["valid"] = json!(true);
             terminal.print(&document, || format!("`{}` is valid", chip.name));
         }
-        Command::New { output, from } => {
-            let (_, text) = PRESETS.iter().find(|(name, _)| name == from).ok_or_else(|| {
-                find_preset(from)
-                    .err()
-                    .map_or_else(|| Failure::usage("--from", "is no preset"), Failure::from)
-            })?;
+        Command::New { output, from, measured: None } => {
+            let chip = open_chip(from, terminal)?;
+            // A preset comes with its comments, a file in canonical form.
+            let text = match PRESETS.iter().find(|(name, _)| name == from) {
+                Some((_, text)) => (*text).to_owned(),
+                None => write_chip(&chip),
+            };
             write_file(output, text.as_bytes())?;
             let document = json!({"schema": "nvcim.chip/1", "file": output});
             terminal.print(&document, || format!("{}", output.display()));
         }
+        Command::New { output, from, measured: Some(table) } => {
+            begin_measured(output, &open_chip(from, terminal)?, table, terminal)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Begins a chip file whose cells behave as a measured table says.
+fn begin_measured(
+    output: &Path,
+    chip: &Chip,
+    table: &Path,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let origin = table.display().to_string();
+    let measured = open_measured(&origin)?;
+    let (times, targets) = (measured.times_s.clone(), measured.targets.clone());
+    let replaced = replace_cells(chip, measured, &origin);
+    terminal.warn(&replaced.warnings);
+    let Fitted { chip, replaced } = replaced.output;
+    write_file(output, write_chip(&chip).as_bytes())?;
+    let document = json!({
+        "schema": "nvcim.chip/1",
+        "file": output,
+        "measured": origin,
+        "times_seconds": times,
+        "targets_siemens": targets,
+        "replaced": replaced,
+    });
+    terminal.print(&document, || {
+        let noun = |count: usize, noun: &str| {
+            format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+        };
+        let of = match replaced.is_empty() {
+            true => "new, nothing was there before".to_owned(),
+            false => format!("in place of {}", replaced.join(" and ")),
+        };
+        format!(
+            "effects.measured from {origin}: {}, {}; {of}\n{}",
+            noun(times.len(), "time"),
+            noun(targets.len(), "target"),
+            output.display()
+        )
+    });
+    Ok(())
 }
 
 fn list(terminal: &Terminal) -> Result<(), Failure> {
@@ -89,8 +140,11 @@ fn list(terminal: &Terminal) -> Result<(), Failure> {
         "chips": chips.iter().map(summary).collect::<Vec<_>>(),
     });
     terminal.print(&document, || {
-        let line = |chip: &Chip| format!("{:<18} {}", chip.name, chip.description);
-        chips.iter().map(line).collect::<Vec<_>>().join("\n")
+        let line = |chip: &Chip| {
+            let description = wrap(DESCRIPTION_AT, &chip.description);
+            format!("{:<DESCRIPTION_AT$}{}", chip.name, description.trim_start())
+        };
+        chips.iter().map(line).collect::<String>().trim_end().to_owned()
     });
     Ok(())
 }

@@ -64,15 +64,23 @@ fn key_lines(key: &KeyMeaning) -> String {
         Some(unit) => scaled(&key.value, unit),
         None => key.value.trim_matches('"').to_owned(),
     };
-    let head = format!("  {:<width$}{value}", key.key, width = VALUE_AT - 2);
+    let (name, value) = (format!("  {}", key.key), wrap(VALUE_AT, &value));
+    // A long name takes a line of its own, so that values stay in their column.
+    let text = match name.chars().count() + 2 <= VALUE_AT {
+        true => format!("{name:<VALUE_AT$}{}", value.trim_start()),
+        false => format!("{name}\n{value}"),
+    };
     if key.meaning.is_empty() {
-        return format!("{head}\n");
+        return text;
     }
     let meaning = wrap(MEANING_AT, &key.meaning);
-    if head.chars().count() + 2 > MEANING_AT {
-        return format!("{}{meaning}", wrap_hanging(&head));
+    let is_short = value.lines().count() == 1 && value.trim_end().chars().count() + 2 <= MEANING_AT;
+    if !is_short {
+        return text + &meaning;
     }
-    format!("{head:<MEANING_AT$}{}", meaning.trim_start())
+    let (above, last) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim_end()));
+    let above = if above.is_empty() { String::new() } else { format!("{above}\n") };
+    format!("{above}{last:<MEANING_AT$}{}", meaning.trim_start())
 }
 
 /// A value with its unit; a conductance with a prefix that leaves it above 1.
@@ -92,14 +100,8 @@ fn scaled(value: &str, unit: &str) -> String {
     }
 }
 
-/// A long value, broken between words under its own column.
-fn wrap_hanging(text: &str) -> String {
-    let wrapped = wrap(VALUE_AT, text.trim_start());
-    format!("  {}", wrapped.trim_start())
-}
-
 /// Words as lines that begin at column `indent` and end before [`WIDTH`].
-fn wrap(indent: usize, text: &str) -> String {
+pub(crate) fn wrap(indent: usize, text: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
     for word in text.split(' ') {
@@ -144,7 +146,7 @@ fn value_document(value: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{WIDTH, list_keys, scaled, value_document, wrap};
+    use super::{KeyMeaning, WIDTH, key_lines, list_keys, scaled, value_document, wrap};
     use nvcim::presets::{PRESETS, find_preset};
     use serde_json::json;
 
@@ -165,6 +167,22 @@ mod tests {
             }
         }
         assert_eq!(wrap(2, "a b"), "  a b\n");
+    }
+
+    #[test]
+    fn values_stand_in_their_column() {
+        let line = |key: &str, value: &str| {
+            let text = |text: &str| text.to_owned();
+            let (key, value, meaning) = (text(key), text(value), text("why"));
+            key_lines(&KeyMeaning { key, value, unit: None, meaning, source: None })
+        };
+        let (blank, gap) = (" ".repeat(20), " ".repeat(19));
+        assert_eq!(line("sd", "0.5"), format!("  sd{}0.5{gap}why\n", " ".repeat(16)));
+        let long = "drift_sd_per_decade";
+        assert_eq!(line(long, "0.5"), format!("  {long}\n{blank}0.5{gap}why\n"));
+        let text = line("sd", &"word ".repeat(20));
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.ends_with(&format!("\n{}why\n", " ".repeat(42))), "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nvcim::describe::SignCoding;
 use nvcim::die_io::open_die;
 use nvcim::ids::{Id, LayerId};
 use nvcim::model::Model;
@@ -59,12 +60,9 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         }
         None => None,
     };
-    let options = CompileOptions {
-        die: die.as_ref(),
-        calibration: calibration.as_ref(),
-        plan,
-        conditions: args.effects.conditions(global.seed),
-    };
+    let conditions = args.effects.conditions(global.seed);
+    let options =
+        CompileOptions { die: die.as_ref(), calibration: calibration.as_ref(), plan, conditions };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);
     let compiled = compiled.output;
@@ -76,11 +74,17 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
             fit.tile, fit.rms_before, fit.rms_after
         ));
     }
-    print_result(args, &compiled, seconds, terminal);
+    let extrapolated = !conditions.check_time(&chip)?.is_empty();
+    print_result(args, &compiled, (seconds, extrapolated), terminal);
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_result(args: &Args, compiled: &Compiled, seconds: f64, terminal: &Terminal) {
+fn print_result(
+    args: &Args,
+    compiled: &Compiled,
+    (seconds, extrapolated): (f64, bool),
+    terminal: &Terminal,
+) {
     let image = &compiled.image;
     let arrays = &image.chip.arrays;
     let cells = compiled.mapped.arrays_needed * arrays.n_rows * arrays.n_cols;
@@ -109,6 +113,7 @@ fn print_result(args: &Args, compiled: &Compiled, seconds: f64, terminal: &Termi
         "cell_utilisation": utilisation,
         "seconds": seconds,
         "corrections": image.provenance.corrections,
+        "extrapolated": extrapolated,
         "weights_on_stuck_pairs": compiled.weights_on_stuck_pairs,
         "layers": layers,
     });
@@ -130,8 +135,10 @@ fn print_result(args: &Args, compiled: &Compiled, seconds: f64, terminal: &Termi
         let corrections = &image.provenance.corrections;
         if !corrections.is_empty() {
             let on_stuck = compiled.weights_on_stuck_pairs;
+            let held_by =
+                if image.chip.weights.sign == SignCoding::Pairs { "pairs" } else { "cells" };
             text += &format!(
-                "corrected: {} ({on_stuck} weights on stuck pairs)\n",
+                "corrected: {} ({on_stuck} weights on stuck {held_by})\n",
                 corrections.join(", ")
             );
         }

@@ -8,6 +8,7 @@ use nvcim::model::Model;
 use nvcim::pipeline::CALIBRATION_IMAGES;
 use nvcim::plan::Plan;
 use nvcim::recovery::Summary;
+use nvcim::simulate::warn_of_stalled;
 use serde_json::{Value, json};
 
 use crate::args::{DataOptions, EffectOptions, Global, YEAR_S};
@@ -76,11 +77,13 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     })?;
     bar.finish_and_clear();
     terminal.warn(&explanation.warnings);
+    terminal.warn(warn_of_stalled(explanation.n_stalled).as_slice());
     let title = Title {
         model: &model.name,
         chip: &chip.name,
         corrections: plan.limited_to(chip.holds).names(),
         at_s: conditions.at_s,
+        extrapolated: !conditions.check_time(&chip)?.is_empty(),
         dies: args.dies,
         images: data.len(),
     };
@@ -94,6 +97,7 @@ struct Title<'a> {
     chip: &'a str,
     corrections: Vec<String>,
     at_s: f64,
+    extrapolated: bool,
     dies: u64,
     images: usize,
 }
@@ -131,6 +135,7 @@ fn document(title: &Title<'_>, explanation: &Explanation) -> Value {
         "chip": title.chip,
         "corrections": title.corrections,
         "at_seconds": title.at_s,
+        "extrapolated": title.extrapolated,
         "dies": title.dies,
         "images": title.images,
         "measure": measure.name(),
@@ -144,6 +149,7 @@ fn document(title: &Title<'_>, explanation: &Explanation) -> Value {
         "total_points": explanation.total.mean,
         "total_ci95": explanation.total.ci95,
         "remainder_points": explanation.remainder,
+        "stalled_solves": explanation.n_stalled,
         "layers": explanation.layers.iter().map(layer).collect::<Vec<_>>(),
     })
 }
@@ -208,13 +214,14 @@ fn text(title: &Title<'_>, explanation: &Explanation) -> String {
 }
 
 fn head(title: &Title<'_>, explanation: &Explanation) -> String {
-    let Title { model, chip, corrections, at_s, dies, images } = title;
+    let Title { model, chip, corrections, at_s, extrapolated, dies, images } = title;
     let image = if corrections.is_empty() { "naive image" } else { "corrected by" };
     let noun = if *dies == 1 { "die" } else { "dies" };
     let mut text = format!("{model} on {chip}\n");
     text += &line(format!(
-        "{dies} {noun}, {images} images, {}, {image} {}",
+        "{dies} {noun}, {images} images, {}{}, {image} {}",
         after_programming(*at_s),
+        if *extrapolated { " (extrapolated)" } else { "" },
         corrections.join(", ")
     ));
     let Explanation { measure, float, ideal, all, agreement, snr_db, .. } = explanation;

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     }
     terminal.warn(&args.effects.warnings(&image.chip));
     let conditions = args.effects.conditions(global.seed);
+    let extrapolated = args.effects.check_time(conditions, &image.chip, terminal)?;
     let die = record.as_ref().map(|record| OnDie { record, conditions });
 
     let mut files = Vec::new();
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         "format": args.to.name(),
         "die": record.map(|record| record.name),
         "at_seconds": die_time(args, conditions.at_s),
+        "extrapolated": extrapolated,
         "files": files.iter().map(|(path, bytes)| json!({"file": path, "bytes": bytes}))
             .collect::<Vec<_>>(),
     });

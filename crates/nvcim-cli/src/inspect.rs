@@ -83,6 +83,9 @@ fn describe_image(image: &Image, bytes: &[u8]) -> Result<(Value, String), Failur
         }
         None => "die    any\n".to_owned(),
     };
+    if provenance.at_s > 0.0 {
+        text += &format!("at     {} s after programming\n", provenance.at_s);
+    }
     text += &format!("model  {}\n\n", hex(&provenance.model_hash));
     for section in &sections {
         text += &format!(

@@ -12,7 +12,7 @@ use nvcim::record::DieRecord;
 use nvcim::recovery::{Summary, summarize};
 use nvcim::simulate::{
     DieChoice, DieRun, check_stamp, ideal_conditions, load_image, load_image_as, resolve_die,
-    run_data, write_outputs,
+    run_data, warn_of_stalled, write_outputs,
 };
 use nvcim::trace::trace_run;
 use serde_json::json;
@@ -77,6 +77,8 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let conditions =
         if args.ideal { ideal_conditions() } else { args.effects.conditions(global.seed) };
 
+    let extrapolated = args.effects.check_time(conditions, &image.chip, terminal)?;
+
     if let Some(path) = &args.trace {
         let [die] = &dies[..] else {
             let message = format!("records one die, and {} are run", dies.len());
@@ -88,12 +90,13 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     }
     let bar = terminal.progress("simulating", data.len() * dies.len());
     let mut runs: Vec<(DieRecord, DieRun)> = Vec::new();
-    let mut seconds = 0.0;
+    let (mut seconds, mut n_stalled) = (0.0, 0);
     for die in dies {
         let machine = load_image(&image, &die, conditions)?;
         let start = Instant::now();
         let run = run_data(&machine, &data, &|images| bar.inc(images as u64))?;
         seconds += start.elapsed().as_secs_f64();
+        n_stalled += machine.n_stalled();
         runs.push((die, run));
     }
     bar.finish_and_clear();
@@ -101,7 +104,9 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         let outputs: Vec<_> = runs.iter().map(|(_, run)| &run.outputs).collect();
         write_file(path, &write_outputs(&outputs)?)?;
     }
-    print_result(args, &image.chip, &data, &runs, seconds, terminal)
+    terminal.warn(warn_of_stalled(n_stalled).as_slice());
+    let marks = Marks { seconds, n_stalled, extrapolated };
+    print_result(args, &image.chip, &data, &runs, &marks, terminal)
 }
 
 fn choose_dies(args: &Args, image: &Image) -> Result<Vec<DieRecord>, Failure> {
@@ -123,17 +128,24 @@ fn choose_dies(args: &Args, image: &Image) -> Result<Vec<DieRecord>, Failure> {
     Ok(seeds.map(|seed| resolve_die(image, DieChoice::Seed(seed))).collect())
 }
 
+/// What is to be said of all runs together.
+struct Marks {
+    seconds: f64,
+    n_stalled: u64,
+    extrapolated: bool,
+}
+
 fn print_result(
     args: &Args,
     chip: &Chip,
     data: &Dataset,
     runs: &[(DieRecord, DieRun)],
-    seconds: f64,
+    marks: &Marks,
     terminal: &Terminal,
 ) -> Result<ExitCode, Failure> {
     let accuracies: Option<Vec<f64>> = runs.iter().map(|(_, run)| run.accuracy).collect();
     let summary = accuracies.as_deref().and_then(summarize);
-    let speed = (data.len() * runs.len()) as f64 / seconds;
+    let speed = (data.len() * runs.len()) as f64 / marks.seconds;
     let dies: Vec<_> = runs
         .iter()
         .map(|(die, run)| {
@@ -152,6 +164,8 @@ fn print_result(
         })),
         "dies": dies,
         "images_per_second": speed,
+        "stalled_solves": marks.n_stalled,
+        "extrapolated": marks.extrapolated,
     });
     terminal.print(&document, || {
         let mut text = String::new();
@@ -171,6 +185,9 @@ fn print_result(
                 );
             }
             _ => {}
+        }
+        if marks.extrapolated {
+            text += "extrapolated beyond the data of the devices\n";
         }
         text += &format!("{} images per die, ", data.len());
         text + &format!("{speed:.0} images per second")

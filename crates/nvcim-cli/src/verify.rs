@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use nvcim::die_io::open_die;
 use nvcim::model::Model;
-use nvcim::simulate::{DieChoice, check_stamp, ideal_conditions, load_image, resolve_die};
+use nvcim::simulate::{
+    DieChoice, check_stamp, ideal_conditions, load_image, resolve_die, warn_of_stalled,
+};
 use nvcim::verify::{Verified, verify_image};
 use serde_json::json;
 
@@ -69,15 +71,19 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     };
     let conditions =
         if args.ideal { ideal_conditions() } else { args.effects.conditions(global.seed) };
+    let extrapolated = args.effects.check_time(conditions, &image.chip, terminal)?;
     let machine = load_image(&image, &die, conditions)?;
     let bar = terminal.progress("verifying", data.len());
     let verified = verify_image(&image, &machine, &model, &data, &|images| bar.inc(images as u64))?;
     bar.finish_and_clear();
 
+    let n_stalled = machine.n_stalled();
+    terminal.warn(warn_of_stalled(n_stalled).as_slice());
     let bad = args.min_snr.and_then(|limit| {
         verified.layers.iter().find(|layer| layer.snr_entire_db < limit).map(|it| it.name.clone())
     });
-    print_result(&verified, bad.as_deref(), data.len(), terminal);
+    let marks = Marks { images: data.len(), n_stalled, extrapolated };
+    print_result(&verified, bad.as_deref(), &marks, terminal);
     let missed = match (args.fail_under, verified.accuracy) {
         (Some(limit), Some(accuracy)) => accuracy < limit,
         _ => false,
@@ -86,7 +92,15 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     Ok(if failed { ExitCode::from(CHECK_FAILED) } else { ExitCode::SUCCESS })
 }
 
-fn print_result(verified: &Verified, bad: Option<&str>, images: usize, terminal: &Terminal) {
+/// What is to be said of the run as a whole.
+struct Marks {
+    images: usize,
+    n_stalled: u64,
+    extrapolated: bool,
+}
+
+fn print_result(verified: &Verified, bad: Option<&str>, marks: &Marks, terminal: &Terminal) {
+    let images = marks.images;
     let layers: Vec<_> = verified
         .layers
         .iter()
@@ -110,6 +124,8 @@ fn print_result(verified: &Verified, bad: Option<&str>, images: usize, terminal:
         "accuracy": verified.accuracy,
         "images_per_second": verified.images_per_second,
         "reference_images_per_second": verified.reference_images_per_second,
+        "stalled_solves": marks.n_stalled,
+        "extrapolated": marks.extrapolated,
     });
     terminal.print(&document, || {
         let mut text = format!(
@@ -131,6 +147,9 @@ fn print_result(verified: &Verified, bad: Option<&str>, images: usize, terminal:
             if let Some(accuracy) = accuracy {
                 text += &format!("{name:<14} {accuracy:>7.2} % accuracy\n");
             }
+        }
+        if marks.extrapolated {
+            text += "extrapolated beyond the data of the devices\n";
         }
         if let Some(bad) = bad {
             text += &format!("first layer below the limit: {bad}\n");

@@ -308,3 +308,83 @@ fn a_trace_is_of_one_die_and_of_bounded_size() {
     assert_eq!(bench.json(&["inspect", "t.npz"], 0, "nvcim.inspect/1")["kind"], "npz");
     bench.json(&[&call[..], &["--dies", "2"]].concat(), 2, "nvcim.error/1");
 }
+
+#[test]
+fn a_time_beyond_the_data_of_devices_is_refused_or_marked() {
+    let bench = Bench::new();
+    let (model, chip) = (model(), "rram-neurram");
+    let base = ["compile", &model, "--chip", chip, "--calib", "digits:train", "-o", "n.nvcim"];
+    let data = ["--data", "digits", "--limit", "16"];
+    let late = ["--at", "3d"];
+    let refused = |call: &[&str]| {
+        let error = bench.json(&[call, &late].concat(), 4, "nvcim.error/1");
+        let hint = error["errors"][0]["hints"][0].as_str().expect("a remedy").to_owned();
+        assert!(hint.contains("--extrapolate"), "{call:?}: {hint}");
+    };
+    let extrapolated = |call: &[&str], schema: &str| {
+        let in_time = bench.json(&[call, &["--at", "2d"][..0]].concat(), 0, schema);
+        assert_eq!(in_time["extrapolated"], false, "{call:?}");
+        let late = bench.json(&[call, &late, &["--extrapolate"]].concat(), 0, schema);
+        assert_eq!(late["extrapolated"], true, "{call:?}");
+    };
+    refused(&base);
+    extrapolated(&base, "nvcim.compile/1");
+    bench.json(&base, 0, "nvcim.compile/1");
+    let simulate = [&["simulate", "n.nvcim"], &data[..]].concat();
+    let verify = [&["verify", "n.nvcim", "--model", &model], &data[..]].concat();
+    let explain = [&["explain", &model, "--chip", chip, "--dies", "1"], &data[..]].concat();
+    let export = ["export", "n.nvcim", "--to", "npz", "--die-seed", "1", "-o", "out"];
+    for (call, schema) in [
+        (&simulate[..], "nvcim.simulate/1"),
+        (&verify, "nvcim.verify/1"),
+        (&explain, "nvcim.explain/1"),
+        (&export, "nvcim.export/1"),
+    ] {
+        refused(call);
+        extrapolated(call, schema);
+    }
+    // What does not act has no data to end.
+    let still = [&simulate[..], &late, &["--without", "drift"]].concat();
+    assert_eq!(bench.json(&still, 0, "nvcim.simulate/1")["stalled_solves"], 0);
+}
+
+#[test]
+fn a_measured_table_becomes_a_chip_that_behaves_like_it() {
+    let bench = Bench::new();
+    let header = "time_seconds,target_siemens,mean_siemens,sd_siemens";
+    let table = |spread: &str| {
+        let line = |time: &str, g: &str| format!("{time},{g},{g},{spread}");
+        let lines = ["1", "3600"].map(|time| ["1e-6", "40e-6"].map(|g| line(time, g)).join("\n"));
+        format!("{header}\n{}\n", lines.join("\n"))
+    };
+    let accuracy = |spread: &str, at: &str| {
+        fs::write(bench.path("cells.csv"), table(spread)).expect("there is room");
+        let call = ["chip", "new", "--measured", "cells.csv", "--from", "rram-neurram"];
+        let made = bench.json(&[&call[..], &["-o", "mine.toml"]].concat(), 0, "nvcim.chip/1");
+        assert_eq!(made["replaced"], json!(["effects.programming", "effects.drift"]));
+        bench.json(&["chip", "validate", "mine.toml"], 0, "nvcim.chip/1");
+        let model = model();
+        let call = ["compile", &model, "--chip", "mine.toml", "--calib", "digits:train"];
+        bench.json(&[&call[..], &["-o", "mine.nvcim"]].concat(), 0, "nvcim.compile/1");
+        let call = ["simulate", "mine.nvcim", "--data", "digits", "--without", "read", "--at", at];
+        let document = bench.json(&call, 0, "nvcim.simulate/1");
+        document["accuracy"]["mean"].as_f64().expect("the digits have labels")
+    };
+    // Cells without error leave what converters leave; a spread as wide as the range leaves chance.
+    assert!(accuracy("0", "1h") > 98.0);
+    assert!(accuracy("40e-6", "0s") < 50.0);
+
+    let new = ["chip", "new", "-o", "none.toml", "--measured"];
+    let error = |table: &str| {
+        fs::write(bench.path("wrong.csv"), table).expect("there is room");
+        let error = bench.json(&[&new[..], &["wrong.csv"]].concat(), 4, "nvcim.error/1")["errors"]
+            [0]
+        .clone();
+        assert!(error["hints"][0].is_string(), "{error}");
+        error["at"].as_str().expect("a place").to_owned()
+    };
+    assert_eq!(error(&format!("{header}\n1,10,10,0.1\n")), "wrong.csv:2");
+    assert_eq!(error("time,g\n"), "wrong.csv:1");
+    bench.json(&[&new[..], &["none.csv"]].concat(), 4, "nvcim.error/1");
+    assert!(!bench.path("none.toml").exists());
+}

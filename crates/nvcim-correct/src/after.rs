@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, concatenate};
 use nvcim_chip::describe::{Chip, RangePer};
 use nvcim_chip::die::Die;
+use nvcim_chip::effects::dac;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, LayerId, TileId};
 use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, verify_programmed};
@@ -153,7 +154,19 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Ranges that hold all that is converted of a tile.
+    ///
+    /// Where slices of inputs are converted one by one, a code is their weighted sum and does not say that
+    /// one of them clipped. So the digits of the vectors are driven as vectors of their own: all slices of
+    /// such a drive have the same digit, and its code is theirs.
     fn search_ranges(&mut self, tile: &ProgrammedTile, probe: &Probe) -> Result<Vec<AdcRange>> {
+        let digits = dac::drives_converted(&self.chip.dac, probe.drives.view());
+        let digits: Vec<_> = digits.iter().map(|digits| digits.view()).collect();
+        let drives = match &digits[..] {
+            [_] => probe.drives.clone(),
+            digits => concatenate(Axis(0), digits).expect("all slices have the vectors' shape"),
+        };
+        let probe = &Probe { drives, signed: probe.signed, wanted: Array2::default((0, 0)) };
         let mut ranges = ranges_of(tile);
         let mut codes = self.probe(tile, probe, &ranges)?;
         for _ in 0..MAX_ROUNDS {

@@ -6,6 +6,9 @@
 //! converters: cells at their reachable targets, drives as the DAC makes them, because a coarse DAC or
 //! few levels move the extremes that a range is there to cover.
 //!
+//! Slices of bit-serial inputs that are converted one by one are watched one by one: a range must hold the
+//! current of each, which may come near that of a full-scale drive however small the inputs are.
+//!
 //! A signed input on a chip that drives its positive and negative parts one after the other is converted
 //! twice, so its ranges cover both passes, each of which sees currents of one drive polarity only.
 

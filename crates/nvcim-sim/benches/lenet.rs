@@ -67,7 +67,7 @@ fn measure(bencher: divan::Bencher<'_, '_>, chip: &Chip) {
 }
 
 fn conditions() -> Conditions {
-    Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 0 }
+    Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 }
 }
 
 fn chip(noisy: bool) -> Chip {

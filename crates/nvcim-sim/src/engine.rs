@@ -32,7 +32,7 @@ pub(crate) struct PreparedLayer<T> {
 #[derive(Debug)]
 pub struct ChipEngine<'a, T = f32> {
     layers: &'a IdVec<LayerId, PreparedLayer<T>>,
-    driver: Driver<T>,
+    driver: &'a Driver<T>,
     counts: IdVec<TileId, ClipCount>,
     drives: Drives<T>,
     scratch: TileScratch<T>,
@@ -40,7 +40,7 @@ pub struct ChipEngine<'a, T = f32> {
 
 impl<'a, T: Real> ChipEngine<'a, T> {
     /// An engine that has counted nothing yet.
-    pub(crate) fn new(layers: &'a IdVec<LayerId, PreparedLayer<T>>, driver: Driver<T>) -> Self {
+    pub(crate) fn new(layers: &'a IdVec<LayerId, PreparedLayer<T>>, driver: &'a Driver<T>) -> Self {
         let n_tiles = layers.iter().map(|layer| layer.tiles.len()).sum();
         Self {
             layers,

@@ -57,7 +57,8 @@ impl Machine {
     /// Programs `image` on the die of `record`, a die of the image's own chip, and prepares to run it.
     ///
     /// # Errors
-    /// A record that does not fit the chip or lacks an array, an image that does not verify.
+    /// A record that does not fit the chip or lacks an array, an image that does not verify, a time of use
+    /// beyond what is known of the chip's devices.
     pub fn load(image: &Image, record: &DieRecord, conditions: Conditions) -> Result<Self> {
         Self::load_as(image, record, conditions)
     }
@@ -108,7 +109,7 @@ impl<T: Real> Machine<T> {
 
     /// Something to run single layers or the program with, while looking on.
     pub fn engine(&self) -> ChipEngine<'_, T> {
-        ChipEngine::new(&self.layers, self.driver)
+        ChipEngine::new(&self.layers, &self.driver)
     }
 
     /// Runs `input`, `[samples, input shape...]`, whose first sample is number `first_sample` of the run.

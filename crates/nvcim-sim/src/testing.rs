@@ -77,7 +77,7 @@ pub(crate) fn kolmogorov<T: Copy + Into<f64>>(values: &[T], mean: f64, sd: f64) 
 
 /// Right after programming, with these effects.
 pub(crate) fn fresh(effects: EffectSet) -> Conditions {
-    Conditions { effects, at_s: 0.0, run_seed: 11 }
+    Conditions { effects, at_s: 0.0, extrapolate: false, run_seed: 11 }
 }
 
 /// A dense layer `[n_rows] -> [n_cols]` of `weights`, -1 to 1 as shares of the cells' range, in one tile

@@ -57,7 +57,7 @@ pub fn run_demo(run_seed: u64, progress: &dyn Fn(usize)) -> Result<Demo> {
         calibration: &calibration,
         data: &data,
         plan: Plan::LAB,
-        conditions: Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed },
+        conditions: Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed },
         dies: DIES,
     };
     let outcome = campaign.run(progress)?;

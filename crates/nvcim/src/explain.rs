@@ -123,6 +123,8 @@ pub struct Explanation {
     pub remainder: f64,
     /// The matrix layers, in program order.
     pub layers: Vec<LayerCost>,
+    /// Array networks that a solver left before its tolerance, in all runs.
+    pub n_stalled: u64,
     /// Warnings of the compilations, each once.
     pub warnings: Vec<Diagnostic>,
 }
@@ -132,6 +134,7 @@ struct DieScores {
     all: Score,
     alone: Vec<Score>,
     left_out: Vec<Score>,
+    n_stalled: u64,
 }
 
 /// What all runs have in common.
@@ -214,16 +217,19 @@ impl Setting<'_> {
         for effect in &self.effects {
             alone.push(self.load(die, EffectSet::NONE.with(*effect), warnings)?);
         }
-        let scores = DieScores {
-            all: score(&all)?,
-            alone: alone.iter().map(score).collect::<Result<_>>()?,
-            left_out: (self.effects.iter())
-                .map(|effect| score(&self.load(die, every.without(*effect), warnings)?))
-                .collect::<Result<_>>()?,
-        };
+        let mut n_stalled = 0;
+        let mut left_out = Vec::new();
+        for effect in &self.effects {
+            let machine = self.load(die, every.without(*effect), warnings)?;
+            left_out.push(score(&machine)?);
+            n_stalled += machine.n_stalled();
+        }
+        let with_all = score(&all)?;
+        let with_one = alone.iter().map(score).collect::<Result<_>>()?;
         ledger.compare(&self.graph, (&all, &alone), self.asked.data, done)?;
         ledger.isolate((&all, &self.ideal), self.asked.data, &self.truth, done)?;
-        Ok(scores)
+        n_stalled += all.n_stalled() + alone.iter().map(Machine::n_stalled).sum::<u64>();
+        Ok(DieScores { all: with_all, alone: with_one, left_out, n_stalled })
     }
 
     /// The image on a die, with no effects but those of `set`, compiled for it where corrections ask.
@@ -279,6 +285,7 @@ fn summarise(
         total,
         remainder: total.mean - sum,
         layers,
+        n_stalled: dies.iter().map(|die| die.n_stalled).sum(),
         warnings,
     }
 }
@@ -311,7 +318,7 @@ mod tests {
             calibration: Some(&calibration),
             data: &open("digits", Some(100)),
             plan,
-            conditions: Conditions { effects, at_s: 0.0, run_seed: 0 },
+            conditions: Conditions { effects, at_s: 0.0, extrapolate: false, run_seed: 0 },
             dies: 2,
         };
         let counted = std::cell::Cell::new(0);

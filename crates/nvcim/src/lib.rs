@@ -18,6 +18,7 @@ pub mod explain;
 pub mod export;
 mod fidelity;
 pub mod inspect;
+pub mod measured;
 pub mod model;
 pub mod pipeline;
 pub mod recovery;

@@ -37,7 +37,8 @@ pub struct CompileOptions<'a> {
 impl Default for CompileOptions<'_> {
     /// Any die, no calibration, no correction.
     fn default() -> Self {
-        let conditions = Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 0 };
+        let conditions =
+            Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 };
         Self { die: None, calibration: None, plan: Plan::NONE, conditions }
     }
 }
@@ -60,7 +61,8 @@ pub struct Compiled {
 /// Compiles a model for a chip, or for one die of it.
 ///
 /// # Errors
-/// Whatever a stage reports: a broken or unsupported model, too few arrays, a die of another chip.
+/// Whatever a stage reports: a broken or unsupported model, too few arrays, a die of another chip, a time
+/// beyond what is known of the chip's devices.
 pub fn compile_model(
     model: &Model,
     chip: &Chip,
@@ -70,6 +72,7 @@ pub fn compile_model(
     let CompileOptions { die, calibration, plan, conditions } = *options;
     let plan = plan.limited_to(chip.holds);
     check_options(options, plan, &mut warnings)?;
+    warnings.extend(conditions.check_time(chip)?);
 
     let graph = model.import()?.unload(&mut warnings);
     let mapped = map_graph(&graph, chip, calibration)?.unload(&mut warnings);

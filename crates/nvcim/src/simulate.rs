@@ -130,6 +130,17 @@ pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> 
     })
 }
 
+/// A warning of networks that a solver left before its tolerance; `None` where there is none.
+pub fn warn_of_stalled(n_stalled: u64) -> Option<Diagnostic> {
+    let message = format!(
+        "{n_stalled} array networks were not solved to their tolerance, the currents reached last were used: \
+         results are approximate"
+    );
+    let hint = "check the resistances of `effects.ir_drop` and the voltages of `effects.iv` in the chip \
+                file: a network that does not settle is seldom meant";
+    (n_stalled > 0).then(|| Diagnostic::bad_input("simulation", message).hint(hint))
+}
+
 /// Images whose largest output stands at the label's index.
 pub fn count_correct(outputs: &Tensor, labels: &[i64]) -> usize {
     classify(outputs).zip(labels).filter(|(class, label)| class == *label).count()
@@ -147,7 +158,7 @@ pub fn classify(outputs: &Tensor) -> impl Iterator<Item = i64> {
 
 /// Conditions without any effect, converters included.
 pub fn ideal_conditions() -> Conditions {
-    Conditions { effects: EffectSet::NONE, at_s: 0.0, run_seed: 0 }
+    Conditions { effects: EffectSet::NONE, at_s: 0.0, extrapolate: false, run_seed: 0 }
 }
 
 /// The outputs of several runs as `.npz` bytes: `outputs`, `[runs, images, output shape...]`.

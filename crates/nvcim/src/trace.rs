@@ -207,7 +207,8 @@ mod tests {
         let chip = find_preset(demo::CHIP).unwrap();
         let image = compile_model(&model, &chip, &CompileOptions::default()).unwrap().output.image;
         let die = resolve_die(&image, DieChoice::Seed(4));
-        let conditions = Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 7 };
+        let conditions =
+            Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 7 };
         let machine = load_image(&image, &die, conditions).unwrap();
         let preprocess = Preprocess { limit: Some(21), ..Preprocess::default() };
         let data = Dataset::open("digits", preprocess).unwrap();

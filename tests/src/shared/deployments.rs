@@ -114,7 +114,7 @@ fn recover_from_stuck_cells(shared: &Path, network: &Network) -> Result<(), Fail
         calibration: &calibration,
         data: &data,
         plan: Plan::LAB,
-        conditions: Conditions { effects, at_s: 0.0, run_seed: 0 },
+        conditions: Conditions { effects, at_s: 0.0, extrapolate: false, run_seed: 0 },
         dies: DIES,
     };
     let outcome = campaign.run(&|_| ()).map_err(fail)?;

@@ -3,6 +3,9 @@
 //! Sign and magnitude: `bits` bits of magnitude, the sign by a second pass or a driver of either
 //! polarity, so that 0 and both ends of the scale are exact.
 
+use ndarray::{Array2, ArrayView2};
+
+use crate::describe::Dac;
 use crate::real::Real;
 
 /// The number of steps from rest to full scale, exact in either type.
@@ -23,11 +26,31 @@ pub fn quantize_drive(x: f32, bits: u32) -> f32 {
     drive_code(x, steps) / steps
 }
 
+/// What word lines get at a time while `drive`, in full scales, is driven by `dac`: the drive as the
+/// converter makes it, or each slice of it where they are converted one by one, the lowest first.
+pub fn drives_converted(dac: &Dac, drive: ArrayView2<'_, f32>) -> Vec<Array2<f32>> {
+    let Some(bits_per_slice) = dac.converted_slices() else {
+        return vec![drive.mapv(|x| quantize_drive(x, dac.bits))];
+    };
+    let codes = drive.mapv(|x| drive_code(x, drive_steps(dac.bits)));
+    let slices = 0..dac.bits.div_ceil(bits_per_slice);
+    slices.map(|slice| codes.mapv(|code| slice_drive(code, slice, bits_per_slice))).collect()
+}
+
+/// What slice `slice`, the lowest is 0, drives of a whole number of steps: its digit, of `bits_per_slice`
+/// bits, in full scales of a slice, with the sign of the code.
+pub fn slice_drive(code: f32, slice: u32, bits_per_slice: u32) -> f32 {
+    // Codes have at most 16 bits, which f32 and u32 hold exactly.
+    let top = (1u32 << bits_per_slice) - 1;
+    let digit = (code.abs() as u32 >> (slice * bits_per_slice)) & top;
+    (digit as f32 / top as f32).copysign(code)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{drive_code, quantize_drive};
+    use super::{drive_code, quantize_drive, slice_drive};
 
     #[test]
     fn two_bits_make_seven_drives() {
@@ -44,6 +67,21 @@ mod tests {
                 [-2.0, -1.0, 0.0, 1.0].map(|x| quantize_drive(x, bits)),
                 [-1.0, -1.0, 0.0, 1.0]
             );
+        }
+    }
+
+    #[test]
+    fn slices_weigh_up_to_their_code() {
+        for (bits, bits_per_slice) in [(8, 1), (8, 3), (16, 5), (4, 4)] {
+            for code in 0..1u32 << bits {
+                let digits = (0..u32::div_ceil(bits, bits_per_slice)).map(|slice| {
+                    let drive = slice_drive(-(code as f32), slice, bits_per_slice);
+                    assert!((-1.0..=0.0).contains(&drive));
+                    let top = (1u32 << bits_per_slice) - 1;
+                    ((-drive * top as f32) as u32) << (slice * bits_per_slice)
+                });
+                assert_eq!(digits.sum::<u32>(), code, "{bits} {bits_per_slice}");
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 //! `g = mean(t) + s1 z1 + sqrt(max s^2 - s1^2) z2`, both draws new on every write. What read noise takes
 //! for the programmed conductance is the one at the time of use: a table does not part the two.
 
+use std::ops::RangeInclusive;
+
 use crate::effects::Model;
 use crate::effects::conductance::{CellEffect, CellState};
 use crate::effects::draws::{Draw, Scope};
@@ -16,6 +18,12 @@ use crate::writer::Writer;
 
 /// The most times and the most targets of a table.
 pub(crate) const MAX_ENTRIES: usize = 1024;
+
+/// The times that a table may speak of, in seconds.
+pub(crate) const TIMES_S: RangeInclusive<f64> = 1e-9..=MAX_SECONDS;
+
+/// The conductances that a table may hold, in siemens.
+pub(crate) const CONDUCTANCES: RangeInclusive<f64> = 0.0..=1.0;
 
 /// Mean and standard deviation of the conductance over target and time.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +39,36 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// Checks a table from elsewhere: its shape, its limits, and that times and targets ascend.
+    ///
+    /// # Errors
+    /// The key of a chip file that holds what is wrong, and what that is.
+    pub fn check(&self) -> std::result::Result<(), (&'static str, String)> {
+        let Self { times_s, targets, means, sds } = self;
+        for (key, list, limits) in
+            [("times_seconds", times_s, TIMES_S), ("targets_siemens", targets, CONDUCTANCES)]
+        {
+            let len = list.len();
+            if !(1..=MAX_ENTRIES).contains(&len) {
+                return Err((key, format!("has {len} entries, must have 1 to {MAX_ENTRIES}")));
+            }
+            check_limits(list, limits).map_err(|message| (key, message))?;
+            if !list.is_sorted_by(|a, b| a < b) {
+                return Err((key, "does not ascend".into()));
+            }
+        }
+        for (key, rows) in [("mean_siemens", means), ("sd_siemens", sds)] {
+            if rows.len() != times_s.len() || rows.iter().any(|row| row.len() != targets.len()) {
+                let shape = format!("{} times and {} targets", times_s.len(), targets.len());
+                return Err((key, format!("must have a number for each of {shape}")));
+            }
+            for row in rows {
+                check_limits(row, CONDUCTANCES).map_err(|message| (key, message))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Mean and standard deviation in siemens of cells told to reach `target`, `at_s` seconds after the
     /// reference read.
     pub fn moments(&self, target: f64, at_s: f64) -> (f64, f64) {
@@ -78,14 +116,23 @@ impl Measured {
     }
 }
 
+/// What is wrong with a list whose numbers must lie within limits.
+fn check_limits(list: &[f64], limits: RangeInclusive<f64>) -> std::result::Result<(), String> {
+    let (from, to) = (limits.start(), limits.end());
+    match list.iter().find(|number| !limits.contains(number)) {
+        Some(stray) => Err(format!("holds {stray:?}, must be from {from:?} to {to:?}")),
+        None => Ok(()),
+    }
+}
+
 impl Model for Measured {
     fn read(section: &mut Section<'_>) -> Self {
         let counts = 1..=MAX_ENTRIES;
-        let mut rows = |key| section.rows(key, counts.clone(), counts.clone(), 0.0..=1.0);
+        let mut rows = |key| section.rows(key, counts.clone(), counts.clone(), CONDUCTANCES);
         let (means, sds) = (rows("mean_siemens"), rows("sd_siemens"));
         Self {
-            times_s: section.numbers("times_seconds", counts.clone(), 1e-9..=MAX_SECONDS),
-            targets: section.numbers("targets_siemens", counts, 0.0..=1.0),
+            times_s: section.numbers("times_seconds", counts.clone(), TIMES_S),
+            targets: section.numbers("targets_siemens", counts, CONDUCTANCES),
             means,
             sds,
         }
@@ -165,5 +212,19 @@ mod tests {
         let flaw = Measured { sds: vec![vec![1e-6]], ..table() }.find_flaw();
         assert!(flaw.unwrap().contains("2 rows of 2"));
         assert!(Measured { times_s: vec![2.0, 2.0], ..table() }.find_flaw().is_some());
+        assert_eq!(table().check(), Ok(()));
+        let wrong = |table: Measured| table.check().unwrap_err();
+        assert_eq!(wrong(Measured { times_s: vec![2.0, 2.0], ..table() }).1, "does not ascend");
+        let (key, message) = wrong(Measured { targets: vec![10.0, 30.0], ..table() });
+        assert_eq!(
+            (key, message.as_str()),
+            ("targets_siemens", "holds 10.0, must be from 0.0 to 1.0")
+        );
+        let (key, message) = wrong(Measured { sds: vec![vec![1e-6]], ..table() });
+        assert!(key == "sd_siemens" && message.contains("2 times and 2 targets"), "{message}");
+        assert_eq!(
+            wrong(Measured { means: vec![vec![f64::NAN; 2]; 2], ..table() }).0,
+            "mean_siemens"
+        );
     }
 }

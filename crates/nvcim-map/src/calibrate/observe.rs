@@ -96,33 +96,32 @@ pub(super) fn scan_currents(
     for (at, cut) in task.cuts.iter().enumerate() {
         cuts_of[cut.layer].push(at);
     }
-    let bits = task.chip.dac.bits;
     run_images(task, images, &mut |layer, x| {
-        let input = inputs[layer];
         for x in x.axis_chunks_iter(Axis(1), BLOCK) {
-            let drives = make_drives(&x, input, bits);
-            let passes = if task.takes_two_passes(input) {
-                vec![drives.mapv(|drive| drive.max(0.0)), drives.mapv(|drive| (-drive).max(0.0))]
-            } else {
-                vec![drives]
-            };
-            for (pass, &at) in
-                passes.iter().flat_map(|pass| cuts_of[layer].iter().map(move |at| (pass, at)))
+            let drives = make_drives(task, inputs[layer], &x);
+            for (drives, &at) in
+                drives.iter().flat_map(|drives| cuts_of[layer].iter().map(move |at| (drives, at)))
             {
-                tiles[at].cover(pass.slice(s![task.cuts[at].rows.clone(), ..]));
+                tiles[at].cover(drives.slice(s![task.cuts[at].rows.clone(), ..]));
             }
         }
     });
     tiles.into_iter().map(TileScan::finish).collect()
 }
 
-/// The DAC's drives, in full scales, `[rows, vectors]` in standard layout.
-fn make_drives(x: &ArrayView2<'_, f32>, input: InputCoding, bits: u32) -> Array2<f32> {
+/// What word lines get before each conversion, in full scales, `[rows, vectors]` each: pass by pass, slice
+/// by slice.
+fn make_drives(task: &Task<'_>, input: InputCoding, x: &ArrayView2<'_, f32>) -> Vec<Array2<f32>> {
     let mut drives = Array2::zeros(x.dim());
-    Zip::from(&mut drives)
-        .and(x)
-        .for_each(|drive, &x| *drive = dac::quantize_drive(x / input.full_scale, bits));
-    drives
+    Zip::from(&mut drives).and(x).for_each(|drive, &x| *drive = x / input.full_scale);
+    let slices = dac::drives_converted(&task.chip.dac, drives.view());
+    if !task.takes_two_passes(input) {
+        return slices;
+    }
+    let parts = slices.iter().flat_map(|slice| {
+        [slice.mapv(|drive| drive.max(0.0)), slice.mapv(|drive| (-drive).max(0.0))]
+    });
+    parts.collect()
 }
 
 /// The currents seen so far on one tile.

@@ -1,5 +1,6 @@
 //! Where the numbers come from, and how to read them.
 
+use nvcim_chip::effects::EffectSet;
 use nvcim_chip::file::{hash_chip, write_chip};
 
 use super::Page;
@@ -101,6 +102,8 @@ fn trace(page: &Page<'_>) -> Vec<(String, String)> {
         } else {
             ", right after programming".to_owned()
         };
+        let known = page.chip.check_time(provenance.at_s, EffectSet::ALL, false).is_ok();
+        let at = if known { at } else { at + " (extrapolated beyond the data of the devices)" };
         entries.push(("effects", escape(&provenance.effects.join(", ")) + &at));
     }
     entries.into_iter().map(|(term, html)| (term.to_owned(), html)).collect()

@@ -43,7 +43,12 @@ impl Sample {
             calibration: &calibration,
             data: &data,
             plan: Plan::LAB,
-            conditions: Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 0 },
+            conditions: Conditions {
+                effects: EffectSet::ALL,
+                at_s: 0.0,
+                extrapolate: false,
+                run_seed: 0,
+            },
             dies: 2,
         };
         let outcome = campaign.run(&|_| ()).unwrap();
