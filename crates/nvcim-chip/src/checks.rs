@@ -253,6 +253,18 @@ pub const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "adc-ladder",
+        keys: &["adc.coding", "adc.kind"],
+        remedy: "choose the coding `binary`, or the kind `ideal` with a list `inl_lsb`",
+        broken: |chip| {
+            let sign = chip.adc.coding == AdcCoding::SignMagnitude;
+            let ladder = chip.circuits.adc.kind == AdcKind::Sar;
+            (sign && ladder).then(|| {
+                "is `sar`, whose ladder has a code more than the coding `sign-magnitude`".into()
+            })
+        },
+    },
+    Check {
         name: "adc-bow",
         keys: &["adc.kind", "adc.inl_lsb"],
         remedy: "choose the kind `ramp`, or give a list with one shift per code",
@@ -298,6 +310,16 @@ pub const CHECKS: &[Check] = &[
         broken: |chip| {
             let shifts = &chip.circuits.dac.inl_steps;
             if shifts.is_empty() { None } else { misfit(shifts, (1 << chip.dac.bits) - 1) }
+        },
+    },
+    Check {
+        name: "dac-serial",
+        keys: &["dac.drive", "dac.inl_steps"],
+        remedy: "leave `inl_steps` out: slices of bits are driven alike whatever the code is",
+        broken: |chip| {
+            let serial = matches!(chip.dac.coding, InputDrive::BitSerial(_));
+            let uneven = !chip.circuits.dac.inl_steps.is_empty();
+            (serial && uneven).then(|| "has shifts per code, but `drive` is `bit-serial`".into())
         },
     },
     Check {

@@ -146,12 +146,14 @@ mod tests {
     /// What the plain chip's file, with `line` added to `table`, gets wrong.
     fn problems(table: &str, line: &str) -> Vec<String> {
         // Defaults are left out, so that a line never repeats a key.
-        let defaults = ["kind", "shared_by", "capacitor_sd", "inl_lsb", "gain_sd", "inl_steps"];
+        let defaults = ["kind", "shared_by", "capacitor_sd", "inl_lsb", "gain_sd", "inl_steps"]
+            .into_iter()
+            .chain(["drive", "coding"].into_iter().filter(|key| line.contains(key)));
         let text = write_chip(&plain_chip());
         let (head, tables) = text.split_once("[arrays]").unwrap();
         let kept = tables
             .lines()
-            .filter(|line| defaults.iter().all(|key| !line.starts_with(&format!("{key} = "))));
+            .filter(|line| defaults.clone().all(|key| !line.starts_with(&format!("{key} = "))));
         let tables = kept.collect::<Vec<_>>().join("\n");
         let text = format!("{head}[arrays]{tables}\n")
             .replace(&format!("[{table}]\n"), &format!("[{table}]\n{line}\n"));
@@ -207,10 +209,21 @@ mod tests {
                 "inl_steps = [0]",
                 "`dac.inl_steps`: has 1 shifts, must have 256, one per code",
             ),
+            (
+                "dac",
+                "drive = \"bit-serial\"\ninl_steps = [INL]",
+                "`dac.inl_steps`: has shifts per code, but `drive` is `bit-serial`",
+            ),
+            (
+                "adc",
+                "coding = \"sign-magnitude\"\nkind = \"sar\"",
+                "`adc.kind`: is `sar`, whose ladder has a code more",
+            ),
             ("dac", "gain_sd = -1", "`dac.gain_sd`: is -1.0, must be 0.0 to 1.0"),
         ];
         for (table, line, expected) in cases {
-            let found = problems(table, line);
+            let zeros = vec!["0"; 256].join(", ");
+            let found = problems(table, &line.replace("INL", &zeros));
             assert_eq!(found.len(), 1, "{line}: {found:?}");
             assert!(found[0].contains(expected), "{line}: {found:?}");
         }

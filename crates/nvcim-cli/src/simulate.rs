@@ -11,8 +11,8 @@ use nvcim::layout::Image;
 use nvcim::record::DieRecord;
 use nvcim::recovery::{Summary, summarize};
 use nvcim::simulate::{
-    DieChoice, DieRun, check_stamp, ideal_conditions, load_image, resolve_die, run_data,
-    warn_of_stalled, write_outputs,
+    DieChoice, DieRun, check_stamp, ideal_conditions, load_image, load_image_as, resolve_die,
+    run_data, warn_of_stalled, write_outputs,
 };
 use nvcim::trace::trace_run;
 use serde_json::json;
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Write the outputs of every die.
     #[arg(short, long, value_name = "NPZ")]
     output: Option<PathBuf>,
-    /// Write every matrix product of the run on one die, for a replay; keep it small with `--limit`.
+    /// Write every product and conversion of the run on one die, in double precision, for a replay; keep it small with `--limit`.
     #[arg(long, value_name = "NPZ")]
     trace: Option<PathBuf>,
     #[command(flatten)]
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
             let hint = "name one with `--die DIE`, or give `--dies 1`";
             return Err(Failure::usage_hint("--trace", &message, hint));
         };
-        let machine = load_image(&image, die, conditions)?;
+        let machine = load_image_as::<f64>(&image, die, conditions)?;
         write_file(path, &trace_run(&machine, &data)?.to_npz()?)?;
     }
     let bar = terminal.progress("simulating", data.len() * dies.len());

@@ -377,8 +377,9 @@ fn a_measured_table_becomes_a_chip_that_behaves_like_it() {
     let new = ["chip", "new", "-o", "none.toml", "--measured"];
     let error = |table: &str| {
         fs::write(bench.path("wrong.csv"), table).expect("there is room");
-        let error =
-            bench.json(&[&new[..], &["wrong.csv"]].concat(), 4, "nvcim.error/1")["errors"][0].clone();
+        let error = bench.json(&[&new[..], &["wrong.csv"]].concat(), 4, "nvcim.error/1")["errors"]
+            [0]
+        .clone();
         assert!(error["hints"][0].is_string(), "{error}");
         error["at"].as_str().expect("a place").to_owned()
     };

@@ -75,7 +75,7 @@ impl<T: Real> Bench<T> {
         let variances = periphery.read.map(|_| weights.mapv(|w| (0.02 * w).powi(2)));
         let currents = Currents { weights, variances, leakage: Vec::new() };
         let range = [RANGE.lo, RANGE.hi].map(f64::from);
-        let senses = vec![Sense { gain: 1.0, offset_lsb: 0.0, range }; N];
+        let senses = vec![Sense { gain: 1.0, offset_lsb: 0.0, range, levels: None }; N];
         let worth = |col| Worth { target: Target::Column(col), scale: T::ONE, shift: T::ZERO };
         Self {
             driver: Driver::new(&periphery),
@@ -113,7 +113,9 @@ fn periphery(case: &str) -> Periphery {
     Periphery {
         dac_bits: (case != "ideal").then_some(8),
         slicing: case.starts_with("bit serial").then(|| Slicing::new(8, serial)),
+        inl_steps: Vec::new(),
         jitter: None,
+        stage: None,
         adc,
         rounds: case != "ideal",
         read: read.map(|correlation| (correlation, stream(Effect::Read))),

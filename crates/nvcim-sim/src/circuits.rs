@@ -3,6 +3,9 @@
 //! As with programming errors, everything is keyed by the die's seed, the effect and the place, never by
 //! the run; a die file has none of it. `crate::sample` draws the measurable part.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::adc_linearity::CodeTable;
@@ -36,6 +39,32 @@ pub fn draw_levels(
     chip.circuits.adc.code_table(&chip.adc, &e)
 }
 
+/// The levels of a die's converters, drawn when first asked for; bit lines of one converter share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Levels {
+    tables: BTreeMap<(ArrayId, u32), Option<Arc<CodeTable>>>,
+}
+
+impl Levels {
+    /// The levels of the converter of a bit line; `None` where it rounds evenly.
+    pub(crate) fn of_line(
+        &mut self,
+        chip: &Chip,
+        die_seed: u64,
+        array: ArrayId,
+        line: u32,
+    ) -> Option<Arc<CodeTable>> {
+        let circuit = &chip.circuits.adc;
+        let (array, converter) = if circuit.levels_differ() {
+            (array, circuit.converter_of(line))
+        } else {
+            (ArrayId::new(0), 0)
+        };
+        let draw = || draw_levels(chip, die_seed, array, converter).map(Arc::new);
+        self.tables.entry((array, converter)).or_insert_with(draw).clone()
+    }
+}
+
 /// What the measured gain of a converter has been multiplied by `at_s` seconds after the reference read,
 /// for the effect `column_gain`.
 pub fn draw_gain_age(chip: &Chip, die_seed: u64, array: ArrayId, converter: u32, at_s: f64) -> f64 {
@@ -63,13 +92,20 @@ impl Draws {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array2, array as matrix};
     use nvcim_chip::circuits::{AdcCircuit, AdcInl, AdcKind, DacCircuit};
     use nvcim_chip::describe::Chip;
+    use nvcim_chip::die::{Conversion, Die};
     use nvcim_chip::effects::column_gain::ColumnGain;
+    use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_ir::ids::{ArrayId, Id};
+    use nvcim_ir::tiled::AdcRange;
 
     use super::{draw_drivers, draw_gain_age, draw_levels};
-    use crate::testing::{KOLMOGOROV_BOUND, kolmogorov, plain_chip};
+    use crate::conditions::Conditions;
+    use crate::die::SimDie;
+    use crate::sample::sample_die;
+    use crate::testing::{KOLMOGOROV_BOUND, fresh, kolmogorov, plain_chip};
 
     /// Draws per test.
     const N: u32 = 4096;
@@ -147,6 +183,62 @@ mod tests {
         assert_ne!(levels(1, 0, 0), levels(1, 0, 1));
         assert_ne!(draw_drivers(&chip, 1, array(0)), draw_drivers(&chip, 1, array(1)));
         assert_ne!(draw_drivers(&chip, 1, array(0)), draw_drivers(&chip, 2, array(0)));
+    }
+
+    /// Codes of 100 drives of bit lines 2, 3 and 4 of array 1, whose only cells are at `g_max`.
+    fn codes(chip: &Chip, effects: EffectSet, at_s: f64) -> Array2<f32> {
+        let record = sample_die(chip, 6, 2);
+        let mut die = SimDie::new(chip, &record, Conditions { at_s, ..fresh(effects) });
+        die.program(array(1), &[0], &[2, 3, 4], matrix![[1e-4, 1e-4, 1e-4]].view()).unwrap();
+        let range = AdcRange { lo: -0.5, hi: 1.5 };
+        let conversions = [2, 3, 4].map(|col| Conversion { col, minus: None, range });
+        let drives = Array2::from_shape_fn((100, 1), |(at, _)| at as f32 / 99.0);
+        die.mvm(array(1), &[0], drives.view(), &conversions).unwrap()
+    }
+
+    #[test]
+    fn a_die_settles_on_the_levels_of_its_converters() {
+        let mut chip = plain_chip();
+        let even = codes(&chip, EffectSet::ALL, 0.0);
+        let exact = codes(&chip, EffectSet::ALL.without(Effect::Adc), 0.0);
+        chip.circuits.adc = AdcCircuit {
+            kind: AdcKind::Sar,
+            shared_by: 2,
+            capacitor_sd: 0.1,
+            ..AdcCircuit::default()
+        };
+        let got = codes(&chip, EffectSet::ALL, 0.0);
+        for ((vector, line), &exact) in exact.indexed_iter() {
+            // Lines 2 and 3 share converter 1, line 4 has converter 2.
+            let levels = draw_levels(&chip, 6, array(1), [1, 1, 2][line]).unwrap();
+            assert_eq!(got[(vector, line)], levels.settle(exact) as f32);
+        }
+        assert_eq!(got.column(0), got.column(1));
+        assert_ne!(got.column(0), got.column(2));
+        assert_ne!(got, even);
+        assert_eq!(codes(&chip, EffectSet::ALL.without(Effect::Adc), 0.0), exact);
+    }
+
+    #[test]
+    fn a_dies_gains_age_until_they_are_used() {
+        let mut chip = plain_chip();
+        chip.circuits.adc.shared_by = 2;
+        chip.effects.column_gain = Some(ColumnGain { sd: 0.05, drift_sd_per_decade: 0.02 });
+        let set = EffectSet::NONE.with(Effect::ColumnGain);
+        // Currents of the full drive.
+        let gains = |effects, at_s| {
+            codes(&chip, effects, at_s).row(99).mapv(|code| -0.5 + f64::from(code) * 2.0 / 255.0)
+        };
+        let record = sample_die(&chip, 6, 2);
+        let (fresh, aged) = (gains(set, 0.0), gains(set, 9999.0));
+        for (at, line) in (2..5).enumerate() {
+            let measured = f64::from(record.arrays[array(1)].column_gain[line]);
+            assert!((fresh[at] - measured).abs() < 1e-6);
+            let age = draw_gain_age(&chip, 6, array(1), [1, 1, 2][at], 9999.0);
+            assert!((aged[at] - measured * age).abs() < 1e-6, "{} {age}", aged[at]);
+            assert!((age - 1.0).abs() > 1e-3);
+        }
+        assert!(gains(EffectSet::NONE, 9999.0).iter().all(|gain| (gain - 1.0).abs() < 1e-6));
     }
 
     #[test]

@@ -16,12 +16,12 @@ use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
-use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::Columns;
 use rayon::prelude::*;
 
 use crate::answer::Answer;
 use crate::cells::{ArrayCells, Writer};
+use crate::circuits::{Levels, draw_gain_age};
 use crate::conditions::Conditions;
 use crate::drive::{Driver, Drives, Part};
 use crate::kernel::{Kernel, Scratch};
@@ -39,8 +39,19 @@ pub struct SimDie {
     setup: Setup,
     /// Made when first touched: most networks use few arrays of a chip.
     arrays: IdVec<ArrayId, Option<ArrayCells>>,
+    /// Drawn as converters are used.
+    levels: Levels,
     /// Measurements so far; each draws its own noise.
     calls: u64,
+}
+
+/// All cells of an array as they are, `[word lines, bit lines]` each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrueCells {
+    /// Conductances at the time of use in siemens, with noise that is frozen into them.
+    pub conductances: Array2<f64>,
+    /// Standard deviations of one read in siemens, where reads differ; else 0.
+    pub read_sds: Array2<f64>,
 }
 
 /// What is given of a die, and never changes.
@@ -67,6 +78,7 @@ impl SimDie {
         Self {
             arrays: record.arrays.iter().map(|_| None).collect(),
             setup: Setup { chip, record, conditions, die_seed, periphery, answer },
+            levels: Levels::default(),
             calls: 0,
         }
     }
@@ -99,11 +111,24 @@ impl SimDie {
         n_rows: usize,
     ) -> Result<Kernel<T>> {
         self.look_at(&taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array).collect())?;
-        let sense = |tap: &Tap<'_>| self.setup.sense(tap.array, tap.line, tap.range);
-        let senses: Vec<_> = taps.iter().map(sense).collect();
+        let Self { setup, levels, .. } = self;
+        let senses: Vec<_> = taps.iter().map(|tap| setup.sense(levels, tap)).collect();
         let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
         let kernel = Kernel::new(&self.setup.periphery, &wiring.currents(), &senses);
         Ok(kernel.with_network(wiring.network()))
+    }
+
+    /// What the cells of an array are at the time of use: what no bench, only a simulation can say.
+    ///
+    /// # Errors
+    /// An array that the die does not have.
+    pub fn true_cells(&mut self, array: ArrayId) -> Result<TrueCells> {
+        let cells = self.setup.touch(&mut self.arrays, array)?;
+        let conductances = cells.conductances();
+        let read_sds = Array2::from_shape_fn(conductances.dim(), |(row, col)| {
+            cells.read_sd(row as u32, col as u32)
+        });
+        Ok(TrueCells { conductances, read_sds })
     }
 
     fn count_call(&mut self) -> u64 {
@@ -158,17 +183,31 @@ impl Setup {
         self.periphery.read.map(|(_, stream)| stream)
     }
 
-    /// The sense stage of a bit line, set to `range`.
-    fn sense(&self, array: ArrayId, line: u32, range: AdcRange) -> Sense {
+    /// The sense stage and converter of a conversion, at the time of use.
+    ///
+    /// A gain is what was measured times what became of it since, rounded once to f32.
+    fn sense(&self, levels: &mut Levels, tap: &Tap<'_>) -> Sense {
+        let Self { chip, conditions, die_seed, .. } = self;
+        let &Tap { array, line, range, .. } = tap;
+        let has = |effect| conditions.effects.has(effect);
+        let converter = chip.circuits.adc.converter_of(line);
         let record = self.record.arrays.get(array);
         let measured = |effect, pick: fn(&ArrayRecord) -> &[f32]| {
             let record = record.filter(|_| self.conditions.effects.has(effect))?;
             pick(record).get(line as usize).copied()
         };
+        let gain = measured(Effect::ColumnGain, |it| &it.column_gain).unwrap_or(1.0);
+        let age = if has(Effect::ColumnGain) {
+            draw_gain_age(chip, *die_seed, array, converter, conditions.at_s)
+        } else {
+            1.0
+        };
+        let mut draw_levels = || levels.of_line(chip, *die_seed, array, line);
         Sense {
-            gain: measured(Effect::ColumnGain, |it| &it.column_gain).unwrap_or(1.0),
+            gain: (f64::from(gain) * age) as f32,
             offset_lsb: measured(Effect::ColumnOffset, |it| &it.column_offset_lsb).unwrap_or(0.0),
             range: [range.lo, range.hi].map(f64::from),
+            levels: if has(Effect::Adc) { draw_levels() } else { None },
         }
     }
 

@@ -6,18 +6,24 @@
 //! numbers, which products keep exact for longer than shares of full scale. Without the effect `dac` the
 //! drive is `x p` as it stands.
 //!
+//! Where a design's steps are uneven, word lines see `code + [inl]` for positive codes, `code - [inl]` for
+//! negative ones and 0 at rest, with inl that of `|code|`, rounded to `T`. Codes themselves stay what they
+//! are: sums of drives are digital.
+//!
 //! Bit-serial drives are the digits of `|code|` to the base `2^n`, lowest first, with the sign of `code`:
 //! whole numbers again. Slices stand side by side as columns of one matrix as long as it stays narrow, so
 //! that one product serves several.
 //!
-//! Pulse-width jitter adds `sd z` to every code other than 0, with one draw per row and column. Tiles that
+//! Pulse-width jitter adds `[sd] z` to the drive of every code other than 0, with one draw per row and column. Tiles that
 //! take the same rows share their drivers, and with them the draw.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, s};
 use nvcim_chip::describe::{Accumulate, NegativeInputs};
 use nvcim_chip::effects::dac::{drive_code, drive_steps};
+use nvcim_chip::effects::driver_errors::uneven_steps;
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
@@ -57,7 +63,7 @@ pub(crate) fn holds_for_columns(correlation: Correlation, n_columns: usize) -> b
 }
 
 /// The drivers of a die.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Driver<T = f32> {
     steps: Option<T>,
     way: Way<T>,
@@ -66,12 +72,12 @@ pub struct Driver<T = f32> {
 }
 
 /// How codes reach word lines.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Way<T> {
     /// As they are.
     Whole,
-    /// As pulses that are some steps too long or too short.
-    Jitter(T, Stream),
+    /// Off their places by a shift per code, none where there are no shifts, and with jitter of pulses.
+    Uneven(Arc<[T]>, Option<(T, Stream)>),
     /// Slice by slice, each of them converted.
     Digital(Slicing),
     /// Slice by slice, added before the conversion: only noise can tell this from whole codes.
@@ -86,8 +92,11 @@ impl<T: Real> Driver<T> {
                 Way::Digital(slicing)
             }
             (Some(slicing), _) => Way::Analog(slicing),
-            (None, Some((sd, stream))) => Way::Jitter(T::from_f64(sd), stream),
-            (None, None) => Way::Whole,
+            (None, None) if periphery.inl_steps.is_empty() => Way::Whole,
+            (None, jitter) => Way::Uneven(
+                periphery.inl_steps.iter().map(|&shift| T::from_f64(shift)).collect(),
+                jitter.map(|(sd, stream)| (T::from_f64(sd), stream)),
+            ),
         };
         Self {
             steps: periphery.dac_bits.map(drive_steps),
@@ -100,7 +109,7 @@ impl<T: Real> Driver<T> {
     fn n_slices(&self) -> usize {
         match self.way {
             Way::Digital(slicing) => slicing.n_slices as usize,
-            Way::Whole | Way::Jitter(..) | Way::Analog(_) => 1,
+            Way::Whole | Way::Uneven(..) | Way::Analog(_) => 1,
         }
     }
 
@@ -108,7 +117,7 @@ impl<T: Real> Driver<T> {
     fn needs_squares(&self, columns: Columns) -> bool {
         let n_slices = match self.way {
             Way::Digital(slicing) | Way::Analog(slicing) => slicing.n_slices as usize,
-            Way::Whole | Way::Jitter(..) => 1,
+            Way::Whole | Way::Uneven(..) => 1,
         };
         let holds = |correlation| holds_for_columns(correlation, n_slices * columns.per_sample);
         self.read.is_some_and(|correlation| !holds(correlation))
@@ -285,25 +294,28 @@ impl<T: Real> Drives<T> {
 impl<T: Real> PassRoom<T> {
     /// Makes of codes what word lines see, where that is something else.
     fn drive(&mut self, driver: &Driver<T>, layout: Layout, block: Block) {
-        self.drives_apart = matches!(driver.way, Way::Jitter(..) | Way::Digital(_));
+        self.drives_apart = matches!(driver.way, Way::Uneven(..) | Way::Digital(_));
         let codes = layout.view(&self.codes);
-        match driver.way {
+        match &driver.way {
             Way::Whole => {}
-            Way::Jitter(sd, stream) => {
+            Way::Uneven(shifts, jitter) => {
+                let mut drives = layout.take(&mut self.driven);
+                Zip::from(&mut drives)
+                    .and(codes)
+                    .for_each(|drive, &code| *drive = uneven_steps(shifts, code));
+                let &Some((sd, ref stream)) = jitter else { return };
                 let (rows, columns) = codes.dim();
                 let z = take_slice(&mut self.draws, codes.len());
                 if !z.is_empty() {
-                    block.fill(&stream, 0, columns, rows, z, &mut self.scratch);
+                    block.fill(stream, 0, columns, rows, z, &mut self.scratch);
                 }
                 let z = ArrayView2::from_shape((rows, columns), &*z).expect("one draw per code");
-                let pulses = layout.take(&mut self.driven);
-                Zip::from(pulses).and(codes).and(z).for_each(|pulse, &code, &z| {
-                    let error = if code == T::ZERO { T::ZERO } else { sd * T::from_real(z) };
-                    *pulse = code + error;
+                Zip::from(drives).and(codes).and(z).for_each(|drive, &code, &z| {
+                    *drive += if code == T::ZERO { T::ZERO } else { sd * T::from_real(z) };
                 });
             }
             Way::Analog(_) => {}
-            Way::Digital(slicing) => {
+            &Way::Digital(slicing) => {
                 let rest = codes_to_rest(codes, layout, &mut self.rest);
                 split(rest, slicing, layout, &mut self.driven);
             }
@@ -520,6 +532,41 @@ mod tests {
         let low = array![[1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]];
         let high = array![[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]];
         assert_eq!(digital, concatenate![Axis(1), low, high]);
+    }
+
+    #[test]
+    fn uneven_steps_are_what_word_lines_see_and_logic_does_not() {
+        let mut chip = two_bit_chip();
+        chip.effects.read = Some(ReadNoise::share(0.1));
+        let x = array![[-2.0, -1.3, -0.7, 0.0], [0.7, 1.3, 2.0, 5.0]];
+        let even = driven(&chip, EffectSet::ALL, Part::Whole, x.view());
+        let undigitised = EffectSet::ALL.without(Effect::Dac);
+        let exact = driven(&chip, undigitised, Part::Whole, x.view());
+        chip.circuits.dac.inl_steps = vec![0.0, 0.25, -0.5, 0.125];
+        let uneven = array![[-3.125, -1.5, -1.25, 0.0], [1.25, 1.5, 3.125, 3.125]];
+        for coding in [InputDrive::Amplitude, InputDrive::PulseWidth] {
+            chip.dac.coding = coding;
+            assert_eq!(driven(&chip, EffectSet::ALL, Part::Whole, x.view()), uneven);
+            let drives = drive(&chip, EffectSet::ALL, &[Part::Whole], x.view());
+            let group = drives.pass(0, 0..2).groups().next().unwrap();
+            assert_eq!(group.squares.unwrap(), uneven.mapv(|x: f32| x * x));
+            let mut sums = [9.0; 4];
+            drives.sum_rows(0..2, &mut sums);
+            assert_eq!(sums, [-2.0 / 3.0, 0.0, 2.0 / 3.0, 1.0]);
+        }
+        // Both passes of a signed input take the steps of their sizes.
+        let negative = driven(&chip, EffectSet::ALL, Part::Negative, x.view());
+        assert_eq!(negative, uneven.mapv(|x: f32| (-x).max(0.0)));
+        assert_eq!(driven(&chip, undigitised, Part::Whole, x.view()), exact);
+        chip.circuits.dac.inl_steps = vec![0.0; 4];
+        assert_eq!(driven(&chip, EffectSet::ALL, Part::Whole, x.view()), even);
+        // Jitter comes on top, with the draws that even steps have.
+        chip.dac.jitter_sd_steps = 0.2;
+        let jitter = driven(&chip, EffectSet::ALL, Part::Whole, x.view()) - even;
+        chip.circuits.dac.inl_steps = vec![0.0, 0.25, -0.5, 0.125];
+        let both = driven(&chip, EffectSet::ALL, Part::Whole, x.view()) - uneven;
+        assert!(both.iter().zip(&jitter).all(|(a, b)| (a - b).abs() < 1e-6), "{both} {jitter}");
+        assert!(jitter[(1, 3)] != 0.0 && jitter[(0, 3)] == 0.0);
     }
 
     #[test]

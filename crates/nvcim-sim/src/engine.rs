@@ -1,5 +1,8 @@
 //! Multiplies by the matrix layers of a loaded image: drives, passes, tiles, conversions.
 
+use std::collections::BTreeMap;
+use std::mem;
+
 use ndarray::{ArrayView2, ArrayViewMut2};
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, IdVec, LayerId, TileId};
@@ -8,6 +11,7 @@ use nvcim_ops::run_program::{Columns, MatrixEngine};
 use crate::clips::{ClipCount, Clips};
 use crate::drive::{Driver, Drives, Part};
 use crate::noise::{Block, Purpose};
+use crate::record::{Conversions, Place, Recorder};
 use crate::tile::{PreparedTile, TileScratch};
 
 /// A matrix layer ready to run.
@@ -28,7 +32,7 @@ pub(crate) struct PreparedLayer<T> {
 #[derive(Debug)]
 pub struct ChipEngine<'a, T = f32> {
     layers: &'a IdVec<LayerId, PreparedLayer<T>>,
-    driver: Driver<T>,
+    driver: &'a Driver<T>,
     counts: IdVec<TileId, ClipCount>,
     drives: Drives<T>,
     scratch: TileScratch<T>,
@@ -36,7 +40,7 @@ pub struct ChipEngine<'a, T = f32> {
 
 impl<'a, T: Real> ChipEngine<'a, T> {
     /// An engine that has counted nothing yet.
-    pub(crate) fn new(layers: &'a IdVec<LayerId, PreparedLayer<T>>, driver: Driver<T>) -> Self {
+    pub(crate) fn new(layers: &'a IdVec<LayerId, PreparedLayer<T>>, driver: &'a Driver<T>) -> Self {
         let n_tiles = layers.iter().map(|layer| layer.tiles.len()).sum();
         Self {
             layers,
@@ -45,6 +49,24 @@ impl<'a, T: Real> ChipEngine<'a, T> {
             drives: Drives::default(),
             scratch: TileScratch::default(),
         }
+    }
+
+    /// The same engine, which keeps every conversion from now on.
+    #[must_use]
+    pub fn recording(mut self) -> Self {
+        self.scratch.kernel.recorder = Some(Recorder::default());
+        self
+    }
+
+    /// Numbers kept so far.
+    pub fn count_recorded(&self) -> usize {
+        self.scratch.kernel.recorder.as_ref().map_or(0, Recorder::count_numbers)
+    }
+
+    /// What the engine has kept so far, place by place; nothing unless it is recording.
+    pub fn take_record(&mut self) -> BTreeMap<Place, Conversions<T>> {
+        let recorder = self.scratch.kernel.recorder.as_mut().map(mem::take);
+        recorder.map(Recorder::into_conversions).unwrap_or_default()
     }
 
     /// What has been clipped since the engine was made.

@@ -13,7 +13,9 @@
 //!    `v = sum_i x_ic^2 [V_ji u^2 gain^2 / D^2] + [(s / D)^2]`, s the output noise. Read noise of cells and
 //!    noise of the output are independent and Gaussian and enter linearly, so that one draw with the sum
 //!    of their variances has their exact distribution. Without read noise `code += [s / D] z`.
-//! 4. The ADC: `code = rint(clip(code, 0, max_code))`, halfway to even; what was clipped is counted.
+//! 4. The ADC: `code = rint(clip(code, 0, max_code))`, halfway to even; what lay outside 0 to max_code
+//!    is counted. A converter with uneven levels answers instead how many of its transitions lie at or
+//!    below `code`, compared in f64; what is counted is the same.
 //! 5. Slices that are converted one by one, `n` bits each, the lowest first:
 //!    `acc = (acc + code) [2^-n]` from 0, then `code = [top] acc + [(W - 1) lo / D]`, with the weights'
 //!    scale `top` and sum W of [`Slicing`]. `acc` is exact as long as the bits of slices and ADC fit the
@@ -24,14 +26,18 @@
 //! A sample of a single column cannot tell, and takes step 3.
 //! Noise that is frozen is the cells', not the kernel's.
 //!
+//! A sense stage that is not linear takes over steps 2 and 3, see `kernel/stage.rs`.
+//!
 //! Cost: one matrix product over all slices, two where read noise is new each time, and a few operations
 //! per conversion; for noise that holds for a sample, a draw per cell and sample.
 
 use std::mem;
+use std::sync::Arc;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 use nvcim_chip::effects::adc::Transfer;
+use nvcim_chip::effects::adc_linearity::CodeTable;
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
@@ -42,7 +48,11 @@ use crate::drive::{Drive, SliceGroup};
 use crate::network::Network;
 use crate::noise::{Block, place};
 use crate::periphery::{Periphery, Sense, Slicing};
+use crate::record::Recorder;
 use crate::room::take_slice;
+use stage::Stage;
+
+mod stage;
 
 /// What conversions see of the array: numbers alone, wherever they come from.
 #[derive(Debug, Clone)]
@@ -63,22 +73,26 @@ pub struct Currents {
 pub struct Kernel<T = f32> {
     /// Normalised current per drive unit, `[conversions, rows]`.
     weights: Array2<T>,
+    /// What happens to currents first, where the sense stage is not linear.
+    stage: Option<Stage<T>>,
     transfers: Vec<Transfer<T>>,
+    /// The levels of each converter; `None` for even ones.
+    levels: Vec<Option<Arc<CodeTable>>>,
     /// The highest code, where codes are whole and clipped.
     max_code: Option<T>,
-    code_noise: Option<CodeNoise<T>>,
+    code_noise: Option<FreshNoise<T>>,
     cell_noise: Option<CellNoise<T>>,
     sum: Option<SliceSum<T>>,
     /// Currents that the weights leave out.
     network: Option<Network>,
 }
 
-/// Noise that is new for every conversion, in codes.
+/// Noise that is new for every conversion: in codes, or in currents in front of a stage.
 #[derive(Debug, Clone)]
-struct CodeNoise<T> {
+struct FreshNoise<T> {
     /// The draws of output noise alone.
     output: Option<Stream>,
-    /// Standard deviation of the output noise of each conversion.
+    /// Standard deviation of the output noise of each conversion, 0 for none.
     deviations: Vec<T>,
     /// The draws of read noise, which serve output noise too, and its variance per squared drive unit,
     /// `[conversions, rows]`.
@@ -110,6 +124,8 @@ pub struct Scratch<T = f32> {
     weights: Vec<T>,
     draws: Vec<f32>,
     gather: Vec<f32>,
+    /// Keeps every conversion where there is one.
+    pub(crate) recorder: Option<Recorder<T>>,
 }
 
 impl<T: Real> Kernel<T> {
@@ -127,6 +143,12 @@ impl<T: Real> Kernel<T> {
         // Slices that are added before the conversion bring their leakage along, each in its weight.
         let added = periphery.slicing.filter(|_| slices.is_none());
         let leaks = added.map_or(1.0, |slicing| slicing.weight_sum());
+        let stage = Stage::new(periphery, currents, leaks);
+        // Behind a stage that is not linear nothing of what came before it can be folded in.
+        let (leakage, folded) = match stage {
+            Some(_) => (&[][..], None),
+            None => (&leakage[..], variances.as_ref()),
+        };
         let transfer = |(conversion, it): (usize, &Sense)| {
             let leakage = leaks * leakage.get(conversion).copied().unwrap_or(0.0);
             Transfer::between(&periphery.adc, it.range, it.gain, it.offset_lsb, leakage)
@@ -135,9 +157,11 @@ impl<T: Real> Kernel<T> {
         let max_code = T::from_f64(f64::from(periphery.adc.max_code()));
         Self {
             weights: weights.mapv(|weight| T::from_f64(weight * unit)),
+            stage,
             transfers: senses.iter().enumerate().map(transfer).collect(),
+            levels: senses.iter().map(|it| it.levels.clone()).collect(),
             max_code: periphery.rounds.then_some(max_code),
-            code_noise: CodeNoise::new(periphery, variances.as_ref(), senses),
+            code_noise: FreshNoise::new(periphery, folded, senses),
             cell_noise: CellNoise::new(periphery, variances.as_ref()),
             sum: slices.map(|slicing| SliceSum::new(periphery, slicing, senses)),
             network: None,
@@ -216,14 +240,21 @@ impl<T: Real> Kernel<T> {
             let out = ArrayViewMut2::from_shape(dim, &mut *codes).expect("the room fits");
             network.add_currents(group.driven, out);
         }
+        if let Some(stage) = &self.stage {
+            stage.pass(group, block, n_columns, codes, scratch);
+        }
         let noise = self.code_noise.as_ref();
         let noise =
             noise.and_then(|noise| noise.draw(group, block, n_columns, codes.len(), scratch));
         let width = group.driven.ncols();
+        let n_draws = noise.as_ref().map_or(0, |noise| noise.z.len());
         let mut clips = ClipCount::default();
         for (conversion, codes) in codes.chunks_exact_mut(width).enumerate() {
             let noise = noise.as_ref().map(|noise| noise.row(conversion, width));
-            clips += self.convert_row(&self.transfers[conversion], noise, codes);
+            clips += self.convert_row(conversion, noise, codes);
+        }
+        if let Some(recorder) = &mut scratch.recorder {
+            recorder.keep(block, group, n_columns, codes, &scratch.draws[..n_draws]);
         }
         ClipCount { total: codes.len() as u64, ..clips }
     }
@@ -231,22 +262,35 @@ impl<T: Real> Kernel<T> {
     /// Brings one conversion's currents to codes.
     fn convert_row(
         &self,
-        transfer: &Transfer<T>,
+        conversion: usize,
         noise: Option<RowNoise<'_, T>>,
         codes: &mut [T],
     ) -> ClipCount {
-        let Some(max_code) = self.max_code else {
-            codes.iter_mut().for_each(|code| *code = transfer.exact_code(*code));
-            noise.inspect(|noise| noise.add(codes));
-            return ClipCount::default();
-        };
+        let transfer = &self.transfers[conversion];
         match noise {
-            None => settle(max_code, codes, |y| transfer.exact_code(y)),
+            None => self.settle_row(conversion, codes, |y| transfer.exact_code(y)),
             Some(noise) => {
                 codes.iter_mut().for_each(|code| *code = transfer.exact_code(*code));
                 noise.add(codes);
-                settle(max_code, codes, |code| code)
+                self.settle_row(conversion, codes, |code| code)
             }
+        }
+    }
+
+    /// Brings what `exact` makes of each number to a converter's codes.
+    fn settle_row(&self, conversion: usize, codes: &mut [T], exact: impl Fn(T) -> T) -> ClipCount {
+        let Some(max_code) = self.max_code else {
+            codes.iter_mut().for_each(|code| *code = exact(*code));
+            return ClipCount::default();
+        };
+        match &self.levels[conversion] {
+            // Clipping first gives the same codes, since both ends are whole, and bounds what is rounded.
+            None => settle(max_code, codes, exact, |code| {
+                code.clamp(T::ZERO, max_code).round_half_even()
+            }),
+            Some(levels) => settle(max_code, codes, exact, |code| {
+                T::from_f64(levels.settle(code.to_f64()).into())
+            }),
         }
     }
 
@@ -282,7 +326,7 @@ impl<T: Real> Kernel<T> {
     }
 }
 
-impl<T: Real> CodeNoise<T> {
+impl<T: Real> FreshNoise<T> {
     fn new(
         periphery: &Periphery,
         variances: Option<&Array2<f64>>,
@@ -432,15 +476,20 @@ fn multiply<T: Real>(left: &Array2<T>, right: ArrayView2<'_, T>, out: &mut [T]) 
     general_mat_mul(T::ONE, left, &right, T::ZERO, &mut out);
 }
 
-/// Clips and rounds what `exact` makes of each number, in place.
-fn settle<T: Real>(max_code: T, codes: &mut [T], exact: impl Fn(T) -> T) -> ClipCount {
+/// Brings each number, in place, to what `code_of` makes of what `exact` makes of it, and counts which of
+/// the latter lie outside.
+fn settle<T: Real>(
+    max_code: T,
+    codes: &mut [T],
+    exact: impl Fn(T) -> T,
+    code_of: impl Fn(T) -> T,
+) -> ClipCount {
     let (mut low, mut high) = (0u32, 0u32);
     for code in codes {
         let exact = exact(*code);
         low += u32::from(exact < T::ZERO);
         high += u32::from(exact > max_code);
-        // Clipping first gives the same codes, since both ends are whole, and bounds what is rounded.
-        *code = exact.clamp(T::ZERO, max_code).round_half_even();
+        *code = code_of(exact);
     }
     ClipCount { low: low.into(), high: high.into(), total: 0 }
 }

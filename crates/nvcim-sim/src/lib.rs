@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod machine;
 pub mod noise;
 pub mod periphery;
+pub mod record;
 pub mod sample;
 mod tap;
 pub mod tile;

@@ -109,7 +109,7 @@ impl<T: Real> Machine<T> {
 
     /// Something to run single layers or the program with, while looking on.
     pub fn engine(&self) -> ChipEngine<'_, T> {
-        ChipEngine::new(&self.layers, self.driver)
+        ChipEngine::new(&self.layers, &self.driver)
     }
 
     /// Runs `input`, `[samples, input shape...]`, whose first sample is number `first_sample` of the run.

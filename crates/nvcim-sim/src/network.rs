@@ -19,10 +19,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 use nvcim_chip::network::gated::{self, GatedWires};
 use nvcim_chip::network::nonlinear::{Crossbar, DEFAULT_TOLERANCE, Workspace};
 use nvcim_chip::real::Real;
+use rayon::prelude::*;
 
 use crate::periphery::Slicing;
 
@@ -40,6 +41,9 @@ pub(crate) enum Network {
     /// Arrays solved vector by vector.
     Solved(Arc<Solved>),
 }
+
+/// Vectors that one task solves: what sets the grain of parallel work, not results.
+const VECTORS_AT_ONCE: usize = 8;
 
 /// Arrays whose currents are solved for.
 #[derive(Debug)]
@@ -89,7 +93,7 @@ pub(crate) struct Feed {
 pub(crate) struct Pick {
     /// The drives that act.
     pub(crate) driven: Range<usize>,
-    /// Array, bit line, and what its current in amperes per volt of a full-scale drive counts.
+    /// Array, bit line among those kept, and what its current in amperes per volt of a full-scale drive counts.
     pub(crate) terms: Vec<(usize, usize, f64)>,
 }
 
@@ -149,19 +153,36 @@ impl Solved {
         let mut spans: Vec<&Range<usize>> = self.picks.iter().map(|pick| &pick.driven).collect();
         spans.sort_unstable_by_key(|span| (span.start, span.end));
         spans.dedup();
-        let mut solvers: Vec<Solver<'_>> = self.arrays.iter().map(Solver::new).collect();
-        for (driven, mut out) in driven.columns().into_iter().zip(out.columns_mut()) {
-            for span in &spans {
-                for solver in &mut solvers {
-                    solver.solve(self, span, |row| driven[row].to_f64());
-                }
-                for (pick, out) in self.picks.iter().zip(&mut out) {
-                    if pick.driven == **span {
-                        let terms = pick.terms.iter();
-                        let y =
-                            terms.map(|&(array, col, worth)| solvers[array].currents[col] * worth);
-                        *out += T::from_f64(y.sum());
-                    }
+        let some = |(driven, mut out): (ArrayView2<'_, T>, ArrayViewMut2<'_, T>)| {
+            let mut solvers: Vec<Solver<'_>> = self.arrays.iter().map(Solver::new).collect();
+            for (driven, out) in driven.columns().into_iter().zip(out.columns_mut()) {
+                self.add_vector(&spans, driven, out, &mut solvers);
+            }
+        };
+        let driven: Vec<_> = driven.axis_chunks_iter(Axis(1), VECTORS_AT_ONCE).collect();
+        let out: Vec<_> = out.axis_chunks_iter_mut(Axis(1), VECTORS_AT_ONCE).collect();
+        driven.into_par_iter().zip(out).for_each(some);
+    }
+
+    /// Adds the currents of one vector.
+    fn add_vector<T: Real>(
+        &self,
+        spans: &[&Range<usize>],
+        driven: ArrayView1<'_, T>,
+        mut out: ArrayViewMut1<'_, T>,
+        solvers: &mut [Solver<'_>],
+    ) {
+        for span in spans {
+            for solver in &mut *solvers {
+                solver.solve(self, span, |row| driven[row].to_f64());
+            }
+            for (pick, out) in self.picks.iter().zip(&mut out) {
+                if pick.driven == **span {
+                    let y = pick
+                        .terms
+                        .iter()
+                        .map(|&(array, line, worth)| solvers[array].currents[line] * worth);
+                    *out += T::from_f64(y.sum());
                 }
             }
         }

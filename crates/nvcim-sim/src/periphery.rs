@@ -1,6 +1,10 @@
 //! What surrounds the arrays of a die: converters and noise, under the conditions of a run.
 
+use std::sync::Arc;
+
 use nvcim_chip::describe::{Accumulate, Adc, BitSerial, Chip, InputDrive};
+use nvcim_chip::effects::adc_linearity::CodeTable;
+use nvcim_chip::effects::nonlinearity::Nonlinearity;
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
@@ -14,8 +18,13 @@ pub struct Periphery {
     pub dac_bits: Option<u32>,
     /// How drives are cut into slices; `None` for drives that come whole.
     pub slicing: Option<Slicing>,
+    /// How far the design puts the drive of each code from its place, in steps; empty for even steps, and
+    /// for drives in slices.
+    pub inl_steps: Vec<f64>,
     /// Standard deviation of each pulse's length in steps.
     pub jitter: Option<(f64, Stream)>,
+    /// The sense stages, where they are not linear.
+    pub stage: Option<Nonlinearity>,
     /// The output converters.
     pub adc: Adc,
     /// Whether codes are whole and clipped.
@@ -30,7 +39,7 @@ impl Periphery {
     /// The converters and the noise of a die that `die_seed` draws.
     ///
     /// Without the effect `dac` there are no bits that could be driven one after the other and no steps
-    /// that could jitter.
+    /// that could jitter or lie unevenly.
     pub fn new(chip: &Chip, die_seed: u64, conditions: &Conditions) -> Self {
         let set: EffectSet = conditions.effects;
         let stream = |effect| Stream::new(conditions.run_seed, die_seed, effect);
@@ -40,11 +49,17 @@ impl Periphery {
             InputDrive::Amplitude | InputDrive::PulseWidth => None,
         };
         let jitter = dac_bits.map(|_| chip.dac.jitter_sd_steps).filter(|sd| *sd > 0.0);
+        let uneven = dac_bits.is_some()
+            && serial.is_none()
+            && chip.circuits.dac.inl_steps.iter().any(|shift| *shift != 0.0);
+        let stage = chip.effects.nonlinearity.filter(|_| set.has(Effect::Nonlinearity));
         let read = chip.effects.read.filter(|_| set.has(Effect::Read)).map(|it| it.correlation);
         let output = chip.effects.output_noise.filter(|_| set.has(Effect::OutputNoise));
         Self {
             dac_bits,
             slicing: dac_bits.zip(serial).map(|(bits, serial)| Slicing::new(bits, serial)),
+            inl_steps: if uneven { chip.circuits.dac.inl_steps.clone() } else { Vec::new() },
+            stage: stage.filter(|stage| !stage.is_linear()),
             jitter: jitter.map(|sd| (sd, stream(Effect::Dac))),
             adc: chip.adc,
             rounds: set.has(Effect::Adc),
@@ -130,7 +145,7 @@ fn max_of_bits(bits: u32) -> f64 {
 }
 
 /// A column's sense stage and converter, set to a range.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Sense {
     /// 1 for a perfect one.
     pub gain: f32,
@@ -138,6 +153,8 @@ pub struct Sense {
     pub offset_lsb: f32,
     /// The lowest and the highest current of the conversion, normalised.
     pub range: [f64; 2],
+    /// Where the converter's levels lie; `None` where they lie evenly.
+    pub levels: Option<Arc<CodeTable>>,
 }
 
 #[cfg(test)]

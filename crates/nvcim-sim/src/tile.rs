@@ -66,7 +66,7 @@ pub enum Target {
 pub struct TileScratch<T = f32> {
     /// Codes of the first and of the second pass.
     codes: [Vec<T>; 2],
-    kernel: Scratch<T>,
+    pub(crate) kernel: Scratch<T>,
     sums: Vec<T>,
 }
 
@@ -172,7 +172,8 @@ mod tests {
     fn tile<T: Real>(periphery: &Periphery) -> PreparedTile<T> {
         let weights = array![[0.5, 0.5], [1.0, 0.25], [0.0, 0.75]];
         let currents = Currents { weights, variances: None, leakage: Vec::new() };
-        let senses = [Sense { gain: 1.0, offset_lsb: 0.0, range: [-4.0, 4.0] }; 3];
+        let sense = |range| Sense { gain: 1.0, offset_lsb: 0.0, range, levels: None };
+        let senses = [[-4.0, 4.0]; 3].map(sense);
         let worth = |target, scale: f64, shift: f64| Worth {
             target,
             scale: T::from_f64(scale),

@@ -10,11 +10,11 @@
 //!   sense stage alone: a driver's offset does not turn with the sign of its drive,
 //! * and its column's leakage to the constant current, see [`nvcim_chip::effects::leakage`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use nvcim_chip::describe::{Accumulate, InputDrive};
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::driver_errors::DriverErrors;
@@ -144,14 +144,11 @@ impl<'a> Wired<'a> {
                 let cubic = iv.cubic(g);
                 [cubic.n2 * iv.full_scale, cubic.n3 * iv.full_scale * iv.full_scale]
             })),
-            Answer::CurvedNetwork(wires, iv) => Some(self.solved(|cells| {
-                let g = cells.conductances();
+            Answer::CurvedNetwork(wires, iv) => Some(self.solved(|g| {
                 let crossbar = Crossbar::new(g.view(), &wires, CellLaw::Fitted(iv));
                 SolvedCells::Passive(Box::new(crossbar), iv.full_scale)
             })),
-            Answer::GatedNetwork(wires) => {
-                Some(self.solved(|cells| SolvedCells::Gated(cells.conductances(), wires)))
-            }
+            Answer::GatedNetwork(wires) => Some(self.solved(|g| SolvedCells::Gated(g, wires))),
         }
     }
 
@@ -175,34 +172,38 @@ impl<'a> Wired<'a> {
         Network::Curves { square, cube }
     }
 
-    fn solved(&self, cells: impl Fn(&ArrayCells) -> SolvedCells) -> Network {
-        let ids: Vec<ArrayId> = {
-            let all = self.taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array);
-            let mut ids: Vec<_> = all.collect();
-            ids.sort_unstable();
-            ids.dedup();
-            ids
+    /// Arrays to be solved; `cells` makes one of an array's conductances, `[word lines, bit lines]`.
+    ///
+    /// Columns of a gated array know nothing of each other, so those that no conversion reads stay away.
+    fn solved(&self, cells: impl Fn(Array2<f64>) -> SolvedCells) -> Network {
+        let mut lines: BTreeMap<ArrayId, BTreeSet<u32>> = BTreeMap::new();
+        for (array, line, _) in self.taps.iter().flat_map(Tap::lines) {
+            lines.entry(array).or_default().insert(line);
+        }
+        if !matches!(self.setup.answer, Answer::GatedNetwork(_)) {
+            let all: BTreeSet<u32> = (0..self.setup.chip.arrays.n_cols as u32).collect();
+            lines.values_mut().for_each(|lines| lines.clone_from(&all));
+        }
+        let array = |(&array, lines): (&ArrayId, &BTreeSet<u32>)| {
+            let kept: Vec<usize> = lines.iter().map(|&line| line as usize).collect();
+            SolvedArray {
+                cells: cells(self.cells(array).conductances().select(Axis(1), &kept)),
+                n_rows: self.setup.chip.arrays.n_rows,
+                n_cols: kept.len(),
+                feeds: self.feeds(array),
+            }
         };
-        let arrays = ids.iter().map(|&array| SolvedArray {
-            cells: cells(self.cells(array)),
-            n_rows: self.setup.chip.arrays.n_rows,
-            n_cols: self.setup.chip.arrays.n_cols,
-            feeds: self.feeds(array),
-        });
-        let g_max = self.setup.chip.cell.g_max;
-        let scale = self.leak_scale();
+        let scale = self.leak_scale() / self.setup.chip.cell.g_max;
+        let term = |(array, line, sense): (ArrayId, u32, f64)| {
+            let at = lines.range(..array).count();
+            (at, lines[&array].range(..line).count(), scale * sense)
+        };
         let pick = |tap: &Tap<'_>| Pick {
             driven: tap.driven.clone(),
-            terms: tap
-                .lines()
-                .map(|(array, col, sense)| {
-                    let at = ids.binary_search(&array).expect("every term's array is listed");
-                    (at, col as usize, scale * sense / g_max)
-                })
-                .collect(),
+            terms: tap.lines().map(term).collect(),
         };
         Network::Solved(Arc::new(Solved {
-            arrays: arrays.collect(),
+            arrays: lines.iter().map(array).collect(),
             picks: self.taps.iter().map(pick).collect(),
             unit: self.setup.periphery.drive_unit(),
             way: self.way(),

@@ -11,18 +11,20 @@ mod npz;
 mod onnx;
 mod spice;
 
+use std::collections::BTreeSet;
+
 use ndarray::Array2;
 use nvcim_chip::describe::{Cell, Chip};
-use nvcim_chip::die::{Die, program_net};
+use nvcim_chip::die::program_net;
 use nvcim_chip::effects::Effect;
 use nvcim_chip::record::DieRecord;
 use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, TileId};
-use nvcim_ir::programmed::{ProgrammedTile, Targets};
-use nvcim_ir::tiled::Terminal;
+use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout, Targets};
+use nvcim_ir::tiled::{Readout, Terminal};
 use nvcim_sim::conditions::Conditions;
-use nvcim_sim::die::SimDie;
+use nvcim_sim::die::{SimDie, TrueCells};
 
 /// A format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +121,7 @@ impl<'a> Deployed<'a> {
         let Some(on) = die else { return Ok(Self { image, die: None }) };
         crate::simulate::check_stamp(image, on.record)?;
         nvcim_sim::check::check_record(&image.chip, on.record)?;
-        // What is exported are the cells themselves, not one noisy reading of them.
-        let effects = on.conditions.effects.without(Effect::Read);
-        let conditions = Conditions { effects, ..on.conditions };
-        let mut sim = SimDie::new(&image.chip, on.record, conditions);
+        let mut sim = SimDie::new(&image.chip, on.record, on.conditions);
         program_net(&mut sim, &image.net, &image.chip.cell)?;
         Ok(Self { image, die: Some((on, sim)) })
     }
@@ -149,11 +148,28 @@ impl<'a> Deployed<'a> {
     /// What a tile's cells are on the die at the time of use; `None` without a die.
     fn programmed(&mut self, id: TileId) -> Result<Option<Pairs>> {
         let ProgrammedTile { array, wiring, .. } = self.tile(id);
-        let Some((_, sim)) = &mut self.die else { return Ok(None) };
-        Ok(Some(Pairs {
-            plus: sim.read(*array, &wiring.plus_rows, &wiring.plus_cols)?,
-            minus: sim.read(*array, &wiring.minus_rows, &wiring.minus_cols)?,
+        let [plus, minus] = wiring.sides(*array);
+        let Some(plus) = self.cells_at(plus)? else { return Ok(None) };
+        Ok(self.cells_at(minus)?.map(|minus| Pairs { plus, minus }))
+    }
+
+    /// The die's cells at the crossings of some lines of an array; `None` without a die.
+    fn cells_at(
+        &mut self,
+        (array, rows, cols): (ArrayId, &[u32], &[u32]),
+    ) -> Result<Option<Array2<f32>>> {
+        Ok(self.true_cells(array)?.map(|TrueCells { conductances, .. }| {
+            Array2::from_shape_fn((rows.len(), cols.len()), |(row, col)| {
+                conductances[(rows[row] as usize, cols[col] as usize)] as f32
+            })
         }))
+    }
+
+    /// All cells of an array on the die at the time of use; `None` without a die.
+    fn true_cells(&mut self, array: ArrayId) -> Result<Option<TrueCells>> {
+        // What is exported are the cells themselves, not one noisy reading of them.
+        let cells = self.die.as_mut().map(|(_, sim)| sim.true_cells(array));
+        cells.transpose()
     }
 
     /// What a tile's cells are as far as is known: on the die, or else the targets.
@@ -165,54 +181,49 @@ impl<'a> Deployed<'a> {
     fn senses(&self, id: TileId) -> Option<Vec<Sense>> {
         let (on, _) = self.die.as_ref()?;
         let tile = self.tile(id);
-        let array = on.record.arrays.get(tile.array)?;
         let acts = |effect| on.conditions.effects.has(effect);
         let pick =
             |values: &[f32], line: usize, perfect| values.get(line).copied().unwrap_or(perfect);
-        let sense = |line: u32| Sense {
-            gain: match acts(Effect::ColumnGain) {
-                true => pick(&array.column_gain, line as usize, 1.0),
-                false => 1.0,
-            },
-            offset_lsb: match acts(Effect::ColumnOffset) {
-                true => pick(&array.column_offset_lsb, line as usize, 0.0),
-                false => 0.0,
-            },
+        let sense = |scaled: &ScaledReadout| {
+            let (array, line) = converter_of(tile, &scaled.readout);
+            let array = on.record.arrays.get(array)?;
+            Some(Sense {
+                gain: match acts(Effect::ColumnGain) {
+                    true => pick(&array.column_gain, line as usize, 1.0),
+                    false => 1.0,
+                },
+                offset_lsb: match acts(Effect::ColumnOffset) {
+                    true => pick(&array.column_offset_lsb, line as usize, 0.0),
+                    false => 0.0,
+                },
+            })
         };
-        Some(
-            tile.readouts
-                .iter()
-                .map(|it| sense(bit_line(tile, it.readout.col, it.readout.terminal)))
-                .collect(),
-        )
+        tile.readouts.iter().map(sense).collect()
     }
 
     /// All cells of an array, `[word lines, bit lines]`: unused ones at `g_min`, or as the die has them.
-    fn array(&mut self, array: ArrayId) -> Result<Array2<f32>> {
+    fn array(&mut self, array: ArrayId) -> Result<Array2<f64>> {
         let size = &self.chip().arrays;
-        let (rows, cols) = (size.n_rows as u32, size.n_cols as u32);
-        if let Some((_, sim)) = &mut self.die {
-            let (rows, cols): (Vec<_>, Vec<_>) = ((0..rows).collect(), (0..cols).collect());
-            return sim.read(array, &rows, &cols);
+        let dim = (size.n_rows, size.n_cols);
+        if let Some(cells) = self.true_cells(array)? {
+            return Ok(cells.conductances);
         }
-        let rest = self.chip().cell.g_min as f32;
-        let mut cells = Array2::from_elem((size.n_rows, size.n_cols), rest);
-        for (id, tile) in self.image.net.tiles.iter_enumerated().filter(|(_, it)| it.array == array)
-        {
+        let rest = self.chip().cell.g_min;
+        let mut cells = Array2::from_elem(dim, rest);
+        for (id, tile) in self.image.net.tiles.iter_enumerated() {
             let Pairs { plus, minus } = self.targets(id);
-            let wiring = &tile.wiring;
-            place(&mut cells, (&wiring.plus_rows, &wiring.plus_cols), &plus);
-            place(&mut cells, (&wiring.minus_rows, &wiring.minus_cols), &minus);
+            for (side, values) in tile.wiring.sides(tile.array).into_iter().zip([plus, minus]) {
+                place(&mut cells, array, side, &values.mapv(f64::from));
+            }
         }
         Ok(cells)
     }
 
     /// The arrays in use, ascending.
     fn arrays(&self) -> Vec<ArrayId> {
-        let mut arrays: Vec<_> = self.image.net.tiles.iter().map(|tile| tile.array).collect();
-        arrays.sort_unstable();
-        arrays.dedup();
-        arrays
+        let sides = |tile: &'a ProgrammedTile| tile.wiring.sides(tile.array).map(|side| side.0);
+        let arrays: BTreeSet<_> = self.image.net.tiles.iter().flat_map(sides).collect();
+        arrays.into_iter().collect()
     }
 }
 
@@ -220,8 +231,16 @@ fn siemens(levels: &Array2<u16>, cell: &Cell) -> Array2<f32> {
     levels.mapv(|level| cell.siemens_of(level) as f32)
 }
 
-/// Puts values at the crossings of word lines and bit lines.
-fn place<T: Copy>(cells: &mut Array2<T>, (rows, cols): (&[u32], &[u32]), values: &Array2<T>) {
+/// Puts values at the crossings of word lines and bit lines of a side, where it lies on `array`.
+fn place<T: Copy>(
+    cells: &mut Array2<T>,
+    array: ArrayId,
+    (on, rows, cols): (ArrayId, &[u32], &[u32]),
+    values: &Array2<T>,
+) {
+    if on != array {
+        return;
+    }
     for (&row, values) in rows.iter().zip(values.outer_iter()) {
         for (&col, &value) in cols.iter().zip(values) {
             cells[(row as usize, col as usize)] = value;
@@ -229,13 +248,14 @@ fn place<T: Copy>(cells: &mut Array2<T>, (rows, cols): (&[u32], &[u32]), values:
     }
 }
 
-/// The bit line whose converter reads a column of a tile.
-fn bit_line(tile: &ProgrammedTile, col: u32, terminal: Terminal) -> u32 {
-    let lines = match terminal {
-        Terminal::Pair | Terminal::Plus => &tile.wiring.plus_cols,
-        Terminal::Minus => &tile.wiring.minus_cols,
+/// The array and the bit line whose converter a readout takes.
+fn converter_of(tile: &ProgrammedTile, readout: &Readout) -> (ArrayId, u32) {
+    let [plus, minus] = tile.wiring.sides(tile.array);
+    let (array, _, lines) = match readout.terminal {
+        Terminal::Pair | Terminal::Plus => plus,
+        Terminal::Minus => minus,
     };
-    lines[col as usize]
+    (array, lines[tile.wiring.lane(readout.col, readout.slice)])
 }
 
 fn terminal_name(terminal: Terminal) -> &'static str {

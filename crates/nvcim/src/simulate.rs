@@ -5,6 +5,7 @@ use std::io::Cursor;
 use ndarray::{Axis, concatenate};
 use ndarray_npy::NpzWriter;
 use nvcim_chip::effects::EffectSet;
+use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result};
@@ -62,12 +63,24 @@ pub fn resolve_die(image: &Image, choice: DieChoice<'_>) -> DieRecord {
 /// # Errors
 /// A die of another chip or with too few arrays; an image that was compiled for another die.
 pub fn load_image(image: &Image, die: &DieRecord, conditions: Conditions) -> Result<Machine> {
+    load_image_as(image, die, conditions)
+}
+
+/// [`load_image`] for conversions in a type of choice, f64 for what other programs are to reproduce.
+///
+/// # Errors
+/// As [`load_image`].
+pub fn load_image_as<T: Real>(
+    image: &Image,
+    die: &DieRecord,
+    conditions: Conditions,
+) -> Result<Machine<T>> {
     if die.chip_hash != nvcim_chip::file::hash_chip(&image.chip) {
         let message = format!("die `{}` belongs to another chip than the image", die.name);
         let hint = format!("sample or import a die of `{}`", image.chip.name);
         return Err(Diagnostic::bad_input("--die", message).hint(hint).into());
     }
-    Machine::load(image, die, conditions)
+    Machine::load_as(image, die, conditions)
 }
 
 /// Refuses to run an image on a die that it was not compiled for.

@@ -1,21 +1,28 @@
-//! Every matrix product of a run, for an independent replay: what goes in, what comes out.
+//! Every matrix product of a run, for an independent replay: what goes in, what converters make of it,
+//! what comes out.
 //!
 //! An `.npz` with `input` and `outputs`, `[images, shape...]`, and per layer `l0`, `l1`, ... `l0_x`,
 //! `[rows, columns]`, the input vectors before the DAC, and `l0_out`, `[cols, columns]`, what the layer
 //! made of them, bias included. Column `c` belongs to image `c / l0_per_image`, position
-//! `c % l0_per_image`; `l0_per_image` is one number. Layers have the numbers that `nvcim inspect` and an
-//! exported manifest show.
+//! `c % l0_per_image`; `l0_per_image` is one number. Per tile `t0`, `t1`, ... and pass `p0`, `p1` there
+//! are `t0_p0_drives`, `[slices, rows, columns]`, what word lines were driven with in drive units, and
+//! `t0_p0_codes`, `[slices, conversions, columns]`, what converters answered. `t0_p0_draws`, of the same
+//! shape, are the standard normal draws of their noise; it has no conversions where there is none. Layers
+//! and tiles have the numbers that `nvcim inspect` and an exported manifest show.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use ndarray::{Array1, Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, concatenate};
+use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView2, ArrayViewMut2, Axis, concatenate};
 use ndarray_npy::NpzWriter;
+use nvcim_chip::real::Real;
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_ir::ids::{IdVec, LayerId};
-use nvcim_ir::program::{Lowering, Program, StepOp};
+use nvcim_ir::ids::{IdVec, LayerId, TileId};
 use nvcim_ops::run_program::{Columns, MatrixEngine, run_program};
 use nvcim_ops::tensor::Tensor;
+use nvcim_sim::engine::ChipEngine;
 use nvcim_sim::machine::Machine;
+use nvcim_sim::record::{Conversions, Place};
 
 use crate::data::Dataset;
 use crate::fidelity::matrix_steps;
@@ -23,7 +30,7 @@ use crate::fidelity::matrix_steps;
 /// Images run at once.
 const IMAGES_AT_ONCE: usize = 16;
 
-/// Numbers that a trace may hold: 1 GiB.
+/// Numbers that a trace may hold: 1 to 2 GiB.
 const MAX_NUMBERS: usize = 1 << 28;
 
 /// What one layer was given and what it made of it, call by call.
@@ -34,64 +41,67 @@ struct LayerTrace {
     per_image: usize,
 }
 
+impl LayerTrace {
+    fn count_numbers(&self) -> usize {
+        self.inputs.iter().chain(&self.outputs).map(Array2::len).sum()
+    }
+}
+
 /// The products of a run.
 #[derive(Debug, Clone)]
-pub struct Trace {
+pub struct Trace<T = f32> {
     input: Tensor,
     outputs: Tensor,
     layers: IdVec<LayerId, LayerTrace>,
+    conversions: BTreeMap<Place, Conversions<T>>,
 }
 
-/// Runs all images of `data` and keeps every product; outputs are those of an ordinary run.
+/// Runs all images of `data` and keeps every product; outputs are those of an ordinary run of `machine`.
+///
+/// Another program that follows the documented arithmetic reproduces a trace in f64 code by code. In f32
+/// codes near the middle between two depend on the order in which products are summed.
 ///
 /// # Errors
 /// Data that does not suit the network, or more of it than a trace may hold.
-pub fn trace_run(machine: &Machine, data: &Dataset) -> Result<Trace> {
+pub fn trace_run<T: Real>(machine: &Machine<T>, data: &Dataset) -> Result<Trace<T>> {
     let program = machine.program();
-    check_size(program, data.len())?;
     let input = data.batch(0..data.len(), machine.input_shape())?;
     let mut recorder = Recorder {
-        engine: machine.engine(),
+        engine: machine.engine().recording(),
         layers: matrix_steps(program).iter().map(|_| LayerTrace::default()).collect(),
     };
     let mut outputs = Vec::new();
-    for (chunk, images) in input.axis_chunks_iter(Axis(0), IMAGES_AT_ONCE).enumerate() {
-        let first = (chunk * IMAGES_AT_ONCE) as u64;
-        let run = run_program(program, &images.to_owned(), first, &mut recorder, &mut |_, _| ());
+    let mut next = 0;
+    while next < data.len() {
+        // The first image alone says how large the trace will be.
+        let end = if next == 0 { 1 } else { data.len().min(next + IMAGES_AT_ONCE) };
+        let images = input.slice_axis(Axis(0), (next..end).into()).to_owned();
+        let run = run_program(program, &images, next as u64, &mut recorder, &mut |_, _| ());
         outputs.extend(run.into_iter().next());
+        if next == 0 {
+            let of_layers: usize = recorder.layers.iter().map(LayerTrace::count_numbers).sum();
+            check_size(of_layers + recorder.engine.count_recorded(), data.len())?;
+        }
+        next = end;
     }
     let views: Vec<_> = outputs.iter().map(|part| part.view()).collect();
     let outputs = concatenate(Axis(0), &views).expect("every chunk has the same output shape");
-    Ok(Trace { input, outputs, layers: recorder.layers })
+    let conversions = recorder.engine.take_record();
+    Ok(Trace { input, outputs, layers: recorder.layers, conversions })
 }
 
-/// Refuses a trace that does not fit.
-fn check_size(program: &Program, images: usize) -> Result<()> {
-    let numbers = |(_, step): &(LayerId, nvcim_ir::ids::StepId)| {
-        let step = &program.steps[*step];
-        let outputs: usize = step.shape.iter().product();
-        let operand = &program.steps[step.operands[0]].shape;
-        let inputs = match &step.op {
-            StepOp::Matrix { lowering: Lowering::Conv(window), .. } => {
-                let positions: usize = step.shape[1..].iter().product();
-                operand[0] * window.kernel[0] * window.kernel[1] * positions
-            }
-            _ => operand.iter().product(),
-        };
-        inputs + outputs
-    };
-    let per_image: usize = matrix_steps(program).iter().map(numbers).sum();
-    let most = MAX_NUMBERS / per_image.max(1);
+/// Refuses a trace that does not fit, once the first image has been traced.
+fn check_size(numbers: usize, images: usize) -> Result<()> {
+    let most = MAX_NUMBERS / numbers.max(1);
     if images <= most {
         return Ok(());
     }
-    let message =
-        format!("would hold {images} images of {per_image} numbers, at most {MAX_NUMBERS}");
+    let message = format!("would hold {images} images of {numbers} numbers, at most {MAX_NUMBERS}");
     let hint = format!("trace fewer images with `--limit {}`", most.max(1));
     Err(Diagnostic::bad_input("--trace", message).hint(hint).into())
 }
 
-impl Trace {
+impl<T: Real> Trace<T> {
     /// The first output for every image, `[images, output shape...]`.
     pub fn outputs(&self) -> &Tensor {
         &self.outputs
@@ -121,17 +131,44 @@ impl Trace {
             let per_image = Array1::from_vec(vec![layer.per_image as u64]);
             npz.add_array(format!("{id}_per_image"), &per_image).map_err(failed)?;
         }
+        for (name, values) in self.stack_slices(|it| it.drives.mapv(T::to_f64), "drives") {
+            npz.add_array(name, &values).map_err(failed)?;
+        }
+        for (name, values) in self.stack_slices(|it| it.codes.mapv(T::to_f64), "codes") {
+            npz.add_array(name, &values).map_err(failed)?;
+        }
+        for (name, values) in self.stack_slices(|it| it.draws.clone(), "draws") {
+            npz.add_array(name, &values).map_err(failed)?;
+        }
         Ok(npz.finish().map_err(failed)?.into_inner())
+    }
+
+    /// One array per tile and pass, `[slices, lines, columns]`, with its name in the archive.
+    fn stack_slices<N: Clone>(
+        &self,
+        pick: impl Fn(&Conversions<T>) -> Array2<N>,
+        what: &str,
+    ) -> Vec<(String, Array3<N>)> {
+        let mut slices: BTreeMap<(TileId, u32), Vec<Array2<N>>> = BTreeMap::new();
+        for (place, conversions) in &self.conversions {
+            slices.entry((place.tile, place.pass)).or_default().push(pick(conversions));
+        }
+        let stack = |((tile, pass), slices): (_, Vec<Array2<N>>)| {
+            let views: Vec<_> = slices.iter().map(|slice| slice.view()).collect();
+            let stacked = ndarray::stack(Axis(0), &views).expect("slices have the tile's size");
+            (format!("{tile}_p{pass}_{what}"), stacked)
+        };
+        slices.into_iter().map(stack).collect()
     }
 }
 
 /// Passes products on and keeps them.
-struct Recorder<E> {
-    engine: E,
+struct Recorder<'a, T> {
+    engine: ChipEngine<'a, T>,
     layers: IdVec<LayerId, LayerTrace>,
 }
 
-impl<E: MatrixEngine> MatrixEngine for Recorder<E> {
+impl<T: Real> MatrixEngine for Recorder<'_, T> {
     fn multiply(
         &mut self,
         layer: LayerId,

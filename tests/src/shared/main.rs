@@ -6,17 +6,8 @@
 mod deployments;
 mod networks;
 
-use std::env;
-use std::path::PathBuf;
-
 use libtest_mimic::{Arguments, Trial};
-
-/// The folder with third-party networks and data, where it is there.
-fn find_shared() -> Result<PathBuf, PathBuf> {
-    let beside = || nvcim_tests::repository().join("../shared");
-    let folder = env::var_os("NVCIM_SHARED").map_or_else(beside, PathBuf::from);
-    if folder.join("MANIFEST.toml").is_file() { Ok(folder) } else { Err(folder) }
-}
+use nvcim_tests::find_shared;
 
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen, and this is the test's main")]
 fn main() {

@@ -14,6 +14,7 @@
 //! nothing, so for pulse widths a negative offset overstates what happens at the lowest codes.
 
 use crate::circuits::DacCircuit;
+use crate::real::Real;
 
 /// The errors of an array's word line drivers.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,15 +36,16 @@ impl DacCircuit {
             |[gain, offset]: [f64; 2]| (1.0 + self.gain_sd * gain, self.offset_sd_steps * offset);
         DriverErrors { drivers: z.map(driver).collect() }
     }
+}
 
-    /// The drive in steps that the design makes of `code`, a whole number of steps of either sign.
-    #[inline]
-    pub fn uneven_steps(&self, code: f64) -> f64 {
-        match self.inl_steps.get(code.abs() as usize) {
-            Some(shift) if code < 0.0 => code - shift,
-            Some(shift) => code + shift,
-            None => code,
-        }
+/// The drive in steps that a design makes of `code`, a whole number of steps of either sign, where
+/// `shifts` has an entry per code ([`DacCircuit::inl_steps`]); `code` itself where it has none.
+#[inline]
+pub fn uneven_steps<T: Real>(shifts: &[T], code: T) -> T {
+    match shifts.get(code.abs().to_f64() as usize) {
+        Some(&shift) if code < T::ZERO => code - shift,
+        Some(&shift) => code + shift,
+        None => code,
     }
 }
 
@@ -67,17 +69,18 @@ impl DriverErrors {
 
 #[cfg(test)]
 mod tests {
+    use super::uneven_steps;
     use crate::circuits::DacCircuit;
 
     #[test]
     fn steps_follow_the_table_with_either_sign() {
-        let circuit = DacCircuit { inl_steps: vec![0.0, 0.25, -0.5, 0.0], ..DacCircuit::default() };
+        let shifts = [0.0, 0.25, -0.5, 0.0];
         let codes = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0];
         assert_eq!(
-            codes.map(|code| circuit.uneven_steps(code)),
+            codes.map(|code| uneven_steps(&shifts, code)),
             [-3.0, -1.5, -1.25, 0.0, 1.25, 1.5, 3.0]
         );
-        assert_eq!(DacCircuit::default().uneven_steps(200.0), 200.0);
+        assert_eq!(uneven_steps(&[], 200.0f32), 200.0);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use crate::effects::Model;
 use crate::reader::Section;
+use crate::real::Real;
 use crate::writer::Writer;
 
 /// Compression and saturation of every sense stage.
@@ -17,6 +18,26 @@ pub struct Nonlinearity {
     pub s_curve_per_cell: f64,
     /// The largest current that passes, either way, in normalised current; `None` without limit.
     pub saturation_cells: Option<f64>,
+}
+
+/// The curve of a sense stage in the type that currents are computed in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Curve<T> {
+    per_cell: T,
+    limit: T,
+}
+
+impl<T: Real> Curve<T> {
+    /// What the sense stage passes on of the normalised current `y`.
+    #[inline]
+    pub fn apply(&self, y: T) -> T {
+        self.compress(y).clamp(-self.limit, self.limit)
+    }
+
+    #[inline]
+    fn compress(&self, y: T) -> T {
+        y / (T::ONE + self.per_cell * y.abs())
+    }
 }
 
 /// `saturation_cells` where nothing limits the current.
@@ -45,24 +66,26 @@ impl Model for Nonlinearity {
 }
 
 impl Nonlinearity {
+    /// Whether every current passes as it is.
+    pub fn is_linear(&self) -> bool {
+        self.s_curve_per_cell == 0.0 && self.saturation_cells.is_none()
+    }
+
+    /// The curve, with n and limit rounded to `T`.
+    pub fn curve<T: Real>(&self) -> Curve<T> {
+        let limit = self.saturation_cells.unwrap_or(f64::INFINITY);
+        Curve { per_cell: T::from_f64(self.s_curve_per_cell), limit: T::from_f64(limit) }
+    }
+
     /// What the sense stage passes on of the normalised current `y`.
-    #[inline]
     pub fn apply(&self, y: f64) -> f64 {
-        let limit = self.limit();
-        self.compress(y).clamp(-limit, limit)
+        self.curve().apply(y)
     }
 
     /// Whether the sense stage limits the normalised current `y`.
     pub fn saturates(&self, y: f64) -> bool {
-        self.compress(y).abs() > self.limit()
-    }
-
-    fn compress(&self, y: f64) -> f64 {
-        y / (1.0 + self.s_curve_per_cell * y.abs())
-    }
-
-    fn limit(&self) -> f64 {
-        self.saturation_cells.unwrap_or(f64::INFINITY)
+        let curve = self.curve::<f64>();
+        curve.compress(y).abs() > curve.limit
     }
 }
 
@@ -96,6 +119,7 @@ mod tests {
             prop_assert!(stage.apply(y + more) >= stage.apply(y) - 1e-12);
             let straight = Nonlinearity { s_curve_per_cell: 0.0, saturation_cells: None };
             prop_assert_eq!(straight.apply(y), y);
+            prop_assert!(straight.is_linear() && !stage.is_linear());
         }
     }
 }

@@ -15,8 +15,10 @@ use crate::noise::{Block, Purpose};
 use crate::periphery::{Periphery, Sense};
 use crate::testing::{fresh, plain_chip};
 
+mod circuits;
+
 const WIDE: [f64; 2] = [-4.0, 4.0];
-const PERFECT: Sense = Sense { gain: 1.0, offset_lsb: 0.0, range: WIDE };
+const PERFECT: Sense = Sense { gain: 1.0, offset_lsb: 0.0, range: WIDE, levels: None };
 /// Pairs of conductances in siemens, two conversions over three rows.
 const CELLS: [[(f64, f64); 3]; 2] =
     [[(1e-4, 0.0), (0.0, 5e-5), (2e-5, 8e-5)], [(0.0, 0.0), (5e-5, 0.0), (0.0, 1e-4)]];
@@ -85,7 +87,7 @@ fn currents_are_differences_over_g_max() {
 
 #[test]
 fn gain_then_offset_then_rounding() {
-    let uneven = Sense { gain: 1.1, offset_lsb: -3.0, range: [-1.0, 1.0] };
+    let uneven = Sense { gain: 1.1, offset_lsb: -3.0, range: [-1.0, 1.0], levels: None };
     let set = EffectSet::ALL.without(Effect::Dac);
     let (codes, _) = convert(&plain_chip(), set, [uneven, PERFECT], &array![[1.0], [0.5], [0.25]]);
     // (1.1 x 0.6 - 3 x 8 / 255 + 1) / 2 x 255 = 199.65: the offset is in LSB of the nominal range.
@@ -94,14 +96,14 @@ fn gain_then_offset_then_rounding() {
 
 #[test]
 fn clipped_conversions_are_counted_by_side() {
-    let narrow = Sense { range: [-0.5, 0.5], ..PERFECT };
+    let narrow = || Sense { range: [-0.5, 0.5], ..PERFECT };
     let drives = array![[1.0, -1.0, 0.1], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
     let set = EffectSet::ALL.without(Effect::Dac);
-    let (codes, clips) = convert(&plain_chip(), set, [narrow; 2], &drives);
+    let (codes, clips) = convert(&plain_chip(), set, [narrow(), narrow()], &drives);
     assert_eq!(codes.row(0).to_vec(), [255.0, 0.0, 153.0]);
     assert_eq!(codes.row(1).to_vec(), [128.0, 0.0, 128.0]);
     assert_eq!(clips, ClipCount { low: 2, high: 1, total: 6 });
-    let (_, clips) = convert(&plain_chip(), EffectSet::NONE, [narrow; 2], &drives);
+    let (_, clips) = convert(&plain_chip(), EffectSet::NONE, [narrow(), narrow()], &drives);
     assert_eq!(clips, ClipCount { low: 0, high: 0, total: 6 });
 }
 
@@ -110,7 +112,7 @@ fn moments(chip: &Chip, effects: EffectSet, range: [f64; 2]) -> [(f64, f64); 2] 
     let n = 40_000;
     let mut drives = Array2::zeros((3, n));
     drives.columns_mut().into_iter().for_each(|mut it| it.assign(&array![1.0, 0.5, 0.25]));
-    let (codes, _) = convert(chip, effects, [Sense { range, ..PERFECT }; 2], &drives);
+    let (codes, _) = convert(chip, effects, [PERFECT; 2].map(|it| Sense { range, ..it }), &drives);
     let step = (range[1] - range[0]) / 255.0;
     [0, 1].map(|row| {
         let y = codes.row(row).mapv(|code| range[0] + f64::from(code) * step);
@@ -143,8 +145,8 @@ fn noises_of_reads_and_outputs_add_up_behind_the_gain() {
     let set = EffectSet::NONE.with(Effect::Read).with(Effect::OutputNoise);
     let n = 40_000;
     let drives = Array2::from_shape_fn((3, n), |(row, _)| if row == 0 { 1.0 } else { 0.0 });
-    let sense = Sense { gain: -1.5, ..PERFECT };
-    let (codes, _) = convert(&chip, set, [sense; 2], &drives);
+    let (codes, _) =
+        convert(&chip, set, [PERFECT; 2].map(|it| Sense { gain: -1.5, ..it }), &drives);
     let per_lsb = 8.0 / 255.0;
     let moment = |row: usize, power: i32| {
         let mean = codes.row(row).mapv(f64::from).sum() / n as f64;
@@ -233,8 +235,8 @@ fn bit_serial_chip(bits: u32, bits_per_slice: u32, accumulate: Accumulate) -> Ch
 }
 
 const UNEVEN: [Sense; 2] = [
-    Sense { gain: 1.1, offset_lsb: -3.0, range: [-1.0, 2.0] },
-    Sense { gain: 0.9, offset_lsb: 2.0, range: [-2.0, 1.5] },
+    Sense { gain: 1.1, offset_lsb: -3.0, range: [-1.0, 2.0], levels: None },
+    Sense { gain: 0.9, offset_lsb: 2.0, range: [-2.0, 1.5], levels: None },
 ];
 const LEAKAGE: [f64; 2] = [0.05, -0.1];
 
@@ -326,8 +328,8 @@ fn a_sign_magnitude_converter_has_a_code_for_nothing() {
     chip.adc.coding = AdcCoding::SignMagnitude;
     let drives = array![[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]];
     let set = EffectSet::ALL.without(Effect::Dac);
-    let narrow = Sense { range: [-0.5, 0.5], ..PERFECT };
-    let (codes, clips) = convert(&chip, set, [narrow; 2], &drives);
+    let narrow = || Sense { range: [-0.5, 0.5], ..PERFECT };
+    let (codes, clips) = convert(&chip, set, [narrow(), narrow()], &drives);
     // 127 is the middle of 0 to 254, which 254 clips at.
     assert_eq!(codes, array![[127.0, 254.0], [127.0, 127.0]]);
     assert_eq!(clips, ClipCount { low: 0, high: 1, total: 4 });

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use ndarray::{Array2, ArrayView2, Axis, Slice, array, s};
+use nvcim_chip::circuits::{AdcCircuit, AdcInl, AdcKind, DacCircuit};
 use nvcim_chip::describe::{
     Accumulate, AdcCoding, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding,
     Subtract,
@@ -12,6 +13,8 @@ use nvcim_chip::die::{Conversion, Die, program_net};
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::column_offset::ColumnOffset;
 use nvcim_chip::effects::drift::Drift;
+use nvcim_chip::effects::leakage::Leakage;
+use nvcim_chip::effects::nonlinearity::Nonlinearity;
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::programming::Programming;
 use nvcim_chip::effects::read::{Correlation, ReadNoise};
@@ -291,8 +294,8 @@ fn any_chip() -> impl Strategy<Value = Chip> {
     ];
     let correlations =
         prop_oneof![Just(Correlation::Mvm), Just(Correlation::Image), Just(Correlation::Frozen)];
-    (codings, correlations, any::<[bool; 4]>()).prop_map(|(coding, correlation, choices)| {
-        let [two_pass, digital, output_noise, sign_magnitude] = choices;
+    (codings, correlations, any::<[bool; 5]>()).prop_map(|(coding, correlation, choices)| {
+        let [two_pass, digital, output_noise, sign_magnitude, uneven] = choices;
         let mut chip = stressed_chip();
         chip.dac.coding = coding;
         chip.dac.jitter_sd_steps = if coding == InputDrive::PulseWidth { 0.7 } else { 0.0 };
@@ -307,8 +310,41 @@ fn any_chip() -> impl Strategy<Value = Chip> {
         }
         chip.effects.read = Some(ReadNoise { correlation, ..ReadNoise::share(0.02) });
         chip.effects.output_noise = chip.effects.output_noise.filter(|_| output_noise);
-        chip
+        if uneven { with_uneven_circuits(chip) } else { chip }
     })
+}
+
+/// The chip with circuits that have everything wrong that its coding allows.
+fn with_uneven_circuits(mut chip: Chip) -> Chip {
+    let serial = matches!(chip.dac.coding, InputDrive::BitSerial(_));
+    let n_steps = if serial { 0 } else { 1 << chip.dac.bits };
+    let shift = |code: usize| f64::from((code * 7 % 11) as u32) / 20.0;
+    chip.circuits.dac = DacCircuit {
+        gain_sd: 0.02,
+        offset_sd_steps: 0.5,
+        inl_steps: (0..n_steps).map(shift).collect(),
+    };
+    chip.circuits.adc = match chip.adc.coding {
+        AdcCoding::Binary => AdcCircuit {
+            kind: AdcKind::Sar,
+            shared_by: 2,
+            capacitor_sd: 0.05,
+            ..AdcCircuit::default()
+        },
+        AdcCoding::SignMagnitude => {
+            AdcCircuit { kind: AdcKind::Ramp, inl_lsb: AdcInl::Bow(1.5), ..AdcCircuit::default() }
+        }
+    };
+    let one_way = chip.dac.negative == NegativeInputs::TwoPass;
+    if one_way || chip.dac.coding == InputDrive::Amplitude {
+        chip.effects.leakage = Some(Leakage { share_of_g: 0.001 });
+    }
+    let (s_curve_per_cell, saturation_cells) = (0.05, Some(1.5));
+    chip.effects.nonlinearity = Some(Nonlinearity { s_curve_per_cell, saturation_cells });
+    chip.effects.column_gain = Some(ColumnGain { sd: 0.05, drift_sd_per_decade: 0.01 });
+    chip.effects.output_noise =
+        chip.effects.output_noise.map(|noise| OutputNoise { current_sd_cells: 0.01, ..noise });
+    chip
 }
 
 /// Cuts `n` into pieces of these lengths, over and over.
@@ -379,6 +415,37 @@ proptest! {
         let wide = Machine::<f64>::load_as(&image, &record, conditions).unwrap();
         let wide = wide.run(&signed_input(20), 3);
         assert_near(&narrow.outputs[0], &wide.outputs[0], 2e-5);
+    }
+}
+
+#[test]
+fn a_circuit_that_is_switched_off_is_as_good_as_perfect() {
+    let chip = with_uneven_circuits(stressed_chip());
+    let record = sample_die(&chip, 2, 1);
+    let run = |chip: &Chip, effects| {
+        let conditions = Conditions { at_s: 1e4, ..fresh(effects) };
+        let machine = Machine::load(&dense_image(chip, &weights(), true), &record, conditions);
+        machine.unwrap().run(&signed_input(20), 0)
+    };
+    let all = run(&chip, EffectSet::ALL);
+    type Repair = fn(&mut Chip);
+    let perfect: [(Effect, Repair); 6] = [
+        (Effect::Dac, |chip| chip.circuits.dac = DacCircuit::default()),
+        (Effect::Adc, |chip| {
+            let shared_by = chip.circuits.adc.shared_by;
+            chip.circuits.adc = AdcCircuit { shared_by, ..AdcCircuit::default() };
+        }),
+        (Effect::Leakage, |chip| chip.effects.leakage = None),
+        (Effect::Nonlinearity, |chip| chip.effects.nonlinearity = None),
+        (Effect::OutputNoise, |chip| chip.effects.output_noise = None),
+        (Effect::Read, |chip| chip.effects.read = None),
+    ];
+    for (effect, repair) in perfect {
+        let mut repaired = chip.clone();
+        repair(&mut repaired);
+        let without = EffectSet::ALL.without(effect);
+        assert_eq!(run(&chip, without), run(&repaired, without), "{effect}");
+        assert_ne!(run(&repaired, EffectSet::ALL), all, "{effect}");
     }
 }
 

@@ -198,8 +198,8 @@ fn curved_cells_behind_wires_lose_less_than_ohmic_ones_gain() {
 fn gated_pairs(chip: &Chip, codes: &[u32], phases: &[(f64, Vec<bool>)]) -> Vec<f64> {
     let wires = chip.effects.ir_drop.unwrap().gated_wires().unwrap();
     let g = pairs_on_columns(1e-4);
-    let mut sums = vec![0.0; 8];
-    let mut currents = vec![0.0; 8];
+    let mut sums = [0.0; 8];
+    let mut currents = [0.0; 8];
     for (weight, on) in phases {
         assert_eq!(on.len(), codes.len());
         let mut gates = vec![false; 8];

@@ -73,7 +73,7 @@ impl Setup {
             for (weights, scale) in lines {
                 for (output, weights) in weights.outer_iter().enumerate() {
                     self.currents.weights.push_row(weights).expect("one weight per input");
-                    self.senses.push(Sense { gain: 1.0, offset_lsb: 0.0, range });
+                    self.senses.push(Sense { gain: 1.0, offset_lsb: 0.0, range, levels: None });
                     self.worths.push(match (self.cells.unit_column, output) {
                         (true, 0) => (Target::AllColumns, -scale),
                         (true, _) => (Target::Column(output - 1), scale),

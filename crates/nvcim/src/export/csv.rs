@@ -11,7 +11,7 @@ use ndarray::Array2;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, TileId};
 
-use crate::export::{Deployed, Pairs, Sense, Sink, bit_line, terminal_name};
+use crate::export::{Deployed, Pairs, Sense, Sink, converter_of, terminal_name};
 
 pub(super) fn write(deployed: &mut Deployed<'_>, sink: &mut Sink<'_>) -> Result<()> {
     for index in 0..deployed.image.net.tiles.len() {
@@ -63,18 +63,28 @@ fn biases(deployed: &Deployed<'_>) -> String {
     text
 }
 
-/// One line per row and per column of every tile: the matrix's row or column, and its physical lines.
+/// One line per row and per lane of every tile: the matrix's row, or its column and slice, and the physical
+/// lines. A reference column follows the matrix's; weights without negative cells have no line for them.
 fn mapping(deployed: &Deployed<'_>) -> String {
-    let mut text = "tile,layer,array,axis,index,matrix_index,plus_line,minus_line\n".to_owned();
+    let mut text =
+        "tile,layer,array,minus_array,axis,index,matrix_index,slice,plus_line,minus_line\n"
+            .to_owned();
     for (id, tile) in deployed.image.net.tiles.iter_enumerated() {
         let (layer, array, wiring) = (tile.layer, tile.array, &tile.wiring);
+        let minus_array = wiring.minus_array(array);
+        let n_slices = wiring.n_slices as usize;
         let axes = [
-            ("row", tile.rows.start, &wiring.plus_rows, &wiring.minus_rows),
-            ("col", tile.cols.start, &wiring.plus_cols, &wiring.minus_cols),
+            ("row", tile.rows.start, 1, &wiring.plus_rows, &wiring.minus_rows),
+            ("col", tile.cols.start, n_slices, &wiring.plus_cols, &wiring.minus_cols),
         ];
-        for (axis, first, plus, minus) in axes {
-            for (index, (plus, minus)) in plus.iter().zip(minus).enumerate() {
-                line!(text, "{id},{layer},{array},{axis},{index},{},{plus},{minus}", first + index);
+        for (axis, first, n_slices, plus, minus) in axes {
+            for (index, plus) in plus.iter().enumerate() {
+                let (matrix_index, slice) = (first + index / n_slices, index % n_slices);
+                let minus = minus.get(index).map(u32::to_string).unwrap_or_default();
+                line!(
+                    text,
+                    "{id},{layer},{array},{minus_array},{axis},{index},{matrix_index},{slice},{plus},{minus}"
+                );
             }
         }
     }
@@ -83,14 +93,16 @@ fn mapping(deployed: &Deployed<'_>) -> String {
 
 fn readouts(deployed: &Deployed<'_>) -> String {
     let on_die = if deployed.die.is_some() { ",gain,offset_lsb" } else { "" };
-    let mut text =
-        format!("tile,conversion,col,matrix_col,terminal,bit_line,lo,hi,scale,shift{on_die}\n");
+    let mut text = format!(
+        "tile,conversion,col,slice,matrix_col,rows_start,rows_end,terminal,bit_line,lo,hi,scale,shift{on_die}\n"
+    );
     for (id, tile) in deployed.image.net.tiles.iter_enumerated() {
         let senses = deployed.senses(id);
         for (conversion, scaled) in tile.readouts.iter().enumerate() {
             let (readout, scale, shift) = (scaled.readout, scaled.scale, scaled.shift);
             let (col, terminal, range) = (readout.col, readout.terminal, readout.range);
-            let line = bit_line(tile, col, terminal);
+            let (_, line) = converter_of(tile, &readout);
+            let (slice, rows) = (readout.slice, readout.rows);
             let matrix_col = tile.cols.start + col as usize;
             let on_die = senses.as_ref().map_or_else(String::new, |senses| {
                 let Sense { gain, offset_lsb } = senses[conversion];
@@ -100,8 +112,10 @@ fn readouts(deployed: &Deployed<'_>) -> String {
             let (lo, hi) = (range.lo, range.hi);
             line!(
                 text,
-                "{id},{conversion},{col},{matrix_col},{terminal},{line},{lo:e},{hi:e},{scale:e},\
-                 {shift:e}{on_die}"
+                "{id},{conversion},{col},{slice},{matrix_col},{},{},{terminal},{line},{lo:e},{hi:e},\
+                 {scale:e},{shift:e}{on_die}",
+                rows.start,
+                rows.end,
             );
         }
     }

@@ -1,5 +1,6 @@
 //! `manifest.json`: the digital program, layers and tiles of an image, and its chip, for other tools.
 
+use nvcim_chip::effects::Effect;
 use nvcim_chip::file::{hash_chip, write_chip};
 use nvcim_ir::ids::StepId;
 use nvcim_ir::op::{Op, SliceAxis, Unary, Window};
@@ -7,7 +8,7 @@ use nvcim_ir::program::{Lowering, Step, StepOp};
 use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout};
 use serde_json::{Value, json};
 
-use crate::export::{Deployed, bit_line, terminal_name};
+use crate::export::{Deployed, converter_of, terminal_name};
 
 /// The manifest, as text.
 pub(super) fn write_manifest(deployed: &Deployed<'_>) -> String {
@@ -30,7 +31,12 @@ pub(super) fn write_manifest(deployed: &Deployed<'_>) -> String {
         json!({"id": id.to_string(), "name": constant.name, "shape": constant.value.shape()})
     });
     let die = deployed.die.as_ref().map(|(on, _)| {
-        json!({"name": on.record.name, "seed": on.record.seed, "at_seconds": on.conditions.at_s})
+        let acts = |effect: &Effect| on.conditions.effects.has(*effect);
+        let effects = Effect::ALL.iter().copied().filter(acts).map(Effect::name);
+        json!({
+            "name": on.record.name, "seed": on.record.seed, "at_seconds": on.conditions.at_s,
+            "effects": effects.collect::<Vec<_>>(),
+        })
     });
     let hash: String = hash_chip(&image.chip).iter().map(|byte| format!("{byte:02x}")).collect();
     let document = json!({
@@ -55,8 +61,10 @@ fn tile_document(id: &str, tile: &ProgrammedTile) -> Value {
         let ScaledReadout { readout, scale, shift } = *scaled;
         json!({
             "col": readout.col,
+            "slice": readout.slice,
+            "rows": [readout.rows.start, readout.rows.end],
             "terminal": terminal_name(readout.terminal),
-            "bit_line": bit_line(tile, readout.col, readout.terminal),
+            "bit_line": converter_of(tile, &readout).1,
             "lo": readout.range.lo,
             "hi": readout.range.hi,
             "scale": scale,
@@ -67,6 +75,8 @@ fn tile_document(id: &str, tile: &ProgrammedTile) -> Value {
         "id": id,
         "layer": tile.layer.to_string(),
         "array": tile.array.to_string(),
+        "minus_array": tile.wiring.minus_array(tile.array).to_string(),
+        "slices": tile.wiring.n_slices,
         "rows": [tile.rows.start, tile.rows.end],
         "cols": [tile.cols.start, tile.cols.end],
         "plus_rows": tile.wiring.plus_rows,

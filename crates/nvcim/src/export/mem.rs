@@ -35,10 +35,11 @@ fn write_array(deployed: &Deployed<'_>, array: ArrayId) -> String {
     let chip = deployed.chip();
     let (rows, cols) = (chip.arrays.n_rows, chip.arrays.n_cols);
     let mut words = Array2::<u16>::zeros((rows, cols));
-    for tile in deployed.image.net.tiles.iter().filter(|tile| tile.array == array) {
+    for tile in deployed.image.net.tiles.iter() {
         let (plus, minus) = codes(&tile.targets, &chip.cell);
-        place(&mut words, (&tile.wiring.plus_rows, &tile.wiring.plus_cols), &plus);
-        place(&mut words, (&tile.wiring.minus_rows, &tile.wiring.minus_cols), &minus);
+        for (side, values) in tile.wiring.sides(tile.array).into_iter().zip([plus, minus]) {
+            place(&mut words, array, side, &values);
+        }
     }
     let top = chip.cell.n_levels.map_or(0xffff, |levels| levels.saturating_sub(1).max(1));
     let digits = format!("{top:x}").len();

@@ -8,14 +8,18 @@
 //! bias_j += shift + scale offset
 //! ```
 //!
-//! in double precision. Without a die, cells are at their targets, `gain` is 1 and `offset` 0. With a die
+//! in double precision, over the rows that the conversion drives; a reference column counts for all `j`,
+//! and what is taken off digitally adds its share of the sum of drives to `W_ij`. Without a die, cells are at their targets, `gain` is 1 and `offset` 0. With a die
 //! they are what the die has; where negative inputs take a second pass, its offset cancels the first's.
 //! Converters, noise and wires are left out: they are no matrix.
 
-use ndarray::Array2;
+use std::ops::Range;
+
+use ndarray::{Array2, s};
 use nvcim_chip::describe::NegativeInputs;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, IdVec, LayerId, TileId};
+use nvcim_ir::programmed::ProgrammedTile;
 use nvcim_ir::tiled::Terminal;
 use nvcim_onnx::emit::{Matrix, emit_program};
 
@@ -56,23 +60,33 @@ fn add_tile(deployed: &mut Deployed<'_>, id: TileId, sum: &mut Sum) -> Result<()
         let Sense { gain, offset_lsb } = senses
             .as_ref()
             .map_or(Sense { gain: 1.0, offset_lsb: 0.0 }, |senses| senses[conversion]);
-        let scale = f64::from(scaled.scale);
-        let local = scaled.readout.col as usize;
-        let col = tile.cols.start + local;
+        let (readout, scale) = (scaled.readout, f64::from(scaled.scale));
+        let lane = tile.wiring.lane(readout.col, readout.slice);
+        let of_rows = |row: usize| match readout.terminal {
+            Terminal::Pair => f64::from(plus[(row, lane)]) - f64::from(minus[(row, lane)]),
+            Terminal::Plus => f64::from(plus[(row, lane)]),
+            Terminal::Minus => f64::from(minus[(row, lane)]),
+        };
         let unit = scale * f64::from(gain) / (chip.cell.g_max * f64::from(input.full_scale));
-        for (row, global) in tile.rows.clone().enumerate() {
-            let (plus, minus) = (f64::from(plus[(row, local)]), f64::from(minus[(row, local)]));
-            let g = match scaled.readout.terminal {
-                Terminal::Pair => plus - minus,
-                Terminal::Plus => plus,
-                Terminal::Minus => minus,
-            };
-            sum.weights[(global, col)] += unit * g;
-        }
-        sum.bias[col] += f64::from(scaled.shift);
-        if !passes_cancel {
-            sum.bias[col] += scale * f64::from(offset_lsb) * chip.adc.nominal_lsb();
+        let offset = scale * f64::from(offset_lsb) * chip.adc.nominal_lsb();
+        let bias = f64::from(scaled.shift) + if passes_cancel { 0.0 } else { offset };
+        for col in outputs_of(tile, readout.col) {
+            for row in readout.rows.range() {
+                sum.weights[(tile.rows.start + row, col)] += unit * of_rows(row);
+            }
+            sum.bias[col] += bias;
         }
     }
+    for (col, &per_drive) in tile.cols.clone().zip(&tile.drive_sum) {
+        let share = f64::from(per_drive) / f64::from(input.full_scale);
+        sum.weights.slice_mut(s![tile.rows.clone(), col]).mapv_inplace(|weight| weight + share);
+    }
     Ok(())
+}
+
+/// The layer's columns that a conversion of a tile's column counts for: all of the tile's where it is the
+/// reference.
+fn outputs_of(tile: &ProgrammedTile, col: u32) -> Range<usize> {
+    let col = tile.cols.start + col as usize;
+    if tile.cols.contains(&col) { col..col + 1 } else { tile.cols.clone() }
 }

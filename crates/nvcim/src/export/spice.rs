@@ -14,34 +14,28 @@
 use std::fmt::Write;
 
 use ndarray::ArrayView2;
-use nvcim_chip::describe::{Chip, PairAxis};
+use nvcim_chip::describe::{PairAxis, Topology};
+use nvcim_chip::effects::Effect;
+use nvcim_chip::network::Wires;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::ArrayId;
+use nvcim_sim::die::SimDie;
 
-use crate::export::{Deployed, Sink};
+use crate::export::{Deployed, OnDie, Sink};
 
-/// Resistances of an array's wires and their ends, in ohms.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Wires {
-    /// One segment of a word line, between neighbouring bit lines.
-    word_line_ohm: f64,
-    /// One segment of a bit line, between neighbouring word lines.
-    bit_line_ohm: f64,
-    /// The driver of a word line.
-    driver_ohm: f64,
-    /// The sense stage of a bit line.
-    sense_ohm: f64,
-}
-
-/// The wires of a chip; `None` where its lines do not resist.
-///
-/// Chip files do not describe wires yet: this is the one place that will read them.
-fn wires_of(_chip: &Chip) -> Option<Wires> {
-    None
+/// The wires of passive arrays; `None` where lines do not resist. Those of a gated array are left out: its
+/// cells are no resistors, and the netlist stands for the product alone.
+fn wires_of(deployed: &Deployed<'_>) -> Option<Wires> {
+    let chip = deployed.chip();
+    let acts = |(on, _): &(OnDie<'_>, SimDie)| on.conditions.effects.has(Effect::IrDrop);
+    let passive = chip.arrays.topology == Topology::Passive;
+    let left_out = deployed.die.as_ref().is_some_and(|die| !acts(die));
+    let ir_drop = chip.effects.ir_drop.filter(|_| passive && !left_out)?;
+    Some(ir_drop.wires)
 }
 
 pub(super) fn write(deployed: &mut Deployed<'_>, sink: &mut Sink<'_>) -> Result<()> {
-    let wires = wires_of(deployed.chip());
+    let wires = wires_of(deployed);
     for array in deployed.arrays() {
         let cells = deployed.array(array)?;
         let drives = drives_of(deployed, array, cells.nrows());
@@ -60,11 +54,16 @@ pub(super) fn write(deployed: &mut Deployed<'_>, sink: &mut Sink<'_>) -> Result<
 /// rows, 0 elsewhere.
 fn drives_of(deployed: &Deployed<'_>, array: ArrayId, n_rows: usize) -> Vec<f64> {
     let mut drives = vec![0.0; n_rows];
-    let on_rows = deployed.chip().arrays.pairs == PairAxis::Rows;
-    for tile in deployed.image.net.tiles.iter().filter(|tile| tile.array == array) {
-        for (&plus, &minus) in tile.wiring.plus_rows.iter().zip(&tile.wiring.minus_rows) {
-            drives[minus as usize] = if on_rows { -1.0 } else { 1.0 };
-            drives[plus as usize] = 1.0;
+    let of_minus = match deployed.chip().arrays.pairs {
+        PairAxis::Rows => -1.0,
+        PairAxis::Columns | PairAxis::Arrays => 1.0,
+    };
+    for tile in &deployed.image.net.tiles {
+        let [plus, minus] = tile.wiring.sides(tile.array);
+        for ((on, rows, _), volts) in [(minus, of_minus), (plus, 1.0)] {
+            for &row in rows.iter().filter(|_| on == array) {
+                drives[row as usize] = volts;
+            }
         }
     }
     drives
@@ -79,7 +78,7 @@ macro_rules! line {
 
 fn write_netlist(
     title: &str,
-    cells: ArrayView2<'_, f32>,
+    cells: ArrayView2<'_, f64>,
     drives: &[f64],
     wires: Option<Wires>,
 ) -> String {
@@ -104,7 +103,7 @@ fn write_netlist(
 }
 
 /// Lines without resistance: one node each, the driver's and the sense stage's.
-fn write_lumped(text: &mut String, cells: ArrayView2<'_, f32>) {
+fn write_lumped(text: &mut String, cells: ArrayView2<'_, f64>) {
     for ((row, col), g) in cells.indexed_iter().filter(|(_, g)| **g > 0.0) {
         line!(text, "rc{row}_{col} in{row} b{col} {:e}", ohms(*g));
     }
@@ -113,7 +112,7 @@ fn write_lumped(text: &mut String, cells: ArrayView2<'_, f32>) {
     }
 }
 
-fn write_wired(text: &mut String, cells: ArrayView2<'_, f32>, wires: Wires) {
+fn write_wired(text: &mut String, cells: ArrayView2<'_, f64>, wires: Wires) {
     let (n_rows, n_cols) = cells.dim();
     let Wires { word_line_ohm, bit_line_ohm, driver_ohm, sense_ohm } = wires;
     for row in 0..n_rows {
@@ -147,8 +146,8 @@ fn add_segment(text: &mut String, name: &str, (from, to): (&str, &str), ohms: f6
     }
 }
 
-fn ohms(siemens: f32) -> f64 {
-    1.0 / f64::from(siemens)
+fn ohms(siemens: f64) -> f64 {
+    1.0 / siemens
 }
 
 #[cfg(test)]
@@ -262,27 +261,27 @@ mod tests {
 
     #[test]
     fn without_wires_a_column_carries_its_sum() {
-        let cells = array![[1e-4f32, 0.0], [5e-5, 2e-5], [1e-5, 1e-5]];
+        let cells = array![[1e-4, 0.0], [5e-5, 2e-5], [1e-5, 1e-5]];
         let circuit = Circuit::read(&write_netlist("test", cells.view(), &[1.0, -1.0, 0.0], None));
         let currents = circuit.currents();
-        close(currents["vs0"], f64::from(1e-4f32) - f64::from(5e-5f32));
-        close(currents["vs1"], -f64::from(2e-5f32));
+        close(currents["vs0"], 1e-4 - 5e-5);
+        close(currents["vs1"], -2e-5);
     }
 
     #[test]
     fn one_cell_sees_every_resistance_of_its_way() {
-        let cells = array![[1e-3f32]];
+        let cells = array![[1e-3]];
         let circuit = Circuit::read(&write_netlist("test", cells.view(), &[1.0], Some(WIRES)));
-        let ohms = 50.0 + 2.0 + 1.0 / f64::from(1e-3f32) + 3.0 + 20.0;
+        let ohms = 50.0 + 2.0 + 1.0 / 1e-3 + 3.0 + 20.0;
         close(circuit.currents()["vs0"], 1.0 / ohms);
     }
 
     /// A ladder solved by hand: two cells on one word line, each bit line with its own way to ground.
     #[test]
     fn segments_lie_between_neighbours() {
-        let cells = array![[1e-3f32, 1e-3]];
+        let cells = array![[1e-3, 1e-3]];
         let circuit = Circuit::read(&write_netlist("test", cells.view(), &[1.0], Some(WIRES)));
-        let leg = 1.0 / f64::from(1e-3f32) + 3.0 + 20.0;
+        let leg = 1.0 / 1e-3 + 3.0 + 20.0;
         let far = 2.0 + leg;
         let total = 1.0 / (52.0 + leg * far / (leg + far));
         let currents = circuit.currents();
@@ -294,10 +293,10 @@ mod tests {
     fn a_wire_of_no_resistance_is_no_resistor() {
         let wires =
             Wires { word_line_ohm: 0.0, bit_line_ohm: 0.0, driver_ohm: 0.0, sense_ohm: 0.0 };
-        let cells = array![[1e-3f32, 0.0], [2e-3, 1e-3]];
+        let cells = array![[1e-3, 0.0], [2e-3, 1e-3]];
         let netlist = write_netlist("test", cells.view(), &[1.0, 1.0], Some(wires));
         let currents = Circuit::read(&netlist).currents();
-        close(currents["vs0"], f64::from(1e-3f32) + f64::from(2e-3f32));
-        close(currents["vs1"], f64::from(1e-3f32));
+        close(currents["vs0"], 1e-3 + 2e-3);
+        close(currents["vs1"], 1e-3);
     }
 }
