@@ -105,8 +105,10 @@ mod tests {
     use crate::pipeline::{CompileOptions, compile_model};
     use crate::simulate::{DieChoice, ideal_conditions, load_image, resolve_die, run_data};
 
+    type Change = fn(&mut Chip);
+
     /// The largest difference between the exported network and the image on ideal arrays.
-    fn distance(change: fn(&mut Chip)) -> f32 {
+    fn distance(change: Change) -> f32 {
         let mut chip = find_preset(demo::CHIP).unwrap();
         chip.arrays.count = None;
         change(&mut chip);
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_way_to_hold_weights_is_exported() {
-        let changes: [(&str, fn(&mut Chip)); 6] = [
+        let changes: [(&str, Change); 6] = [
             ("pairs on columns", |_| ()),
             ("two conversions", |chip| chip.arrays.subtract = Subtract::Digital),
             ("pairs on arrays", |chip| chip.arrays.pairs = PairAxis::Arrays),
