@@ -322,7 +322,7 @@ fn a_time_beyond_the_data_of_devices_is_refused_or_marked() {
         assert!(hint.contains("--extrapolate"), "{call:?}: {hint}");
     };
     let extrapolated = |call: &[&str], schema: &str| {
-        let in_time = bench.json(&[call, &[][..]].concat(), 0, schema);
+        let in_time = bench.json(&[call, &["--at", "2d"][..]].concat(), 0, schema);
         assert_eq!(in_time["extrapolated"], false, "{call:?}");
         let late = bench.json(&[call, &late, &["--extrapolate"]].concat(), 0, schema);
         assert_eq!(late["extrapolated"], true, "{call:?}");

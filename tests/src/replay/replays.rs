@@ -33,7 +33,7 @@ const ARRAYS: usize = 64;
 
 /// A day after programming.
 const CONDITIONS: Conditions =
-    Conditions { effects: EffectSet::ALL, at_s: 86_400.0, run_seed: 7, extrapolate: false };
+    Conditions { effects: EffectSet::ALL, at_s: 86_400.0, extrapolate: false, run_seed: 7 };
 
 /// The Python that runs replays.
 pub(crate) fn python() -> String {

@@ -66,7 +66,7 @@ fn compare(name: &str, wires: Option<Wires>, pairs: PairAxis) -> Result<(), Fail
         compile_model(&model, &chip, &CompileOptions::default()).map_err(fail)?.output.image;
     let die = sample_die(&chip, 5, nvcim::programmed::count_arrays(&image.net));
     let conditions =
-        Conditions { effects: EffectSet::ALL, at_s: 0.0, run_seed: 0, extrapolate: false };
+        Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 };
     let mut netlists = Vec::new();
     let mut keep = |_: &str, bytes| {
         netlists.push(bytes);

@@ -41,6 +41,14 @@ impl Case {
         self.settings.remove(key)
     }
 
+    /// Takes out the settings with a dot in their name.
+    pub(crate) fn take_dotted(&mut self) -> BTreeMap<String, String> {
+        let (dotted, plain) =
+            std::mem::take(&mut self.settings).into_iter().partition(|(key, _)| key.contains('.'));
+        self.settings = plain;
+        dotted
+    }
+
     /// Takes out a setting that is a number.
     pub(crate) fn take_number(&mut self, key: &str) -> Result<Option<usize>, Failed> {
         Ok(self.take(key).map(|value| value.parse()).transpose()?)

@@ -12,6 +12,7 @@ use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::diag::{Result as Checked, Warned};
 use nvcim_ir::graph::{Graph, verify_graph};
 use nvcim_map::map_graph::{Mapped, Place, map_graph};
+use toml::{Table, Value};
 
 use crate::case::Case;
 use crate::network::{parse_network, pseudo_random};
@@ -63,14 +64,32 @@ fn to_hex(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The preset that the setting `chip` names.
+/// The preset that the setting `chip` names, with the value of every dotted key of a chip file that is a
+/// setting too: `# arrays.pairs: "rows"`.
 fn take_chip(case: &mut Case) -> Result<Chip, Failed> {
     let preset = case.take("chip").ok_or("needs the setting `chip`")?;
-    presets::find_preset(&preset).map_err(|problems| format!("{problems:?}").into())
+    let chip = presets::find_preset(&preset).map_err(|problems| format!("{problems:?}"))?;
+    let given = case.take_dotted();
+    if given.is_empty() {
+        return Ok(chip);
+    }
+    let mut file: Table = file::write_chip(&chip).parse()?;
+    for (key, value) in given {
+        let value: Table = format!("value = {value}").parse()?;
+        let (table, key) = key.rsplit_once('.').ok_or("only dotted keys were taken")?;
+        let mut open = &mut file;
+        for name in table.split('.') {
+            let entry = open.entry(name).or_insert_with(|| Value::Table(Table::new()));
+            open = entry.as_table_mut().ok_or_else(|| format!("`{name}` is no table"))?;
+        }
+        open.insert(key.to_owned(), value["value"].clone());
+    }
+    let parsed = file::parse_chip(&file.to_string(), "the case's chip");
+    parsed.map(|chip| chip.output).map_err(|problems| format!("{problems:?}").into())
 }
 
-/// A network on a chip: settings `chip` (a preset), `rows` and `columns` (of its arrays, where not the
-/// preset's) and `calibrate` (images, made up).
+/// A network on a chip: settings `chip` (a preset, and dotted keys where not the preset's), `rows` and
+/// `columns` (of its arrays) and `calibrate` (images, made up).
 struct SetUp {
     graph: Graph,
     chip: Chip,
