@@ -3,7 +3,7 @@
 //! `cargo bench --workspace --bench networks` prints a table of ratios, then single times by divan. A ratio
 //! is CPU time over CPU time, the fastest pass over the fastest, taken in turns, since other programs only
 //! ever slow one down. Preparation, which is once per die, stands apart. Bounds to keep: a LeNet-5 on
-//! phase-change memory 3, ResNet-20 there 3.5, with wires too.
+//! phase-change memory 3, ResNet-20 there 3.5, both through the wires of arrays of 256x256 too.
 //!
 //! The bundled LeNet for digits is always there; with the shared data folder (`NVCIM_SHARED`, or `../shared`
 //! beside the repository) come `lenet5-ccoltong` on MNIST and `cifar10-resnet20-aka` on CIFAR-10.
