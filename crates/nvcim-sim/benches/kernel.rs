@@ -129,7 +129,8 @@ fn pcm_variance(weight: f64) -> f64 {
 
 fn periphery(case: &str) -> Periphery {
     if case == "pcm-ibm" {
-        let conditions = Conditions { effects: EffectSet::ALL, at_s: DAY, run_seed: 0 };
+        let conditions =
+            Conditions { effects: EffectSet::ALL, at_s: DAY, extrapolate: false, run_seed: 0 };
         return Periphery::new(&pcm(), 0, &conditions);
     }
     let adc = Adc { bits: 8, nominal: RANGE, range_per: RangePer::Tile, coding: AdcCoding::Binary };

@@ -145,7 +145,8 @@ fn describe_chip(name: &str) -> Result<Chip, Vec<Diagnostic>> {
 
 /// Puts a network onto die 0 of a chip, a day after programming; says how many seconds the die took.
 fn prepare(network: &Network, chip: &str) -> Result<(Machine, f64), Vec<Diagnostic>> {
-    let conditions = Conditions { effects: EffectSet::ALL, at_s: 86_400.0, run_seed: 0 };
+    let conditions =
+        Conditions { effects: EffectSet::ALL, at_s: 86_400.0, extrapolate: false, run_seed: 0 };
     let calibration = Some(&network.images);
     let options = CompileOptions { calibration, conditions, ..CompileOptions::default() };
     let image = compile_model(&network.model, &describe_chip(chip)?, &options)?.output.image;
