@@ -1,8 +1,8 @@
 //! Nonlinear cells: current as a function of conductance and voltage.
 //!
 //! `I = g V + N2(g) V^2 + N3(g) V^3` for `V >= 0`, odd in `V`, with `N2` and `N3` polynomials in
-//! `log10 g`, `g` in siemens. The form and its fit to TaOx cells stem from the RRAM of E. J. Fuller's and
-//! M. J. Marinella's groups as CrossSim publishes it (Sandia National Laboratories).
+//! `log10 g`, `g` in siemens: the form that the simulator CrossSim (Sandia National Laboratories) fits to the
+//! HfO2 cells of V. Milo et al., IRPS 2021, doi 10.1109/IRPS46558.2021.9405119.
 //!
 //! Polynomials say nothing beyond the conductances that they were fitted to. There a cell has the shape
 //! of the nearest fitted one, in proportion: with `c` the fitted conductance nearest to `g`,
