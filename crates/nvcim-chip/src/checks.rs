@@ -336,6 +336,19 @@ pub const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "gated-sign",
+        keys: &["arrays.topology", "arrays.pairs", "dac.negative", "effects.ir_drop"],
+        remedy: "drive negative inputs by `two-pass`, and put pairs on `columns` or `arrays`",
+        broken: |chip| {
+            chip.effects.ir_drop?;
+            let both_ways = chip.dac.negative == NegativeInputs::SignMagnitude
+                || chip.arrays.pairs == PairAxis::Rows;
+            (chip.arrays.topology == Topology::Gated && both_ways).then(|| {
+                "is given for a `gated` array driven both ways: a gate is on or off".into()
+            })
+        },
+    },
+    Check {
         name: "gate-current",
         keys: &["arrays.topology", "effects.ir_drop.driver_ohm", "effects.ir_drop.word_line_ohm"],
         remedy: "set both to 0: gates carry no current",

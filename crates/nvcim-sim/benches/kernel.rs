@@ -3,22 +3,26 @@
 //! `cargo bench -p nvcim-sim --bench kernel` prints times, and before them ratios to a plain f32 product of
 //! the same size: the fastest run over the fastest, taken in turns, since other programs only ever slow
 //! one down. Bounds to keep: converters of 8 bits 1.5, with read and output noise 4, eight slices with a
-//! conversion each 12.
+//! conversion each 12. `pcm-ibm` is the preset a day after programming, with output noise.
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use divan::counter::ItemsCount;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2};
-use nvcim_chip::describe::{Accumulate, Adc, AdcCoding, BitSerial, RangePer};
-use nvcim_chip::effects::Effect;
-use nvcim_chip::effects::read::Correlation;
+use nvcim_chip::describe::{Accumulate, Adc, AdcCoding, BitSerial, Chip, RangePer};
+use nvcim_chip::effects::output_noise::OutputNoise;
+use nvcim_chip::effects::read::{Correlation, ReadCell, pair_variance};
+use nvcim_chip::effects::{Effect, EffectSet};
+use nvcim_chip::presets::find_preset;
 use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, TileId};
 use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::Columns;
+use nvcim_sim::conditions::Conditions;
 use nvcim_sim::drive::{Driver, Drives, Part};
 use nvcim_sim::kernel::{Currents, Kernel};
 use nvcim_sim::noise::{Block, Purpose};
@@ -30,7 +34,10 @@ const N: usize = 512;
 /// Samples of a product, one position each.
 const BATCH: usize = 256;
 const RANGE: AdcRange = AdcRange { lo: -16.0, hi: 16.0 };
-const CASES: [&str; 5] = ["ideal", "converters", "two noises", "bit serial", "bit serial, noisy"];
+/// Seconds after programming at which the preset is used.
+const DAY: f64 = 86_400.0;
+const CASES: [&str; 6] =
+    ["ideal", "converters", "two noises", "pcm-ibm", "bit serial", "bit serial, noisy"];
 
 #[expect(clippy::print_stdout, reason = "the ratios are what this prints")]
 fn main() {
@@ -72,7 +79,10 @@ impl<T: Real> Bench<T> {
     fn new(case: &str) -> Self {
         let periphery = periphery(case);
         let weights = weights();
-        let variances = periphery.read.map(|_| weights.mapv(|w| (0.02 * w).powi(2)));
+        let variances = periphery.read.map(|_| match case {
+            "pcm-ibm" => weights.mapv(pcm_variance),
+            _ => weights.mapv(|w| (0.02 * w).powi(2)),
+        });
         let currents = Currents { weights, variances, leakage: Vec::new() };
         let range = [RANGE.lo, RANGE.hi].map(f64::from);
         let senses = vec![Sense { gain: 1.0, offset_lsb: 0.0, range, levels: None }; N];
@@ -102,7 +112,27 @@ impl<T: Real> Bench<T> {
     }
 }
 
+/// The preset of phase-change memory, with noise of its sense stages besides.
+fn pcm() -> Chip {
+    let mut chip = find_preset("pcm-ibm").expect("a preset of this name");
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 0.5, ..OutputNoise::default() });
+    chip
+}
+
+/// The variance of the read noise of a weight's pair, one of whose cells is at rest.
+fn pcm_variance(weight: f64) -> f64 {
+    static PCM: LazyLock<Chip> = LazyLock::new(pcm);
+    let (cell, read) = (&PCM.cell, PCM.effects.read.expect("phase-change memory is noisy"));
+    let sd = |g: f64| read.sd(cell, &ReadCell { programmed: g, g, at_s: DAY }) / cell.g_max;
+    pair_variance(sd(weight.abs().min(1.0) * cell.g_max), sd(cell.g_min))
+}
+
 fn periphery(case: &str) -> Periphery {
+    if case == "pcm-ibm" {
+        let conditions =
+            Conditions { effects: EffectSet::ALL, at_s: DAY, extrapolate: false, run_seed: 0 };
+        return Periphery::new(&pcm(), 0, &conditions);
+    }
     let adc = Adc { bits: 8, nominal: RANGE, range_per: RangePer::Tile, coding: AdcCoding::Binary };
     let stream = |effect| Stream::new(1, 2, effect);
     let serial = BitSerial { bits_per_slice: 1, accumulate: Accumulate::Digital };

@@ -7,7 +7,7 @@
 //!   memory device physics", J. Phys. D 53 (2020) 213002.
 //! * log-time: `clip(u + shift ln t + (sd + slope ln t) z, u_min, u_max)`, `t` in seconds, `z` new on
 //!   every write. The form that was fitted to CMO/HfOx cells.
-//! * series: total spreads at a few times, see [`crate::effects::series`]; the spread at `t0` is that of
+//! * series: total spreads at a few times, see `crate::effects::series`; the spread at `t0` is that of
 //!   the programming error, `z` new on every write.
 //! * retention: a floating gate loses charge, `dVt = -a (Vt - Vt0) ln(1 + tau / t0)`, `a = |m + s z|` once
 //!   per cell, with an Arrhenius factor, see [`Retention`].

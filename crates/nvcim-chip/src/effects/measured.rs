@@ -2,7 +2,7 @@
 //!
 //! Stands for programming error and drift at once. Between targets and between times (in their
 //! logarithm) the table is read linearly; beyond its targets a cell errs like the nearest one. The first
-//! time is the reference read. Draws are kept as in [`crate::effects::series`]:
+//! time is the reference read. Draws are kept as in `crate::effects::series`:
 //! `g = mean(t) + s1 z1 + sqrt(max s^2 - s1^2) z2`, both draws new on every write. What read noise takes
 //! for the programmed conductance is the one at the time of use: a table does not part the two.
 

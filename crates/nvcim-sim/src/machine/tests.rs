@@ -7,19 +7,22 @@ use ndarray::{Array2, ArrayView2, Axis, Slice, array, s};
 use nvcim_chip::circuits::{AdcCircuit, AdcInl, AdcKind, DacCircuit};
 use nvcim_chip::describe::{
     Accumulate, AdcCoding, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding,
-    Subtract,
+    Subtract, Topology,
 };
 use nvcim_chip::die::{Conversion, Die, program_net};
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::column_offset::ColumnOffset;
 use nvcim_chip::effects::drift::Drift;
+use nvcim_chip::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
 use nvcim_chip::effects::leakage::Leakage;
+
 use nvcim_chip::effects::nonlinearity::Nonlinearity;
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::programming::Programming;
 use nvcim_chip::effects::read::{Correlation, ReadNoise};
 use nvcim_chip::effects::stuck::Stuck;
 use nvcim_chip::effects::{Effect, EffectSet};
+use nvcim_chip::network::Wires;
 use nvcim_chip::presets::{PRESETS, find_preset};
 use nvcim_chip::real::Real;
 use nvcim_chip::record::{DieRecord, StuckCell};
@@ -294,8 +297,8 @@ fn any_chip() -> impl Strategy<Value = Chip> {
     ];
     let correlations =
         prop_oneof![Just(Correlation::Mvm), Just(Correlation::Image), Just(Correlation::Frozen)];
-    (codings, correlations, any::<[bool; 5]>()).prop_map(|(coding, correlation, choices)| {
-        let [two_pass, digital, output_noise, sign_magnitude, uneven] = choices;
+    (codings, correlations, any::<[bool; 7]>()).prop_map(|(coding, correlation, choices)| {
+        let [two_pass, digital, output_noise, sign_magnitude, uneven, wires, curves] = choices;
         let mut chip = stressed_chip();
         chip.dac.coding = coding;
         chip.dac.jitter_sd_steps = if coding == InputDrive::PulseWidth { 0.7 } else { 0.0 };
@@ -310,8 +313,39 @@ fn any_chip() -> impl Strategy<Value = Chip> {
         }
         chip.effects.read = Some(ReadNoise { correlation, ..ReadNoise::share(0.02) });
         chip.effects.output_noise = chip.effects.output_noise.filter(|_| output_noise);
+        let chip = with_network(chip, wires, curves);
         if uneven { with_uneven_circuits(chip) } else { chip }
     })
+}
+
+/// The chip with resistive wires, with curved cells, or with both: a passive array, or a gated one where
+/// its drives allow that.
+fn with_network(mut chip: Chip, wires: bool, curves: bool) -> Chip {
+    let one_way = chip.dac.negative == NegativeInputs::TwoPass;
+    let gated = wires && !curves && one_way && chip.dac.coding != InputDrive::Amplitude;
+    if gated {
+        chip.arrays.topology = Topology::Gated;
+    }
+    let lines = GatedLines {
+        bit_line_volts: 0.5,
+        source_line_ohm: 15.0,
+        source_lines: SourceLines::AlongBitLines,
+        output_conductance_per_volt: 0.4,
+        subthreshold_volts: 0.039,
+    };
+    let along_words = if gated { 0.0 } else { 20.0 };
+    chip.effects.ir_drop = wires.then_some(IrDrop {
+        wires: Wires {
+            word_line_ohm: along_words,
+            bit_line_ohm: 30.0,
+            driver_ohm: along_words,
+            sense_ohm: 50.0,
+        },
+        method: IrDropMethod::Exact,
+        gated: gated.then_some(lines),
+    });
+    chip.effects.iv = find_preset("rram-milo").unwrap().effects.iv.filter(|_| curves);
+    chip
 }
 
 /// The chip with circuits that have everything wrong that its coding allows.

@@ -90,3 +90,67 @@ fn outputs_of(tile: &ProgrammedTile, col: u32) -> Range<usize> {
     let col = tile.cols.start + col as usize;
     if tile.cols.contains(&col) { col..col + 1 } else { tile.cols.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use nvcim_chip::describe::{Chip, PairAxis, SignCoding, Subtract};
+    use nvcim_chip::effects::EffectSet;
+    use nvcim_chip::presets::find_preset;
+    use nvcim_ops::run_graph::run_graph;
+
+    use crate::data::{Dataset, Preprocess};
+    use crate::demo;
+    use crate::export::{Format, OnDie, export_image};
+    use crate::model::Model;
+    use crate::pipeline::{CompileOptions, compile_model};
+    use crate::simulate::{DieChoice, ideal_conditions, load_image, resolve_die, run_data};
+
+    type Change = fn(&mut Chip);
+
+    /// The largest difference between the exported network and the image on ideal arrays.
+    fn distance(change: Change) -> f32 {
+        let mut chip = find_preset(demo::CHIP).unwrap();
+        chip.arrays.count = None;
+        change(&mut chip);
+        let model = Model::from_bytes(demo::MODEL.0, demo::MODEL.1);
+        let image = compile_model(&model, &chip, &CompileOptions::default()).unwrap().output.image;
+        let record = resolve_die(&image, DieChoice::Seed(1));
+        let conditions = ideal_conditions();
+        assert_eq!(conditions.effects, EffectSet::NONE);
+        let mut network = Vec::new();
+        let die = Some(OnDie { record: &record, conditions });
+        let mut keep = |_: &str, bytes| {
+            network = bytes;
+            Ok(())
+        };
+        export_image(&image, die, Format::Onnx, &mut keep).unwrap();
+        let preprocess = Preprocess { limit: Some(20), ..Preprocess::default() };
+        let data = Dataset::open("digits", preprocess).unwrap();
+        let machine = load_image(&image, &record, conditions).unwrap();
+        let want = run_data(&machine, &data, &|_| ()).unwrap().outputs;
+        let graph = Model::from_bytes("network.onnx", &network).import().unwrap().output;
+        let input = data.head(20, machine.input_shape()).unwrap();
+        let got = run_graph(&graph, &input, &mut |_, _| ()).remove(0);
+        got.iter().zip(&want).fold(0.0, |max, (got, want)| max.max((got - want).abs()))
+    }
+
+    #[test]
+    fn every_way_to_hold_weights_is_exported() {
+        let changes: [(&str, Change); 6] = [
+            ("pairs on columns", |_| ()),
+            ("two conversions", |chip| chip.arrays.subtract = Subtract::Digital),
+            ("pairs on arrays", |chip| chip.arrays.pairs = PairAxis::Arrays),
+            ("slices", |chip| chip.weights.significance = vec![1.0, 16.0]),
+            ("digital offset", |chip| chip.weights.sign = SignCoding::OffsetDigital),
+            ("reference column, few rows at once", |chip| {
+                chip.weights.sign = SignCoding::OffsetColumn;
+                chip.arrays.max_active_rows = Some(20);
+            }),
+        ];
+        for (name, change) in changes {
+            let distance = distance(change);
+            // Class scores of some units, in single precision.
+            assert!(distance < 1e-3, "{name}: {distance}");
+        }
+    }
+}
