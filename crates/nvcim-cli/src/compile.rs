@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use nvcim::describe::SignCoding;
 use nvcim::die_io::open_die;
 use nvcim::ids::{Id, LayerId};
 use nvcim::model::Model;
@@ -135,10 +134,8 @@ fn print_result(
         let corrections = &image.provenance.corrections;
         if !corrections.is_empty() {
             let on_stuck = compiled.weights_on_stuck_pairs;
-            let held_by =
-                if image.chip.weights.sign == SignCoding::Pairs { "pairs" } else { "cells" };
             text += &format!(
-                "corrected: {} ({on_stuck} weights on stuck {held_by})\n",
+                "corrected: {} ({on_stuck} weights with stuck cells)\n",
                 corrections.join(", ")
             );
         }

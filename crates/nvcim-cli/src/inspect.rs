@@ -1,8 +1,10 @@
 //! `nvcim inspect FILE`: what a file is, and what it holds; any damage is an error.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nvcim::chips::describe_weights;
 use nvcim::codec;
 use nvcim::inspect::{Contents, hash_contents, inspect_bytes};
 use nvcim::layout::Image;
@@ -71,12 +73,18 @@ fn describe_image(image: &Image, bytes: &[u8]) -> Result<(Value, String), Failur
         "at_seconds": provenance.at_s,
         "layers": image.net.layers.iter().map(|layer| layer.name.clone()).collect::<Vec<_>>(),
         "tiles": image.net.tiles.len(),
+        "arrays": count_used(image),
+        "weights": describe_weights(&image.chip),
         "steps": image.net.program.steps.len(),
         "sections": sections.iter().map(|section| json!({
             "name": section.name, "offset": section.offset, "length": section.length,
         })).collect::<Vec<_>>(),
     });
+    let tiles = &image.net.tiles;
+    let readouts = tiles.iter().map(|tile| tile.readouts.len()).sum::<usize>();
     let mut text = format!("chip   {}\n", image.chip.name);
+    text += &format!("tiles  {} on {} arrays, ", tiles.len(), count_used(image));
+    text += &format!("{readouts} readouts; a weight is {}\n", describe_weights(&image.chip));
     text += &match die {
         Some(die) => {
             format!("die    {}, corrected by {}\n", die.name, provenance.corrections.join(", "))
@@ -95,4 +103,10 @@ fn describe_image(image: &Image, bytes: &[u8]) -> Result<(Value, String), Failur
     }
     text += &format!("\n{}", image.net.program);
     Ok((details, text))
+}
+
+/// Arrays with cells in use.
+fn count_used(image: &Image) -> usize {
+    let sides = image.net.tiles.iter().flat_map(|tile| tile.wiring.sides(tile.array));
+    sides.map(|(array, ..)| array).collect::<BTreeSet<_>>().len()
 }

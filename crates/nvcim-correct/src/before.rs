@@ -21,7 +21,7 @@ use crate::plan::Plan;
 pub struct Targeted {
     /// The net.
     pub net: ProgrammedNet,
-    /// Weights whose pair has a stuck cell that `closest` took into account.
+    /// Weights with a stuck cell that `closest` took into account.
     pub weights_on_stuck_pairs: usize,
 }
 
@@ -132,7 +132,8 @@ fn target_cells(
             for (stuck, lane) in stuck.iter_mut().zip(lanes.clone()) {
                 *stuck = faults.find(wiring, row, lane);
             }
-            on_stuck += usize::from(stuck.iter().any(|at| *at != (None, None)));
+            let is_stuck = stuck.iter().any(|at| *at != (None, None));
+            on_stuck += usize::from(is_stuck && col < weights.ncols());
             let w = f64::from(weight) / f64::from(layer.w_max);
             for (lane, cells) in lanes.zip(closest_slices(w, &stuck, code, cell)) {
                 plus[(row, lane)] = cells.0;

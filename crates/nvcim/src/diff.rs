@@ -19,7 +19,7 @@ pub struct Difference {
     pub same_program: bool,
     /// Tiles whose place differs, or that only one image has.
     pub tiles_moved: usize,
-    /// Readouts whose range, scale or shift differs.
+    /// Readouts whose range, scale or shift differs, or that only one image has.
     pub readouts_changed: usize,
     /// Cells whose target differs; a cell that only one image uses counts.
     pub cells_changed: usize,
@@ -44,18 +44,16 @@ pub fn diff_images(a: &Image, b: &Image) -> Difference {
     };
     let longer = a.net.tiles.len().max(b.net.tiles.len());
     let kept = a.net.tiles.iter().zip(&b.net.tiles).filter(|(a, b)| place(a) == place(b)).count();
-    let readouts = a
-        .net
-        .tiles
-        .iter()
-        .zip(&b.net.tiles)
-        .flat_map(|(a, b)| a.readouts.iter().zip(&b.readouts).filter(|(a, b)| a != b));
+    let count = |image: &Image| image.net.tiles.iter().map(|tile| tile.readouts.len()).sum();
+    let all = usize::max(count(a), count(b));
+    let pairs = a.net.tiles.iter().zip(&b.net.tiles);
+    let same = pairs.flat_map(|(a, b)| a.readouts.iter().zip(&b.readouts).filter(|(a, b)| a == b));
     Difference {
         same_chip: a.chip == b.chip,
         same_model: a.provenance.model_hash == b.provenance.model_hash,
         same_program: a.net.program == b.net.program,
         tiles_moved: longer - kept,
-        readouts_changed: readouts.count(),
+        readouts_changed: all - same.count(),
         cells_changed,
         arrays_touched: touched.len(),
     }

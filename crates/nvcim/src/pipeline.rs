@@ -52,7 +52,7 @@ pub struct Compiled {
     pub image: Image,
     /// How the network was mapped.
     pub mapped: Mapped,
-    /// Weights whose pair has a stuck cell that was taken into account.
+    /// Weights with a stuck cell that was taken into account.
     pub weights_on_stuck_pairs: usize,
     /// What measuring the die changed, per tile; empty where nothing was measured.
     pub fits: Vec<TileFit>,

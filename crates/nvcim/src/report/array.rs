@@ -11,6 +11,7 @@ use super::Page;
 use super::footprint::{Rectangle, count_cells, count_stuck_weights, outline};
 use super::html::{code, legend, paragraph, section};
 use super::number::{count, counted, siemens};
+use crate::chips::describe_weights;
 
 /// Most word lines and bit lines drawn: what keeps the page small and a cell visible.
 const WINDOW: (u32, u32) = (128, 256);
@@ -80,7 +81,11 @@ impl View<'_> {
         let mut names: Vec<String> =
             tiles.iter().map(|tile| code(&net.layers[tile.layer].name)).collect();
         names.dedup();
-        let text = format!("Array {array}, the fullest, holds {}.", names.join(", "));
+        let text = format!(
+            "Array {array}, the fullest, holds {}. A weight is {}.",
+            names.join(", "),
+            describe_weights(self.chip)
+        );
         let Some(die) = die else {
             return text + " The page does not have the fault map of its die.";
         };
@@ -89,8 +94,7 @@ impl View<'_> {
         }
         let high = self.stuck.iter().filter(|cell| self.stuck_high(cell)).count();
         let here = |array| if array == self.array { self.stuck } else { &[] };
-        let weights: usize =
-            tiles.iter().map(|tile| count_stuck_weights(&tile.wiring, tile.array, here)).sum();
+        let weights: usize = tiles.iter().map(|tile| count_stuck_weights(tile, here)).sum();
         format!(
             "{text} On {} it has {} of {}: {} low, {} high. {} a stuck cell.",
             code(&die.name),

@@ -1,12 +1,15 @@
 //! What corrections changed on the last die, tile by tile.
 
+use std::collections::BTreeSet;
+
+use ndarray::Array2;
 use nvcim_chip::record::{DieRecord, StuckCell};
 use nvcim_correct::after::TileFit;
 use nvcim_ir::ids::{ArrayId, Id, TileId};
-use nvcim_ir::programmed::Targets;
+use nvcim_ir::programmed::{ProgrammedTile, Targets};
 
 use super::Page;
-use super::footprint::count_stuck_weights;
+use super::footprint::{count_stuck_weights, weight_of};
 use super::html::{Align, Table, code, paragraph, section};
 use super::number::{count, counted, percent, significant};
 
@@ -14,7 +17,7 @@ const COLUMNS: [(&str, Align); 8] = [
     ("tile", Align::Left),
     ("layer", Align::Left),
     ("weights", Align::Right),
-    ("on stuck pairs", Align::Right),
+    ("with stuck cells", Align::Right),
     ("retargeted", Align::Right),
     ("rms before", Align::Right),
     ("rms after", Align::Right),
@@ -41,12 +44,13 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
         if id.index() >= MAX_TILES {
             continue;
         }
-        let stuck = die.map(|die| {
-            count(count_stuck_weights(&tile.wiring, tile.array, |array| stuck_on(die, array)))
-        });
+        let stuck = die.map(|die| count(count_stuck_weights(tile, |array| stuck_on(die, array))));
         let [before, after, left] = describe_fit(compiled.fits.iter().find(|fit| fit.tile == id));
         table.row(&[
-            format!("{id} on {}", tile.array),
+            match tile.wiring.minus_array {
+                None => format!("{id} on {}", tile.array),
+                Some(minus) => format!("{id} on {}, {minus}", tile.array),
+            },
             code(&net.layers[tile.layer].name),
             count(size),
             stuck.unwrap_or_else(|| UNKNOWN.to_owned()),
@@ -62,8 +66,8 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
             "{} in the fault map; {} of all {} got other conductance targets than in the naive image.",
             counted(
                 compiled.weights_on_stuck_pairs,
-                "weight sits on a pair with a stuck cell",
-                "weights sit on pairs with a stuck cell",
+                "weight has a stuck cell",
+                "weights have a stuck cell",
             ),
             count(moved),
             count(weights),
@@ -116,8 +120,8 @@ fn stuck_on(die: &DieRecord, array: ArrayId) -> &[StuckCell] {
     die.arrays.get(array).map_or(&[], |array| &array.stuck)
 }
 
-/// Weights of a tile whose pair has another target than in the naive image; `None` where the naive
-/// image is cut in another way.
+/// Weights of a tile that have another target than in the naive image for one of their cells; `None` where
+/// the naive image is cut in another way.
 fn count_retargeted(page: &Page<'_>, id: TileId) -> Option<usize> {
     let tile = page.image().net.tiles.get(id)?;
     let naive = page.outcome.naive.image.net.tiles.get(id)?;
@@ -128,21 +132,26 @@ fn count_retargeted(page: &Page<'_>, id: TileId) -> Option<usize> {
         (
             Targets::Levels { plus, minus },
             Targets::Levels { plus: naive_plus, minus: naive_minus },
-        ) => Some(count_differing([plus, minus], [naive_plus, naive_minus])),
+        ) => Some(count_differing(tile, [(plus, naive_plus), (minus, naive_minus)])),
         (
             Targets::Siemens { plus, minus },
             Targets::Siemens { plus: naive_plus, minus: naive_minus },
-        ) => Some(count_differing([plus, minus], [naive_plus, naive_minus])),
+        ) => Some(count_differing(tile, [(plus, naive_plus), (minus, naive_minus)])),
         _ => None,
     }
 }
 
+/// Weights of a tile with a cell, positive or negative, whose targets differ; all their slices count once.
 fn count_differing<T: PartialEq>(
-    [plus, minus]: [&ndarray::Array2<T>; 2],
-    [other_plus, other_minus]: [&ndarray::Array2<T>; 2],
+    tile: &ProgrammedTile,
+    sides: [(&Array2<T>, &Array2<T>); 2],
 ) -> usize {
-    let pairs = plus.iter().zip(minus);
-    pairs.zip(other_plus.iter().zip(other_minus)).filter(|(pair, other)| pair != other).count()
+    let mut weights = BTreeSet::new();
+    for (ours, theirs) in sides {
+        let cells = ours.indexed_iter().zip(theirs).filter(|((_, ours), theirs)| ours != theirs);
+        weights.extend(cells.map(|(((row, lane), _), _)| (row, weight_of(tile, lane))));
+    }
+    weights.iter().filter(|(_, col)| col.is_some()).count()
 }
 
 #[cfg(test)]
@@ -155,9 +164,12 @@ mod tests {
         let sample = Sample::shared();
         let die = sample.last_die();
         let compiled = &sample.outcome.corrected;
-        let on_stuck = compiled.image.net.tiles.iter().map(|tile| {
-            count_stuck_weights(&tile.wiring, tile.array, |array| stuck_on(&die, array))
-        });
+        let on_stuck = compiled
+            .image
+            .net
+            .tiles
+            .iter()
+            .map(|tile| count_stuck_weights(tile, |array| stuck_on(&die, array)));
         assert_eq!(on_stuck.sum::<usize>(), compiled.weights_on_stuck_pairs);
         assert!(compiled.weights_on_stuck_pairs > 0);
     }

@@ -1,9 +1,10 @@
-//! Which cells of an array a tile takes up, and which of its pairs have a stuck cell.
+//! Which cells of an array a tile takes up, and which of its weights have a stuck cell.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nvcim_chip::record::StuckCell;
 use nvcim_ir::ids::ArrayId;
+use nvcim_ir::programmed::ProgrammedTile;
 use nvcim_ir::tiled::Wiring;
 
 /// Cells of consecutive word lines and bit lines.
@@ -82,21 +83,25 @@ fn cross(rows: &[(u32, u32)], cols: &[(u32, u32)]) -> Vec<Rectangle> {
     rows.iter().flat_map(beside).collect()
 }
 
-/// The number of weights of a tile, whose positive cells sit on `home`, with at least one stuck cell.
+/// The column of a tile that a lane belongs to; `None` for those of its reference column.
+pub(super) fn weight_of(tile: &ProgrammedTile, lane: usize) -> Option<usize> {
+    Some(lane / tile.wiring.n_slices as usize).filter(|&col| col < tile.cols.len())
+}
+
+/// The number of weights of a tile with at least one stuck cell.
 pub(super) fn count_stuck_weights<'a>(
-    wiring: &Wiring,
-    home: ArrayId,
+    tile: &ProgrammedTile,
     stuck: impl Fn(ArrayId) -> &'a [StuckCell],
 ) -> usize {
     let index = |lines: &[u32]| -> BTreeMap<u32, usize> {
         lines.iter().enumerate().map(|(place, &line)| (line, place)).collect()
     };
     let mut weights = BTreeSet::new();
-    for (array, rows, cols) in wiring.sides(home) {
+    for (array, rows, cols) in tile.wiring.sides(tile.array) {
         let (rows, cols) = (index(rows), index(cols));
         weights.extend(stuck(array).iter().filter_map(|cell| {
             let lane = *cols.get(&cell.col)?;
-            Some((*rows.get(&cell.row)?, lane / wiring.n_slices as usize))
+            Some((*rows.get(&cell.row)?, weight_of(tile, lane)?))
         }));
     }
     weights.len()
@@ -104,8 +109,10 @@ pub(super) fn count_stuck_weights<'a>(
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
     use nvcim_chip::record::StuckCell;
     use nvcim_ir::ids::{ArrayId, Id};
+    use nvcim_ir::programmed::{ProgrammedTile, Targets};
     use nvcim_ir::tiled::Wiring;
 
     use super::{Rectangle, count_stuck_weights, outline};
@@ -157,11 +164,23 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_with_two_stuck_cells_counts_once() {
+    fn a_weight_with_two_stuck_cells_counts_once() {
         let cell = |row, col| StuckCell { row, col, g: 0.0 };
         let stuck = [cell(2, 0), cell(2, 1), cell(2, 4), cell(7, 0)];
-        assert_eq!(count_stuck_weights(&pairs_on_columns(&[1, 2], 0, 2), home(), |_| &stuck), 1);
-        assert_eq!(count_stuck_weights(&pairs_on_columns(&[1, 2], 0, 3), home(), |_| &stuck), 2);
+        let tile = |n_cols, n_slices| ProgrammedTile {
+            layer: Id::new(0),
+            array: home(),
+            rows: 0..2,
+            cols: 0..n_cols,
+            wiring: Wiring { n_slices, ..pairs_on_columns(&[1, 2], 0, 3) },
+            targets: Targets::Levels { plus: Array2::zeros((0, 0)), minus: Array2::zeros((0, 0)) },
+            readouts: Vec::new(),
+            drive_sum: Vec::new(),
+        };
+        assert_eq!(count_stuck_weights(&tile(3, 1), |_| &stuck), 2);
+        // The last column is a reference; all slices are one weight.
+        assert_eq!(count_stuck_weights(&tile(2, 1), |_| &stuck), 1);
+        assert_eq!(count_stuck_weights(&tile(1, 3), |_| &stuck), 1);
     }
 
     #[test]
