@@ -401,6 +401,16 @@ pub const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "iv-voltage",
+        keys: &["effects.iv.v_max_volts", "effects.iv.full_scale_volts"],
+        remedy: "drive cells within the voltages that their curves hold for",
+        broken: |chip| {
+            let iv = chip.effects.iv?;
+            (iv.full_scale > iv.v_max)
+                .then(|| format!("is {:?}, above `v_max_volts` {:?}", iv.full_scale, iv.v_max))
+        },
+    },
+    Check {
         name: "fitted-range",
         keys: &["effects.iv.fitted_from_siemens", "effects.iv.fitted_to_siemens"],
         remedy: "give the lowest and the highest conductance that the curves were fitted to",

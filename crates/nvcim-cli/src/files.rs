@@ -80,6 +80,16 @@ pub(crate) fn open_image(
         let hint = "leave `--chip` out, or add `--force-chip` to run it on that chip all the same";
         return Err(Diagnostic::bad_input(name, message).hint(hint).into());
     }
+    // What an image says of cells and drives means something else on a chip that holds weights otherwise.
+    let coding = |chip: &Chip| (chip.arrays.topology, chip.arrays.pairs, chip.weights.clone());
+    if coding(&chip) != coding(&image.chip) {
+        let message = format!(
+            "was compiled for chip `{}`, which holds weights in another way than `{}`",
+            image.chip.name, chip.name
+        );
+        let hint = "compile the model for the other chip";
+        return Err(Diagnostic::bad_input(name, message).hint(hint).into());
+    }
     nvcim::programmed::verify_programmed(&image.net, chip.array_size(), chip.cell.n_levels)?;
     image.chip = chip;
     Ok(image)

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Axis, concatenate};
-use nvcim_chip::describe::{Chip, RangePer};
+use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
+use nvcim_chip::coding::WeightCode;
+use nvcim_chip::describe::{Accumulate, BitSerial, Chip, InputDrive, RangePer};
 use nvcim_chip::die::Die;
 use nvcim_chip::effects::dac;
 use nvcim_ir::diag::Result;
@@ -16,6 +17,7 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::tensor::Tensor;
 
 use crate::affine::fit_column;
+use crate::before::offset_per_drive;
 use crate::plan::Plan;
 use crate::probe::{Codes, probe_tile};
 use crate::ranges::{MAX_ROUNDS, close_in, join, join_shared, widen_clipped};
@@ -61,6 +63,7 @@ pub fn correct_after(
         return Ok(Fitted { net: programmed, tiles: Vec::new() });
     }
     let vectors = collect_vectors(net, calibration);
+    let code = WeightCode::new(chip);
     let mut bench = Bench { chip, die };
     let probes: Vec<Probe> = net
         .tiles
@@ -69,10 +72,13 @@ pub fn correct_after(
             let layer = &net.layers[tile.layer];
             let x = vectors[tile.layer].slice_axis(Axis(1), tile.rows.clone().into());
             let full_scale = layer.input.full_scale;
+            let sums = x.mapv(|x| dac::quantize_drive(x / full_scale, chip.dac.bits));
             Probe {
                 drives: x.mapv(|x| (x / full_scale).clamp(-1.0, 1.0)),
                 signed: layer.input.signed,
                 wanted: x.dot(&layer.weights(tile.rows.clone(), tile.cols.clone())),
+                drive_sums: sums.sum_axis(Axis(1)),
+                offset_per_drive: offset_per_drive(layer, &code, &chip.cell) as f32,
             }
         })
         .collect();
@@ -103,6 +109,10 @@ struct Probe {
     signed: bool,
     /// The clean partial product, `[vectors, tile columns]`, in output units.
     wanted: Array2<f32>,
+    /// The digital sums of the drives, quantised, `[vectors]`.
+    drive_sums: Array1<f32>,
+    /// What an offset adds to every output per unit of them.
+    offset_per_drive: f32,
 }
 
 /// A die beside its design.
@@ -158,15 +168,29 @@ impl Bench<'_> {
     ///
     /// Where slices of inputs are converted one by one, a code is their weighted sum and does not say that
     /// one of them clipped. So the digits of the vectors are driven as vectors of their own: all slices of
-    /// such a drive have the same digit, and its code is theirs.
+    /// such a drive have the same digit, and its code is theirs. Where the last slice is a shorter one no
+    /// drive does that, and the observed ranges stay.
     fn search_ranges(&mut self, tile: &ProgrammedTile, probe: &Probe) -> Result<Vec<AdcRange>> {
+        if let InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) =
+            self.chip.dac.coding
+            && accumulate == Accumulate::Digital
+            && !self.chip.dac.bits.is_multiple_of(bits_per_slice)
+        {
+            return Ok(ranges_of(tile));
+        }
         let digits = dac::drives_converted(&self.chip.dac, probe.drives.view());
         let digits: Vec<_> = digits.iter().map(|digits| digits.view()).collect();
         let drives = match &digits[..] {
             [_] => probe.drives.clone(),
             digits => concatenate(Axis(0), digits).expect("all slices have the vectors' shape"),
         };
-        let probe = &Probe { drives, signed: probe.signed, wanted: Array2::default((0, 0)) };
+        let probe = &Probe {
+            drives,
+            signed: probe.signed,
+            wanted: Array2::default((0, 0)),
+            drive_sums: Array1::default(0),
+            offset_per_drive: 0.0,
+        };
         let mut ranges = ranges_of(tile);
         let mut codes = self.probe(tile, probe, &ranges)?;
         for _ in 0..MAX_ROUNDS {
@@ -190,21 +214,36 @@ fn set_ranges(tile: &mut ProgrammedTile, ranges: &[AdcRange]) {
 
 /// Fits the scales of every column of a tile; its shift goes to the column's first readout.
 ///
-/// What the reference column and the drives' sum contribute keeps its nominal worth.
+/// A reference column comes first, against the offset that it is to take off: no column could undo its
+/// errors, which follow the sum of the drives. What the digital sum of drives contributes is exact.
 fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, probe: &Probe) {
+    let taken_off = probe.drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
+    fit_readouts(tile, tile.cols.len(), currents, taken_off.view());
     let shared = shared_contributions(tile, currents, probe);
     for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
-        let readouts: Vec<usize> = (0..tile.readouts.len())
-            .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
-            .collect();
-        let nominal: Vec<f64> =
-            readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
-        let own = currents.select(Axis(1), &readouts);
-        let fit = fit_column(own.view(), (&wanted - &shared.column(col)).view(), &nominal);
-        for (place, &readout) in readouts.iter().enumerate() {
-            tile.readouts[readout].scale = fit.scales[place] as f32;
-            tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };
-        }
+        fit_readouts(tile, col, currents, (&wanted - &shared.column(col)).view());
+    }
+}
+
+/// Fits the readouts of one column of a tile, or of its reference column, if it has any.
+fn fit_readouts(
+    tile: &mut ProgrammedTile,
+    col: usize,
+    currents: &Array2<f32>,
+    wanted: ArrayView1<'_, f32>,
+) {
+    let readouts: Vec<usize> = (0..tile.readouts.len())
+        .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
+        .collect();
+    if readouts.is_empty() {
+        return;
+    }
+    let nominal: Vec<f64> =
+        readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
+    let fit = fit_column(currents.select(Axis(1), &readouts).view(), wanted, &nominal);
+    for (place, &readout) in readouts.iter().enumerate() {
+        tile.readouts[readout].scale = fit.scales[place] as f32;
+        tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };
     }
 }
 
@@ -216,8 +255,7 @@ fn shared_contributions(
 ) -> Array2<f32> {
     let mut shared = Array2::zeros(probe.wanted.dim());
     if !tile.drive_sum.is_empty() {
-        let sums = probe.drives.sum_axis(Axis(1));
-        for (mut shared, sum) in shared.rows_mut().into_iter().zip(&sums) {
+        for (mut shared, sum) in shared.rows_mut().into_iter().zip(&probe.drive_sums) {
             let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
             shared.iter_mut().zip(gains).for_each(|(shared, gain)| *shared += gain);
         }

@@ -178,7 +178,11 @@ fn sum_nominally(layer: &MatrixLayer, tile: &Tile, code: &WeightCode, cell: &Cel
     if code.is_paired() || code.has_reference() {
         return Vec::new();
     }
+    vec![-offset_per_drive(layer, code, cell) as f32; tile.cols.len()]
+}
+
+/// What an offset adds to every output per unit of summed drives, in output units.
+pub(crate) fn offset_per_drive(layer: &MatrixLayer, code: &WeightCode, cell: &Cell) -> f64 {
     let at_rest: f64 = code.factors().iter().map(|factor| factor * cell.g_min / cell.range()).sum();
-    let unit = f64::from(layer.w_max) * f64::from(layer.input.full_scale);
-    vec![(-(at_rest + code.zero()) * unit) as f32; tile.cols.len()]
+    (at_rest + code.zero()) * f64::from(layer.w_max) * f64::from(layer.input.full_scale)
 }

@@ -48,7 +48,7 @@ impl Answer {
         let ir_drop = chip.effects.ir_drop.filter(|_| set.has(Effect::IrDrop));
         match (chip.arrays.topology, ir_drop.filter(matters), iv) {
             (Topology::Passive, None, None) | (Topology::Gated, None, _) => Self::Cells,
-            (Topology::Passive, None, Some(iv)) if drives_one_voltage(chip, set) => {
+            (Topology::Passive, None, Some(iv)) if drives_one_voltage(chip) => {
                 Self::CellsAtVoltage(iv)
             }
             (Topology::Passive, None, Some(iv)) => Self::Curves(iv),
@@ -90,14 +90,12 @@ fn matters(ir_drop: &IrDrop) -> bool {
         || ir_drop.gated.is_some_and(|lines| lines.source_line_ohm > 0.0)
 }
 
-/// Whether every row is driven at full scale or not at all, for a while.
-fn drives_one_voltage(chip: &Chip, set: EffectSet) -> bool {
+/// Whether every row is driven at full scale or not at all, for a while. Without the effect `dac`, bits
+/// one by one are as many as it takes.
+pub(crate) fn drives_one_voltage(chip: &Chip) -> bool {
     match chip.dac.coding {
         InputDrive::PulseWidth => true,
-        // Without the effect `dac` drives are not cut into bits.
-        InputDrive::BitSerial(BitSerial { bits_per_slice, .. }) => {
-            bits_per_slice == 1 && set.has(Effect::Dac)
-        }
+        InputDrive::BitSerial(BitSerial { bits_per_slice, .. }) => bits_per_slice == 1,
         InputDrive::Amplitude => false,
     }
 }

@@ -116,6 +116,9 @@ struct SliceSum<T> {
     shifts: Vec<T>,
 }
 
+/// Sets the draws of cells apart from those of conversions, whose units never come near it.
+const OF_CELLS: u32 = 1 << 31;
+
 /// Room that conversions work in; any one serves any kernel.
 #[derive(Debug, Default)]
 pub struct Scratch<T = f32> {
@@ -310,7 +313,7 @@ impl<T: Real> Kernel<T> {
         let weights = take_slice(&mut scratch.weights, self.weights.len());
         let z = take_slice(&mut scratch.draws, self.weights.len());
         for (serial, start) in (first_sample..).zip((0..n_columns).step_by(per_sample)) {
-            noise.stream.fill_normals(place(block.purpose, block.cells, serial), z);
+            noise.stream.fill_normals(place(block.purpose, block.cells | OF_CELLS, serial), z);
             let cells = self.weights.iter().zip(&noise.deviations).zip(&*z);
             for (out, ((&weight, &deviation), &z)) in weights.iter_mut().zip(cells) {
                 *out = weight + deviation * T::from_real(z);

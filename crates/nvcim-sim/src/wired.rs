@@ -4,8 +4,8 @@
 //! word line's driver, a term of sign `s` contributes
 //!
 //! * `s d a / g_max` to the weight, times `1 - l` where pulses leave a leak `l` for the rest of the window,
-//! * `(d sd a / g / g_max)^2` to the variance of read noise, `sd` that of the cell: exact without wires,
-//!   and to first order in their voltage drop with them,
+//! * `(d sd a / g / g_max)^2` to the variance of read noise, `sd` that of the cell: exact without wires, to
+//!   first order in their voltage drop with a transfer matrix, `a / g` taken as 1 in networks,
 //! * `d o a / g_max` to the constant current, `o` the driver's offset in full scales, with the sign of the
 //!   sense stage alone: a driver's offset does not turn with the sign of its drive,
 //! * and its column's leakage to the constant current, see [`nvcim_chip::effects::leakage`].
@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use ndarray::{Array2, Axis};
-use nvcim_chip::describe::{Accumulate, InputDrive};
+use nvcim_chip::describe::Accumulate;
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::driver_errors::DriverErrors;
 use nvcim_chip::network::cell_law::CellLaw;
 use nvcim_chip::network::nonlinear::Crossbar;
 use nvcim_ir::ids::{ArrayId, IdVec};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, drives_one_voltage};
 use crate::cells::ArrayCells;
 use crate::circuits::draw_drivers;
 use crate::die::Setup;
@@ -98,7 +98,8 @@ impl<'a> Wired<'a> {
                         leakage[conversion] += term.sense * worth * self.offset(term.array, row);
                     }
                     if let Some(variances) = &mut variances {
-                        let share = if g > 0.0 { seen / g } else { 1.0 };
+                        // Sneak currents of a cell that hardly conducts are those of its neighbours.
+                        let share = if g > 0.0 { (seen / g).clamp(0.0, 1.0) } else { 1.0 };
                         let sd = gain * share * cells.read_sd(row, term.col) / g_max;
                         variances[(conversion, drive)] += sd * sd;
                     }
@@ -233,8 +234,10 @@ impl<'a> Wired<'a> {
 
     fn way(&self) -> Way {
         let periphery = &self.setup.periphery;
+        // Bits one by one are pulses too, whether they come apart (`Added`, or slices that are converted
+        // one by one and drive either fully or not at all) or, without the effect `dac`, as a whole.
         let pulses = matches!(self.setup.answer, Answer::GatedNetwork(_))
-            || self.setup.chip.dac.coding == InputDrive::PulseWidth;
+            || drives_one_voltage(&self.setup.chip);
         match periphery.slicing {
             Some(slicing) if slicing.accumulate == Accumulate::Analog => {
                 Way::Added(slicing, pulses)
