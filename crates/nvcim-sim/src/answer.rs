@@ -83,11 +83,10 @@ impl Answer {
 
 /// Whether wires change any current.
 fn matters(ir_drop: &IrDrop) -> bool {
-    let blind = |lines: GatedLines| {
-        lines.source_line_ohm == 0.0 && lines.output_conductance_per_volt == 0.0
-    };
-    ir_drop.wires != Wires::IDEAL && !ir_drop.gated.is_some_and(blind)
-        || ir_drop.gated.is_some_and(|lines| lines.source_line_ohm > 0.0)
+    let resistive = ir_drop.wires != Wires::IDEAL;
+    ir_drop.gated.map_or(resistive, |lines: GatedLines| {
+        lines.source_line_ohm > 0.0 || resistive && lines.output_conductance_per_volt > 0.0
+    })
 }
 
 /// Whether every row is driven at full scale or not at all, for a while. Without the effect `dac`, bits

@@ -18,6 +18,7 @@ use ndarray::{Array2, Axis};
 use nvcim_chip::describe::Accumulate;
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::driver_errors::DriverErrors;
+use nvcim_chip::effects::leakage::Leakage;
 use nvcim_chip::network::cell_law::CellLaw;
 use nvcim_chip::network::nonlinear::Crossbar;
 use nvcim_ir::ids::{ArrayId, IdVec};
@@ -84,8 +85,8 @@ impl<'a> Wired<'a> {
         let mut weights = Array2::zeros(dim);
         let mut variances = self.setup.periphery.read.map(|_| Array2::zeros(dim));
         let mut leakage = vec![0.0; self.taps.len()];
+        let scale = self.leak_scale();
         for (conversion, tap) in self.taps.iter().enumerate() {
-            let scale = self.leak_scale();
             for term in &tap.terms {
                 let cells = self.cells(term.array);
                 for drive in tap.driven.clone() {
@@ -113,21 +114,21 @@ impl<'a> Wired<'a> {
         Currents { weights, variances, leakage }
     }
 
+    /// The leakage of cells, where there is any.
+    fn leakage(&self) -> Option<Leakage> {
+        let acts = self.setup.conditions.effects.has(Effect::Leakage);
+        self.setup.chip.effects.leakage.filter(|_| acts)
+    }
+
     /// What leakage leaves of weights.
     fn leak_scale(&self) -> f64 {
-        let model = self.setup.chip.effects.leakage;
-        let on = self.setup.conditions.effects.has(Effect::Leakage);
         let drive = self.setup.chip.dac.coding;
-        model.filter(|_| on).map_or(1.0, |model| model.leak(drive, 0.0, 0.0).weight_scale)
+        self.leakage().map_or(1.0, |model| model.leak(drive, 0.0, 0.0).weight_scale)
     }
 
     /// What leaks into a bit line whatever is driven, in siemens.
     fn leak(&self, tap: &Tap<'_>, term: &Term<'_>) -> f64 {
-        let model = self.setup.chip.effects.leakage;
-        let Some(model) = model.filter(|_| self.setup.conditions.effects.has(Effect::Leakage))
-        else {
-            return 0.0;
-        };
+        let Some(model) = self.leakage() else { return 0.0 };
         let cells = self.cells(term.array);
         let sum = |rows: &mut dyn Iterator<Item = u32>| -> f64 {
             rows.map(|row| cells.conductance(row, term.col)).sum()
