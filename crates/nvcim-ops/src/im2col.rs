@@ -96,17 +96,35 @@ pub fn convolve_samples(
     shape: &[usize],
     mut product: impl FnMut(usize, ArrayView2<'_, f32>, ArrayViewMut2<'_, f32>),
 ) -> Tensor {
-    let (&[_, channels, height, width], &[filters, out_height, out_width]) = (x.shape(), shape)
-    else {
+    let &[filters, ref output @ ..] = shape else {
+        unreachable!("the verifier has seen [m, oh, ow] behind a convolution")
+    };
+    let n_positions: usize = output.iter().product();
+    let mut res = zeros(count_samples(x), shape);
+    let mut outputs = elements_mut(&mut res).chunks_exact_mut(filters * n_positions);
+    lower_samples(x, window, output, |sample, columns| {
+        let output = outputs.next().expect("there is an output for every sample");
+        let output = ArrayViewMut2::from_shape((filters, n_positions), output);
+        product(sample, columns, output.expect("the output was cut to this shape"));
+    });
+    res
+}
+
+/// Shows the im2col matrix of every sample, `[k, positions]`, with the sample's number. `output` is
+/// `[oh, ow]`.
+pub fn lower_samples(
+    x: &Operand<'_>,
+    window: &Window,
+    output: &[usize],
+    mut see: impl FnMut(usize, ArrayView2<'_, f32>),
+) {
+    let (&[_, channels, height, width], &[out_height, out_width]) = (x.shape(), output) else {
         unreachable!("the verifier has seen [c, h, w] on both sides of a convolution")
     };
     let plan = Im2col::new(window, [channels, height, width], [out_height, out_width]);
     let (n_rows, n_positions) = (plan.n_rows(), plan.n_positions());
-    let mut res = zeros(count_samples(x), shape);
     let mut buffer = vec![0.0; if plan.identity { 0 } else { n_rows * n_positions }];
-    let samples = elements(x).chunks_exact(channels * height * width);
-    let outputs = elements_mut(&mut res).chunks_exact_mut(filters * n_positions);
-    for (at, (sample, output)) in samples.zip(outputs).enumerate() {
+    for (at, sample) in elements(x).chunks_exact(channels * height * width).enumerate() {
         let columns = if plan.identity {
             sample
         } else {
@@ -114,11 +132,8 @@ pub fn convolve_samples(
             &buffer
         };
         let columns = ArrayView2::from_shape((n_rows, n_positions), columns);
-        let output = ArrayViewMut2::from_shape((filters, n_positions), output);
-        let proof = "the buffers were cut to these shapes";
-        product(at, columns.expect(proof), output.expect(proof));
+        see(at, columns.expect("the buffers were cut to these shapes"));
     }
-    res
 }
 
 #[cfg(test)]

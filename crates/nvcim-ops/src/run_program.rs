@@ -7,7 +7,7 @@ use nvcim_ir::program::{Lowering, Program, StepOp};
 
 use crate::apply::Sources;
 use crate::dense::{rows, rows_mut};
-use crate::im2col::convolve_samples;
+use crate::im2col::{convolve_samples, lower_samples};
 use crate::store::Store;
 use crate::tensor::{Operand, Tensor, count_samples, zeros};
 
@@ -24,6 +24,10 @@ pub struct Columns {
 
 /// What multiplies by the matrix layers: exact floats, a simulated die, or an observer round either.
 pub trait MatrixEngine {
+    /// Meets the input vectors of a layer's step before the first of them is multiplied: all samples at
+    /// once, for those that set themselves up by what they are going to see.
+    fn meet(&mut self, _layer: LayerId, _inputs: &LayerInputs<'_>) {}
+
     /// Overwrites `out`, `[n_cols, columns]`, with `W^T x + bias` for `x`, `[n_rows, columns]`.
     ///
     /// Either view may be transposed in memory. The result of a column must depend on nothing but its
@@ -35,6 +39,33 @@ pub trait MatrixEngine {
         x: ArrayView2<'_, f32>,
         out: ArrayViewMut2<'_, f32>,
     );
+}
+
+/// The input vectors of one layer's step, all samples of a run.
+#[derive(Debug)]
+pub struct LayerInputs<'a> {
+    operand: &'a Operand<'a>,
+    lowering: &'a Lowering,
+    shape: &'a [usize],
+    first_sample: u64,
+}
+
+impl LayerInputs<'_> {
+    /// Shows every vector once, in the pieces and the order in which they are going to be multiplied:
+    /// `[n_rows, columns]`.
+    pub fn for_each(&self, mut see: impl FnMut(Columns, ArrayView2<'_, f32>)) {
+        let Self { operand, lowering, shape, first_sample } = *self;
+        match lowering {
+            Lowering::Dense => {
+                let per_sample = shape[..shape.len() - 1].iter().product();
+                see(Columns { first_sample, per_sample }, rows(operand).reversed_axes());
+            }
+            Lowering::Conv(window) => lower_samples(operand, window, &shape[1..], |sample, x| {
+                let first_sample = first_sample + sample as u64;
+                see(Columns { first_sample, per_sample: x.ncols() }, x);
+            }),
+        }
+    }
 }
 
 /// Runs a verified program on `input`, `[samples, input shape...]`, and returns its outputs in order.
@@ -63,6 +94,8 @@ pub fn run_program(
         let tensor = match &step.op {
             StepOp::Digital(op) => sources.apply(op, operands, &step.shape),
             StepOp::Matrix { layer, lowering } => {
+                let (operand, shape) = (&operands[0], &step.shape[..]);
+                engine.meet(*layer, &LayerInputs { operand, lowering, shape, first_sample });
                 let product = Product { layer: *layer, first_sample, engine: &mut *engine };
                 match lowering {
                     Lowering::Dense => product.over_rows(&operands[0], &step.shape),
