@@ -1,0 +1,245 @@
+//! The walk through a network, layer by layer: what a layer gets from the corrected layers before it,
+//! beside what the float network would have made of the same images.
+//!
+//! A *teacher* runs the calibration images once in float and keeps, at a few positions of each image,
+//! every layer's clean outputs `z`. A *student*, a corrected net as it is predicted or measured, then runs
+//! the same images; when the inputs `x` of a layer arrive, those at the same positions are set beside `z`,
+//! the student fits the layer to them, and goes on with what the fitted layer makes of all inputs. So every
+//! layer makes up for what the layers before it left wrong, as far as it can.
+//!
+//! The last quarter of the images is held out: a correction that does not help there is dropped.
+
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
+use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::ids::{IdVec, LayerId};
+use nvcim_ir::tiled::{MatrixLayer, TiledNet};
+use nvcim_ops::float_engine::FloatEngine;
+use nvcim_ops::run_program::{Columns, LayerInputs, MatrixEngine, run_program};
+use nvcim_ops::tensor::Tensor;
+
+/// Positions of a feature map taken from each image. Neighbouring positions say nearly the same, so
+/// that a few from many images tell more than all of a few images.
+const POSITIONS_PER_SAMPLE: usize = 12;
+
+/// Images that the teacher runs at once: bounds memory, not results.
+const SAMPLES_AT_ONCE: usize = 16;
+
+/// The share of images that layers are fitted to, in quarters.
+const FIT_QUARTERS: usize = 3;
+
+/// The vectors of one layer that fits look at, in the order of their images.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Samples {
+    /// Inputs as the student has them, `[vectors, n_rows]`, in input units.
+    pub(crate) x: Array2<f32>,
+    /// Outputs as the teacher has them, bias included, `[vectors, n_cols]`, in output units.
+    pub(crate) z: Array2<f32>,
+    /// The first vectors, which layers are fitted to; the others are held out.
+    pub(crate) n_fit: usize,
+}
+
+impl Samples {
+    /// Inputs to fit to.
+    pub(crate) fn fit_x(&self) -> ArrayView2<'_, f32> {
+        self.x.slice(s![..self.n_fit, ..])
+    }
+
+    /// Outputs to fit to.
+    pub(crate) fn fit_z(&self) -> ArrayView2<'_, f32> {
+        self.z.slice(s![..self.n_fit, ..])
+    }
+}
+
+/// What the float network makes of the calibration images.
+#[derive(Debug, Clone)]
+pub(crate) struct Teacher {
+    /// Clean outputs at the chosen positions, `[vectors, n_cols]`.
+    outputs: IdVec<LayerId, Array2<f32>>,
+    /// Mean squares of clean inputs about their means, `[n_rows]`, in squares of input units.
+    pub(crate) input_variances: IdVec<LayerId, Vec<f64>>,
+}
+
+impl Teacher {
+    /// Runs the images `[samples, sample shape...]` in float.
+    pub(crate) fn new(net: &TiledNet, images: &Tensor) -> Self {
+        let n_samples = images.len_of(Axis(0));
+        let mut watcher = Watcher {
+            float: FloatEngine::new(&net.layers),
+            inputs: net.layers.iter().map(|_| Vec::new()).collect(),
+            outputs: net.layers.iter().map(|_| Vec::new()).collect(),
+        };
+        for first in (0..n_samples).step_by(SAMPLES_AT_ONCE) {
+            let last = (first + SAMPLES_AT_ONCE).min(n_samples);
+            let chunk = images.slice_axis(Axis(0), (first..last).into()).to_owned();
+            run_program(&net.program, &chunk, first as u64, &mut watcher, &mut |_, _| ());
+        }
+        let shapes: Vec<_> = net.layers.iter().map(MatrixLayer::shape).collect();
+        let outputs = watcher.outputs.iter().zip(&shapes);
+        let inputs = watcher.inputs.iter().zip(&shapes);
+        Self {
+            outputs: outputs.map(|(parts, shape)| join(parts, shape.n_cols)).collect(),
+            input_variances: inputs
+                .map(|(parts, shape)| variances(join(parts, shape.n_rows).view()))
+                .collect(),
+        }
+    }
+}
+
+/// A corrected net on its way through the calibration images.
+pub(crate) trait Student {
+    /// Fits a layer to its inputs, right after they have arrived.
+    fn fit(&mut self, layer: LayerId, samples: &Samples) -> Result<()>;
+
+    /// Overwrites `out`, `[n_cols, columns]`, with what the fitted layer makes of `x`, `[n_rows, columns]`.
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        columns: Columns,
+        x: ArrayView2<'_, f32>,
+        out: ArrayViewMut2<'_, f32>,
+    ) -> Result<()>;
+}
+
+/// Takes a student through the network, on the images that the teacher has seen.
+///
+/// # Errors
+/// The first that the student has.
+pub(crate) fn walk(
+    net: &TiledNet,
+    images: &Tensor,
+    teacher: &Teacher,
+    student: &mut dyn Student,
+) -> Result<()> {
+    let mut walker = Walker {
+        teacher,
+        student,
+        met: BTreeSet::new(),
+        n_fit_images: (images.len_of(Axis(0)) * FIT_QUARTERS).div_ceil(4),
+        problems: Vec::new(),
+    };
+    run_program(&net.program, images, 0, &mut walker, &mut |_, _| ());
+    nvcim_ir::diag::fail_if_any(walker.problems)
+}
+
+struct Walker<'a> {
+    teacher: &'a Teacher,
+    student: &'a mut dyn Student,
+    met: BTreeSet<LayerId>,
+    n_fit_images: usize,
+    problems: Vec<Diagnostic>,
+}
+
+impl MatrixEngine for Walker<'_> {
+    fn meet(&mut self, layer: LayerId, inputs: &LayerInputs<'_>) {
+        if !self.problems.is_empty() || !self.met.insert(layer) {
+            return;
+        }
+        let mut parts = Vec::new();
+        let mut n_fit = 0;
+        inputs.for_each(|columns, x| {
+            let (chosen, samples) = choose_columns(columns, x.ncols());
+            n_fit += samples.iter().filter(|&&sample| sample < self.n_fit_images as u64).count();
+            parts.push(x.select(Axis(1), &chosen).reversed_axes());
+        });
+        let z = self.teacher.outputs[layer].clone();
+        let samples = Samples { x: join(&parts, 0), z, n_fit };
+        if let Err(problems) = self.student.fit(layer, &samples) {
+            self.problems = problems;
+        }
+    }
+
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        columns: Columns,
+        x: ArrayView2<'_, f32>,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) {
+        if self.problems.is_empty() {
+            if let Err(problems) = self.student.multiply(layer, columns, x, out) {
+                self.problems = problems;
+            }
+        } else {
+            out.fill(0.0);
+        }
+    }
+}
+
+/// Runs float matrices and keeps a few of their vectors.
+struct Watcher<'a> {
+    float: FloatEngine<'a>,
+    inputs: IdVec<LayerId, Vec<Array2<f32>>>,
+    outputs: IdVec<LayerId, Vec<Array2<f32>>>,
+}
+
+impl MatrixEngine for Watcher<'_> {
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        columns: Columns,
+        x: ArrayView2<'_, f32>,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) {
+        self.float.multiply(layer, columns, x, out.view_mut());
+        let (chosen, _) = choose_columns(columns, x.ncols());
+        self.inputs[layer].push(x.select(Axis(1), &chosen).reversed_axes());
+        self.outputs[layer].push(out.select(Axis(1), &chosen).reversed_axes());
+    }
+}
+
+fn join(parts: &[Array2<f32>], width: usize) -> Array2<f32> {
+    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+    concatenate(Axis(0), &views).unwrap_or_else(|_| Array2::zeros((0, width)))
+}
+
+fn variances(x: ArrayView2<'_, f32>) -> Vec<f64> {
+    let n = x.nrows().max(1) as f64;
+    let of_column = |column: ndarray::ArrayView1<'_, f32>| {
+        let mean = column.iter().fold(0.0, |sum, &x| sum + f64::from(x)) / n;
+        column.iter().fold(0.0, |sum, &x| sum + (f64::from(x) - mean) * (f64::from(x) - mean)) / n
+    };
+    x.columns().into_iter().map(of_column).collect()
+}
+
+/// The columns taken of `n_columns`, and the sample of each.
+fn choose_columns(columns: Columns, n_columns: usize) -> (Vec<usize>, Vec<u64>) {
+    let per_sample = columns.per_sample;
+    let chosen = (0..n_columns / per_sample).flat_map(|sample| {
+        let number = columns.first_sample + sample as u64;
+        choose_positions(number, per_sample).map(move |it| (sample * per_sample + it, number))
+    });
+    chosen.unzip()
+}
+
+/// The positions taken from one sample, ascending.
+///
+/// Steps of the golden ratio spread evenly over any number of positions, and no regular grid of a
+/// feature map, such as its left border, catches more than its share.
+fn choose_positions(sample: u64, per_sample: usize) -> impl Iterator<Item = usize> {
+    const GOLDEN: f64 = 0.618_033_988_749_894_8;
+    let taken = POSITIONS_PER_SAMPLE.min(per_sample) as u64;
+    let place = |k: u64| {
+        let turns = (sample * taken + k) as f64 * GOLDEN;
+        (((turns - turns.floor()) * per_sample as f64) as usize).min(per_sample - 1)
+    };
+    let places: BTreeSet<usize> = (0..taken).map(place).collect();
+    places.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{POSITIONS_PER_SAMPLE, choose_positions};
+
+    #[test]
+    fn every_position_and_every_border_gets_its_share() {
+        let mut taken = [0usize; 64];
+        for sample in 0..256 {
+            choose_positions(sample, 64).for_each(|position| taken[position] += 1);
+        }
+        let fair = 256 * POSITIONS_PER_SAMPLE / 64;
+        assert!(taken.iter().all(|&count| count >= fair / 2 && count <= fair * 3 / 2), "{taken:?}");
+        assert_eq!(choose_positions(3, 1).collect::<Vec<_>>(), [0]);
+    }
+}
