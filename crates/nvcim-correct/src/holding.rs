@@ -1,0 +1,172 @@
+//! From wanted weights to cell targets: copies share a weight, pairs come as close as stuck cells let them.
+
+use ndarray::{Array2, ArrayView1, ArrayView2};
+use nvcim_chip::coding::WeightCode;
+use nvcim_chip::describe::Cell;
+use nvcim_chip::statistics::CellStatistics;
+use nvcim_ir::programmed::Targets;
+
+use crate::closest::closest_slices;
+use crate::faults::{Stuck, reach_of};
+use crate::piece::{Ground, Piece};
+
+/// The share of each copy, so that their mean is `wanted` as nearly as they can: all alike, but for those
+/// that cannot reach that, whose part the others take over.
+///
+/// `reaches` holds what each copy can hold. The level `t` that all free copies take solves
+/// `sum clip(t, lo, hi) = n wanted`, by bisection of a sum that never falls.
+pub(crate) fn share_out(wanted: f64, reaches: &[[f64; 2]]) -> Vec<f64> {
+    let clip = |t: f64| reaches.iter().map(move |[lo, hi]| t.clamp(*lo, *hi));
+    if clip(wanted).all(|share| share == wanted) {
+        return vec![wanted; reaches.len()];
+    }
+    let total = wanted * reaches.len() as f64;
+    let mut below = reaches.iter().fold(wanted, |least, reach| least.min(reach[0]));
+    let mut above = reaches.iter().fold(wanted, |most, reach| most.max(reach[1]));
+    for _ in 0..60 {
+        let middle = 0.5 * (below + above);
+        if clip(middle).sum::<f64>() < total {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    clip(0.5 * (below + above)).collect()
+}
+
+/// Targets of a tile's pieces that hold `shares`, `[tile rows, columns]`, each in its columns' signs, and the
+/// number of weights with a stuck cell.
+pub(crate) fn hold(
+    pieces: &[Piece],
+    shares: ArrayView2<'_, f64>,
+    ground: &Ground<'_>,
+    statistics: &CellStatistics,
+) -> (Vec<Targets>, usize) {
+    let n_slices = ground.code.n_slices();
+    let mut cells: Vec<[Array2<f64>; 2]> = pieces
+        .iter()
+        .map(|piece| {
+            let lanes = piece.cols.len() * piece.copies() * n_slices;
+            let minus = if ground.code.is_paired() { lanes } else { 0 };
+            [lanes, minus].map(|lanes| Array2::zeros((piece.rows.len(), lanes)))
+        })
+        .collect();
+    let places: Vec<(usize, usize)> = (0..pieces.len())
+        .flat_map(|piece| (0..pieces[piece].copies()).map(move |copy| (piece, copy)))
+        .collect();
+    let mut on_stuck = 0;
+    for ((row, col), &wanted) in shares.indexed_iter() {
+        let stuck: Vec<Vec<Stuck>> = places
+            .iter()
+            .map(|&(piece, copy)| {
+                let piece = &pieces[piece];
+                let place = piece.cols[col][copy];
+                ground.grid.stuck_at(&piece.site.faults, piece.rows[row], place)
+            })
+            .collect();
+        on_stuck += usize::from(stuck.iter().flatten().any(|at| *at != (None, None)));
+        let sign = |piece: usize| pieces[piece].signs[col];
+        let reaches: Vec<[f64; 2]> = places
+            .iter()
+            .zip(&stuck)
+            .map(|(&(piece, _), stuck)| {
+                let [lo, hi] = reach_of(stuck, &ground.code, &ground.used);
+                if sign(piece) < 0.0 { [-hi, -lo] } else { [lo, hi] }
+            })
+            .collect();
+        for ((&(piece, copy), stuck), share) in
+            places.iter().zip(&stuck).zip(share_out(wanted, &reaches))
+        {
+            let pairs = closest_slices(sign(piece) * share, stuck, &ground.code, &ground.used);
+            let first = (col * pieces[piece].copies() + copy) * n_slices;
+            for (slice, (plus, minus)) in pairs.into_iter().enumerate() {
+                let [to_plus, to_minus] = &mut cells[piece];
+                to_plus[(row, first + slice)] = statistics.target_for(plus);
+                if let Some(target) = to_minus.get_mut((row, first + slice)) {
+                    *target = statistics.target_for(minus);
+                }
+            }
+        }
+    }
+    let targets = cells.into_iter().map(|[plus, minus]| to_targets(&plus, &minus, &ground.chip.cell));
+    (targets.collect(), on_stuck)
+}
+
+/// Conductances in siemens as the chip is told them.
+pub(crate) fn to_targets(plus: &Array2<f64>, minus: &Array2<f64>, cell: &Cell) -> Targets {
+    match cell.n_levels {
+        None => Targets::Siemens { plus: plus.mapv(|g| g as f32), minus: minus.mapv(|g| g as f32) },
+        Some(_) => {
+            let level = |g: &f64| cell.level_of(*g).expect("the cell has levels");
+            Targets::Levels { plus: plus.map(level), minus: minus.map(level) }
+        }
+    }
+}
+
+/// What the spread of cells costs: the variance of a weight, as `a + b w^2` in squares of the largest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SpreadLaw {
+    pub(crate) constant: f64,
+    pub(crate) square: f64,
+}
+
+impl SpreadLaw {
+    /// The law of one copy: exact at 0 and at the largest weight.
+    pub(crate) fn new(code: &WeightCode, used: &Cell, cell: &Cell, statistics: &CellStatistics) -> Self {
+        let variance = |g: f64| {
+            let (sd, read) = (statistics.sd(g), statistics.read_sd(g));
+            sd * sd + read * read
+        };
+        let per_share = 1.0 / (used.range() * used.range());
+        let sides = if code.is_paired() { 2.0 } else { 1.0 };
+        let slices: f64 = code.factors().iter().map(|factor| factor * factor).sum();
+        let at_rest = slices * per_share * variance(cell.g_min);
+        let at_full = slices * per_share * variance(cell.g_max);
+        Self { constant: sides * at_rest, square: at_full - at_rest }
+    }
+
+    /// The same for the mean of `copies`.
+    pub(crate) fn of_copies(self, copies: usize) -> Self {
+        let n = copies as f64;
+        Self { constant: self.constant / n, square: self.square / n }
+    }
+}
+
+/// The largest magnitude of a column; 1 where all are 0.
+pub(crate) fn largest(column: ArrayView1<'_, f64>) -> f64 {
+    let largest = column.iter().fold(0.0_f64, |most, w| most.max(w.abs()));
+    if largest > 0.0 { largest } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::share_out;
+
+    #[test]
+    fn a_free_copy_takes_over() {
+        assert_eq!(share_out(0.25, &[[-1.0, 1.0]; 3]), [0.25; 3]);
+        let shares = share_out(0.3, &[[-1.0, 1.0], [0.8, 1.8]]);
+        assert!((shares[0] + 0.2).abs() < 1e-9 && shares[1] == 0.8, "{shares:?}");
+        // Out of reach: as near as can be.
+        assert_eq!(share_out(-1.0, &[[0.0, 1.0], [-0.5, 1.0]]), [0.0, -0.5]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_mean_is_as_near_as_it_can(
+            wanted in -1.0..1.0f64,
+            boxes in prop::collection::vec((-1.0..0.5f64, 0.0..1.5f64), 1..5),
+        ) {
+            let reaches: Vec<[f64; 2]> = boxes.iter().map(|(lo, width)| [*lo, lo + width]).collect();
+            let n = reaches.len() as f64;
+            let shares = share_out(wanted, &reaches);
+            let lo: f64 = reaches.iter().map(|it| it[0]).sum::<f64>() / n;
+            let hi: f64 = reaches.iter().map(|it| it[1]).sum::<f64>() / n;
+            let mean = shares.iter().sum::<f64>() / n;
+            prop_assert!((mean - wanted.clamp(lo, hi)).abs() < 1e-9, "{} {}", mean, wanted);
+            prop_assert!(shares.iter().zip(&reaches).all(|(s, [lo, hi])| s >= lo && s <= hi));
+        }
+    }
+}
