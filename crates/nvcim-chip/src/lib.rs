@@ -19,6 +19,7 @@ mod reader;
 pub mod real;
 pub mod record;
 mod source;
+pub mod statistics;
 mod writer;
 
 #[cfg(test)]

@@ -83,6 +83,11 @@ impl<'a> CellChain<'a> {
         self.links.iter().map(|link| link.effect)
     }
 
+    /// The kinds of the draws that the chain needs, in order.
+    pub(crate) fn kinds(&self) -> Vec<Draw> {
+        self.links.iter().flat_map(|link| link.draws.iter().copied()).collect()
+    }
+
     /// The draws that the chain needs, on the die that `die_seed` draws.
     pub fn draws(&self, die_seed: u64) -> CellDraws {
         CellDraws::new(die_seed, self.links.iter().map(|link| (link.effect, link.draws)))
