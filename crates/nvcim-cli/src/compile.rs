@@ -46,11 +46,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     terminal.warn(&args.effects.warnings(&chip));
     let model = Model::open(&args.model)?;
     let default = if args.die.is_some() { "full" } else { "none" };
-    let mut warnings = Vec::new();
-    let plan = Plan::parse(args.correct.as_deref().unwrap_or(default))?.unload(&mut warnings);
-    if args.correct.is_some() {
-        terminal.warn(&warnings);
-    }
+    let plan = Plan::parse(args.correct.as_deref().unwrap_or(default))?;
     let die = args.die.as_deref().map(|path| open_die(path, &chip)).transpose()?;
     let calibration = match &args.calib {
         Some(spec) => {
@@ -70,7 +66,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     for fit in &compiled.fits {
         terminal.tell(&format!(
             "{}: rms error {:.4} before, {:.4} after measuring",
-            fit.tile, fit.rms_before, fit.rms_after
+            fit.layer, fit.rms_before, fit.rms_after
         ));
     }
     let extrapolated = !conditions.check_time(&chip)?.is_empty();

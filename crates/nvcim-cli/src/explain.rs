@@ -43,9 +43,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let chip = open_chip(&args.chip, terminal)?;
     terminal.warn(&args.effects.warnings(&chip));
-    let mut warnings = Vec::new();
-    let plan = Plan::parse(&args.correct)?.unload(&mut warnings);
-    terminal.warn(&warnings);
+    let plan = Plan::parse(&args.correct)?;
     let model = Model::open(&args.model)?;
     let data = args.preprocess.open(&args.data)?;
     let calibration = match &args.calib {

@@ -1,14 +1,28 @@
-//! Column affine: gain and offset of every conversion by least squares against the intended product.
+//! Gain and offset of conversions by least squares: against what they are expected to see, or against what
+//! is wanted of them together.
 //!
-//! For one output column with readouts `y_1 .. y_k` (one per conversion) and the clean partial product
-//! `t`, minimise `sum (t - sum_r s_r y_r - b)^2 + lambda |s - s0|^2` over scales `s` and shift `b`, with
-//! `s0` the nominal scales. `lambda` is small against the variance of `y`: it only decides columns that
-//! answer nothing, which keep their nominal scale. Gain and offset are always fitted together.
+//! *Together*: for one output column with readouts `y_1 .. y_k` and wanted outputs `t`, minimise
+//! `sum (t - sum_r s_r y_r - b)^2 + lambda sum_r var(y_r) (s_r - s0_r)^2` over scales `s` and shift `b`, with
+//! `s0` the scales so far. A small `lambda` only decides columns that answer nothing, which keep their
+//! scale; a larger one keeps few vectors from being fitted too well.
+//!
+//! *One by one*: a readout that is expected to see `p` and answers `y = g p + o` gets its scale divided by
+//! `g` and its shift against `o`. Regressing `y` on `p`, which is exact, leaves `g` without the shrinkage that
+//! noise in `y` brings the other way round.
+//!
+//! Gain and offset are always fitted together.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
-/// `lambda` as a share of the mean variance of the readouts.
-const RIDGE: f64 = 1e-6;
+/// The `lambda` that decides only columns that answer nothing.
+pub(crate) const LEAST_RIDGE: f64 = 1e-6;
+
+/// Gains that one-by-one fits believe in; outside, and where an answer has little to do with what is
+/// expected, the readout keeps its scale.
+const GAINS: [f64; 2] = [0.2, 5.0];
+
+/// The least correlation of answer and expectation that one-by-one fits believe in.
+const LEAST_CORRELATION: f64 = 0.3;
 
 /// The fit of one output column.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +34,12 @@ pub(crate) struct Fit {
 }
 
 /// Fits scales and shift; `y` is `[vectors, readouts]`, `t` is `[vectors]`.
-pub(crate) fn fit_column(y: ArrayView2<'_, f32>, t: ArrayView1<'_, f32>, nominal: &[f64]) -> Fit {
+pub(crate) fn fit_column(
+    y: ArrayView2<'_, f32>,
+    t: ArrayView1<'_, f32>,
+    nominal: &[f64],
+    ridge: f64,
+) -> Fit {
     let n = y.nrows() as f64;
     let mean_y: Vec<f64> = y.columns().into_iter().map(|column| sum(column.iter()) / n).collect();
     let mean_t = sum(t.iter()) / n;
@@ -40,12 +59,30 @@ pub(crate) fn fit_column(y: ArrayView2<'_, f32>, t: ArrayView1<'_, f32>, nominal
     }
     let trace: f64 = covariance.diag().sum();
     // A column that never moved has no covariance; any positive ridge then leaves the nominal scale.
-    let ridge = (RIDGE * trace / k as f64).max(f64::MIN_POSITIVE.sqrt());
-    covariance.diag_mut().mapv_inplace(|variance| variance + ridge);
+    let least = (LEAST_RIDGE * trace / k as f64).max(f64::MIN_POSITIVE.sqrt());
+    covariance.diag_mut().mapv_inplace(|variance| variance + (ridge * variance).max(least));
     let change = solve_positive(covariance, residual);
     let scales: Vec<f64> = nominal.iter().zip(&change).map(|(s, d)| s + d).collect();
     let shift = mean_t - scales.iter().zip(&mean_y).map(|(s, y)| s * y).sum::<f64>();
     Fit { scales, shift }
+}
+
+/// Gain and offset of one readout: `y` is nearly `gain p + offset`, `p` what is expected; `None` where that
+/// cannot be said.
+pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<[f64; 2]> {
+    let n = p.len() as f64;
+    let (mean_p, mean_y) = (sum(p.iter()) / n, sum(y.iter()) / n);
+    let (mut pp, mut yy, mut py) = (0.0, 0.0, 0.0);
+    for (&p, &y) in p.iter().zip(&y) {
+        let (p, y) = (f64::from(p) - mean_p, f64::from(y) - mean_y);
+        pp += p * p;
+        yy += y * y;
+        py += p * y;
+    }
+    let gain = py / pp;
+    let related = py >= LEAST_CORRELATION * (pp * yy).sqrt() && pp > 0.0;
+    let believed = related && gain >= GAINS[0] && gain <= GAINS[1];
+    believed.then_some([gain, mean_y - gain * mean_p])
 }
 
 fn sum<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
@@ -84,24 +121,35 @@ fn solve_positive(mut a: Array2<f64>, mut b: Array1<f64>) -> Array1<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::fit_column;
+    use super::{LEAST_RIDGE, fit_column, regress};
     use ndarray::{Array1, Array2, Axis};
 
     #[test]
     fn recovers_gain_and_offset_of_each_readout() {
         let y = Array2::from_shape_fn((40, 2), |(v, r)| ((v * (3 + r)) % 7) as f32 - 2.0);
         let t: Array1<f32> = y.map_axis(Axis(1), |y| 0.5 * y[0] - 1.25 * y[1] + 3.0);
-        let fit = fit_column(y.view(), t.view(), &[1.0, -1.0]);
+        let fit = fit_column(y.view(), t.view(), &[1.0, -1.0], LEAST_RIDGE);
         assert!((fit.scales[0] - 0.5).abs() < 1e-4, "{fit:?}");
         assert!((fit.scales[1] + 1.25).abs() < 1e-4, "{fit:?}");
         assert!((fit.shift - 3.0).abs() < 1e-3, "{fit:?}");
     }
 
     #[test]
+    fn a_noisy_answer_does_not_shrink_its_gain() {
+        let p = Array1::from_shape_fn(400, |v| ((v * 37) % 101) as f32 / 50.0 - 1.0);
+        let noise = |v: usize| ((v * 61) % 89) as f32 / 89.0 - 0.494;
+        let y = Array1::from_shape_fn(400, |v| 1.25 * p[v] - 0.5 + noise(v));
+        let [gain, offset] = regress(p.view(), y.view()).unwrap();
+        assert!((gain - 1.25).abs() < 0.06 && (offset + 0.5).abs() < 0.03, "{gain} {offset}");
+        assert_eq!(regress(p.view(), Array1::zeros(400).view()), None);
+        assert_eq!(regress(p.view(), (-&y).view()), None);
+    }
+
+    #[test]
     fn a_dead_column_keeps_its_nominal_scale_and_answers_the_mean() {
         let y = Array2::from_elem((10, 1), 0.25);
         let t = Array1::from_iter((0..10).map(|v| v as f32));
-        let fit = fit_column(y.view(), t.view(), &[2.0]);
+        let fit = fit_column(y.view(), t.view(), &[2.0], LEAST_RIDGE);
         assert_eq!(fit.scales, [2.0]);
         assert!((fit.shift - 4.0).abs() < 1e-9);
     }

@@ -1,37 +1,49 @@
 //! Corrections after programming: ranges and digital scales from what the programmed die answers.
 //!
-//! The same procedure a lab follows by hand: drive each tile with real input vectors, widen or narrow
-//! ADC ranges until the codes fill them, then fit every column against the product it should give.
+//! The walk of [`crate::samples`] with the die itself as student. When a layer's inputs arrive its tiles are
+//! driven with some of them; ADC ranges are widened or narrowed until the codes fill them; every conversion
+//! is fitted against what it should see, and all conversions of a column together against what the float
+//! network makes of the same images. Then the die, so corrected, makes the inputs of the next layer.
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayView1, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
 use nvcim_chip::coding::WeightCode;
-use nvcim_chip::describe::{Accumulate, BitSerial, Chip, InputDrive, RangePer};
+use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
 use nvcim_chip::die::Die;
-use nvcim_chip::effects::dac;
+use nvcim_chip::effects::{EffectSet, dac};
+use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::diag::Result;
-use nvcim_ir::ids::{Id, LayerId, TileId};
+use nvcim_ir::ids::{IdVec, LayerId, TileId};
 use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, verify_programmed};
 use nvcim_ir::tiled::{AdcRange, TiledNet};
+use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
-use crate::affine::fit_column;
-use crate::before::offset_per_drive;
-use crate::plan::Plan;
+use crate::affine::{LEAST_RIDGE, fit_column, regress};
+use crate::faults::Faults;
+use crate::known::Known;
+use crate::outcome::{Outcome, Place, Status};
+use crate::plan::{Correction, Plan};
+use crate::predict::{offset_per_drive, predict_readouts};
 use crate::probe::{Codes, probe_tile};
-use crate::ranges::{MAX_ROUNDS, close_in, join, join_shared, widen_clipped};
-use crate::vectors::collect_vectors;
+use crate::ranges::{MAX_ROUNDS, SHRINKS, close_in, join, shrink, stagger, widen_clipped};
+use crate::samples::{Samples, Student, Teacher, walk};
 
-/// What the measurements of one tile changed.
+/// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
+const RIDGES: [f64; 4] = [0.003, 0.03, 0.3, 3.0];
+
+/// Converters above this many codes need no range narrower than their currents.
+const FINE_CODES: u32 = 64;
+
+/// What the measurements of one layer changed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TileFit {
-    /// The tile.
-    pub tile: TileId,
-    /// Root mean square error of its columns on the calibration vectors under nominal scales, in
-    /// output units.
+pub struct LayerFit {
+    /// The layer.
+    pub layer: LayerId,
+    /// Root mean square error of its outputs on held-out images before, in output units.
     pub rms_before: f64,
-    /// The same with the fitted ranges and scales.
+    /// The same after.
     pub rms_after: f64,
 }
 
@@ -40,69 +52,51 @@ pub struct TileFit {
 pub struct Fitted {
     /// The net.
     pub net: ProgrammedNet,
-    /// One entry per tile, in order.
-    pub tiles: Vec<TileFit>,
+    /// One entry per layer, in the order of the program.
+    pub layers: Vec<LayerFit>,
+    /// What each correction did.
+    pub outcomes: Vec<Outcome>,
 }
 
 /// Fits ranges and scales to a die that `programmed` was programmed onto.
 ///
-/// `calibration` is `[samples, sample shape...]`, unlabelled. The die is driven with the clean
-/// activations of every layer.
+/// `images` is `[samples, sample shape...]`, unlabelled.
 ///
 /// # Errors
 /// Whatever the die reports.
 pub fn correct_after(
     net: &TiledNet,
-    mut programmed: ProgrammedNet,
-    chip: &Chip,
+    programmed: ProgrammedNet,
+    known: &Known<'_>,
     die: &mut dyn Die,
-    calibration: &Tensor,
+    images: &Tensor,
     plan: Plan,
 ) -> Result<Fitted> {
     if !plan.measures() {
-        return Ok(Fitted { net: programmed, tiles: Vec::new() });
+        return Ok(Fitted { net: programmed, layers: Vec::new(), outcomes: Vec::new() });
     }
-    let vectors = collect_vectors(net, calibration);
-    let code = WeightCode::new(chip);
-    let mut bench = Bench { chip, die };
-    let probes: Vec<Probe> = net
-        .tiles
-        .iter()
-        .map(|tile| {
-            let layer = &net.layers[tile.layer];
-            let x = vectors[tile.layer].slice_axis(Axis(1), tile.rows.clone().into());
-            let full_scale = layer.input.full_scale;
-            let sums = x.mapv(|x| dac::quantize_drive(x / full_scale, chip.dac.bits));
-            Probe {
-                drives: x.mapv(|x| (x / full_scale).clamp(-1.0, 1.0)),
-                signed: layer.input.signed,
-                wanted: x.dot(&layer.weights(tile.rows.clone(), tile.cols.clone())),
-                drive_sums: sums.sum_axis(Axis(1)),
-                offset_per_drive: offset_per_drive(layer, &code, &chip.cell) as f32,
-            }
-        })
-        .collect();
-    let mut fits = Vec::new();
-    for (tile, probe) in programmed.tiles.iter().zip(&probes) {
-        let currents = bench.measure(tile, probe, &ranges_of(tile))?;
-        let rms_before = rms_error(tile, &currents, probe);
-        fits.push(TileFit { tile: TileId::new(fits.len()), rms_before, rms_after: rms_before });
+    let teacher = Teacher::new(net, images);
+    let effects = if plan.has(Correction::Drift) { known.effects } else { EffectSet::NONE };
+    let mut bench = Bench {
+        net,
+        known,
+        plan,
+        statistics: CellStatistics::new(known.chip, effects, known.at_s),
+        die,
+        tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
+        programmed,
+        layers: Vec::new(),
+        outcomes: Vec::new(),
+    };
+    for (id, tile) in bench.programmed.tiles.iter_enumerated() {
+        bench.tiles_of[tile.layer].push(id);
     }
-    if plan.ranges {
-        bench.fit_ranges(&mut programmed, &probes)?;
-    }
-    for ((tile, probe), fit) in programmed.tiles.iter_mut().zip(&probes).zip(&mut fits) {
-        let currents = bench.measure(tile, probe, &ranges_of(tile))?;
-        if plan.affine {
-            fit_tile(tile, &currents, probe);
-        }
-        fit.rms_after = rms_error(tile, &currents, probe);
-    }
-    verify_programmed(&programmed, chip.array_size(), chip.cell.n_levels)?;
-    Ok(Fitted { net: programmed, tiles: fits })
+    walk(net, images, &teacher, &mut bench)?;
+    verify_programmed(&bench.programmed, known.chip.array_size(), known.chip.cell.n_levels)?;
+    Ok(Fitted { net: bench.programmed, layers: bench.layers, outcomes: bench.outcomes })
 }
 
-/// What one tile is driven with and should answer.
+/// What a tile is driven with and should answer.
 struct Probe {
     /// `[vectors, tile rows]`, in units of the DAC's full scale.
     drives: Array2<f32>,
@@ -113,52 +107,255 @@ struct Probe {
     drive_sums: Array1<f32>,
     /// What an offset adds to every output per unit of them.
     offset_per_drive: f32,
+    /// What every conversion is expected to see, `[vectors, readouts]`, in normalised current.
+    expected: Array2<f32>,
 }
 
 /// A die beside its design.
 struct Bench<'a> {
-    chip: &'a Chip,
+    net: &'a TiledNet,
+    known: &'a Known<'a>,
+    plan: Plan,
+    statistics: CellStatistics,
     die: &'a mut dyn Die,
+    tiles_of: IdVec<LayerId, Vec<TileId>>,
+    programmed: ProgrammedNet,
+    layers: Vec<LayerFit>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Student for Bench<'_> {
+    fn fit(&mut self, layer: LayerId, samples: &Samples) -> Result<()> {
+        let tiles = self.tiles_of[layer].clone();
+        let probes: Vec<Probe> =
+            tiles.iter().map(|&id| self.make_probe(id, samples.x.view())).collect::<Result<_>>()?;
+        let before = self.measure_all(&tiles, &probes)?;
+        let rms_before = self.error(layer, &tiles, &before, &probes, samples);
+        if self.plan.has(Correction::Ranges) {
+            self.fit_ranges(layer, &tiles, &probes)?;
+        }
+        let currents = self.measure_all(&tiles, &probes)?;
+        if self.plan.has(Correction::Scale) {
+            self.fit_scales(layer, &tiles, &currents, &probes, samples);
+        }
+        let rms_after = self.error(layer, &tiles, &currents, &probes, samples);
+        self.layers.push(LayerFit { layer, rms_before, rms_after });
+        Ok(())
+    }
+
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        _columns: Columns,
+        x: ArrayView2<'_, f32>,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) -> Result<()> {
+        for (mut out, &bias) in out.outer_iter_mut().zip(&self.programmed.layers[layer].bias) {
+            out.fill(bias);
+        }
+        for id in self.tiles_of[layer].clone() {
+            let (drives, signed) = self.drives(id, x.t());
+            let ranges = ranges_of(&self.programmed.tiles[id]);
+            let currents = self.measure(id, drives.view(), signed, &ranges)?;
+            let tile = &self.programmed.tiles[id];
+            let sums = self.drive_sums(tile, &drives);
+            let mut there = out.slice_mut(s![tile.cols.clone(), ..]);
+            there += &contributions(tile, &currents, &sums).t();
+        }
+        Ok(())
+    }
 }
 
 impl Bench<'_> {
+    /// Drives of a tile for inputs `[vectors, n_rows]` of its layer, and whether they may be negative.
+    fn drives(&self, id: TileId, x: ArrayView2<'_, f32>) -> (Array2<f32>, bool) {
+        let tile = &self.programmed.tiles[id];
+        let input = self.programmed.layers[tile.layer].input;
+        let least = if input.signed { -1.0 } else { 0.0 };
+        let x = x.slice_axis(Axis(1), tile.rows.clone().into());
+        (x.mapv(|x| (x / input.full_scale).clamp(least, 1.0)), input.signed)
+    }
+
+    fn drive_sums(&self, tile: &ProgrammedTile, drives: &Array2<f32>) -> Array1<f32> {
+        if tile.drive_sum.is_empty() && !WeightCode::new(self.known.chip).has_reference() {
+            return Array1::zeros(drives.nrows());
+        }
+        let bits = self.known.chip.dac.bits;
+        drives.mapv(|drive| dac::quantize_drive(drive, bits)).sum_axis(Axis(1))
+    }
+
+    fn make_probe(&self, id: TileId, x: ArrayView2<'_, f32>) -> Result<Probe> {
+        let tile = &self.programmed.tiles[id];
+        let layer = &self.net.layers[tile.layer];
+        let code = WeightCode::new(self.known.chip);
+        let (drives, signed) = self.drives(id, x);
+        let weights = layer.weights(tile.rows.clone(), tile.cols.clone());
+        let worth = f64::from(layer.w_max) * f64::from(layer.input.full_scale);
+        let faults = Faults::of_arrays(
+            [tile.array, tile.wiring.minus_array(tile.array)],
+            self.known.faults().filter(|_| self.plan.has(Correction::Closest)),
+        );
+        let seen = predict_readouts(
+            tile,
+            self.known,
+            &self.statistics,
+            &faults.unwrap_or_default(),
+        );
+        Ok(Probe {
+            wanted: x.slice_axis(Axis(1), tile.rows.clone().into()).dot(&weights),
+            drive_sums: self.drive_sums(tile, &drives),
+            offset_per_drive: offset_per_drive(worth, &code, &self.known.chip.cell) as f32,
+            expected: drives.dot(&seen.mapv(|it| it as f32)),
+            drives,
+            signed,
+        })
+    }
+
     fn probe(
         &mut self,
-        tile: &ProgrammedTile,
-        probe: &Probe,
+        id: TileId,
+        drives: ArrayView2<'_, f32>,
+        signed: bool,
         ranges: &[AdcRange],
     ) -> Result<Codes> {
-        probe_tile(self.die, self.chip, tile, probe.signed, ranges, probe.drives.view())
+        let tile = &self.programmed.tiles[id];
+        probe_tile(self.die, self.known.chip, tile, signed, ranges, drives)
     }
 
     /// Normalised currents, `[vectors, readouts]`.
     fn measure(
         &mut self,
-        tile: &ProgrammedTile,
-        probe: &Probe,
+        id: TileId,
+        drives: ArrayView2<'_, f32>,
+        signed: bool,
         ranges: &[AdcRange],
     ) -> Result<Array2<f32>> {
-        Ok(self.probe(tile, probe, ranges)?.currents(self.chip, ranges))
+        Ok(self.probe(id, drives, signed, ranges)?.currents(self.known.chip, ranges))
     }
 
-    fn fit_ranges(&mut self, net: &mut ProgrammedNet, probes: &[Probe]) -> Result<()> {
-        let per = self.chip.adc.range_per;
-        let mut per_layer: BTreeMap<LayerId, AdcRange> = BTreeMap::new();
-        for (tile, probe) in net.tiles.iter_mut().zip(probes) {
-            let mut ranges = self.search_ranges(tile, probe)?;
-            join_shared(&mut ranges, per);
-            for range in &ranges {
-                per_layer
-                    .entry(tile.layer)
-                    .and_modify(|joined| *joined = join(*joined, *range))
-                    .or_insert(*range);
-            }
-            set_ranges(tile, &ranges);
+    fn measure_all(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<Vec<Array2<f32>>> {
+        let measure = |(&id, probe): (&TileId, &Probe)| {
+            let ranges = ranges_of(&self.programmed.tiles[id]);
+            self.measure(id, probe.drives.view(), probe.signed, &ranges)
+        };
+        tiles.iter().zip(probes).map(measure).collect()
+    }
+
+    /// What the layer's tiles make of the probes' vectors, `[vectors, n_cols]`, bias included.
+    fn outputs(
+        &self,
+        layer: LayerId,
+        tiles: &[TileId],
+        currents: &[Array2<f32>],
+        probes: &[Probe],
+    ) -> Array2<f32> {
+        let bias = Array1::from(self.programmed.layers[layer].bias.clone());
+        let n_vectors = probes.first().map_or(0, |probe| probe.drives.nrows());
+        let mut outputs = Array2::zeros((n_vectors, bias.len()));
+        outputs.outer_iter_mut().for_each(|mut row| row.assign(&bias));
+        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
+            let tile = &self.programmed.tiles[id];
+            let mut there = outputs.slice_mut(s![.., tile.cols.clone()]);
+            there += &contributions(tile, currents, &probe.drive_sums);
         }
-        if per == RangePer::Layer {
-            for tile in net.tiles.iter_mut() {
-                let shared = vec![per_layer[&tile.layer]; tile.readouts.len()];
-                set_ranges(tile, &shared);
+        outputs
+    }
+
+    /// Root mean square error of the layer's outputs on held-out images, in output units.
+    fn error(
+        &self,
+        layer: LayerId,
+        tiles: &[TileId],
+        currents: &[Array2<f32>],
+        probes: &[Probe],
+        samples: &Samples,
+    ) -> f64 {
+        let outputs = self.outputs(layer, tiles, currents, probes);
+        let held_out = s![samples.n_fit.min(samples.z.nrows().saturating_sub(1)).., ..];
+        let off = (&outputs.slice(held_out) - &samples.z.slice(held_out)).mapv(f64::from);
+        (off.iter().fold(0.0, |sum, off| sum + off * off) / off.len().max(1) as f64).sqrt()
+    }
+
+    fn fit_ranges(&mut self, layer: LayerId, tiles: &[TileId], probes: &[Probe]) -> Result<()> {
+        let per = self.known.chip.adc.range_per;
+        let mut found = Vec::new();
+        for (&id, probe) in tiles.iter().zip(probes) {
+            found.push(self.search_ranges(id, probe)?);
+        }
+        for group in groups(&found, per) {
+            let all = group.iter().map(|&(tile, at)| found[tile][at]).reduce(join);
+            for (tile, at) in group {
+                found[tile][at] = all.expect("a group has a member");
+            }
+        }
+        if self.known.chip.adc.max_code() < FINE_CODES && self.plan.has(Correction::Bias) {
+            self.narrow(tiles, probes, &mut found, per)?;
+        }
+        let mut changed = 0;
+        for (&id, ranges) in tiles.iter().zip(&found) {
+            let tile = &mut self.programmed.tiles[id];
+            for (scaled, range) in tile.readouts.iter_mut().zip(ranges) {
+                changed += usize::from(scaled.readout.range != *range);
+                scaled.readout.range = *range;
+            }
+            if per == RangePer::Column && self.plan.has(Correction::Bias) {
+                stagger(tile, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
+            }
+        }
+        self.outcomes.push(Outcome {
+            correction: Correction::Ranges,
+            place: Place::Layer(layer),
+            status: Status::Kept,
+            gap: None,
+            changed,
+            before: 0.0,
+            after: 0.0,
+        });
+        Ok(())
+    }
+
+    /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.
+    fn narrow(
+        &mut self,
+        tiles: &[TileId],
+        probes: &[Probe],
+        found: &mut [Vec<AdcRange>],
+        per: RangePer,
+    ) -> Result<()> {
+        let groups = groups(found, per);
+        let mut best = vec![(f64::INFINITY, 1.0_f32); groups.len()];
+        let mut centres: Vec<Vec<f32>> = Vec::new();
+        for (&id, (probe, ranges)) in tiles.iter().zip(probes.iter().zip(found.iter())) {
+            let currents = self.measure(id, probe.drives.view(), probe.signed, ranges)?;
+            let mean = currents.mean_axis(Axis(0)).map_or(Vec::new(), |mean| mean.to_vec());
+            centres.push(mean);
+        }
+        for factor in SHRINKS {
+            let mut errors: Vec<Vec<f64>> = Vec::new();
+            for (at, (&id, probe)) in tiles.iter().zip(probes).enumerate() {
+                let ranges: Vec<_> = found[at]
+                    .iter()
+                    .zip(&centres[at])
+                    .map(|(range, &centre)| shrink(*range, centre, factor))
+                    .collect();
+                let currents = self.measure(id, probe.drives.view(), probe.signed, &ranges)?;
+                let scales = self.programmed.tiles[id].readouts.iter().map(|it| f64::from(it.scale));
+                let columns = probe.expected.columns().into_iter().zip(currents.columns());
+                let lost = columns.zip(scales).map(|((p, y), scale)| scale * scale * unsaid(p, y));
+                errors.push(lost.collect());
+            }
+            for (group, best) in groups.iter().zip(&mut best) {
+                let error: f64 = group.iter().map(|&(tile, at)| errors[tile][at]).sum();
+                if error < best.0 {
+                    *best = (error, factor);
+                }
+            }
+        }
+        for (group, (_, factor)) in groups.into_iter().zip(best) {
+            let mean: f32 = group.iter().map(|&(tile, at)| centres[tile][at]).sum::<f32>()
+                / group.len() as f32;
+            for (tile, at) in group {
+                found[tile][at] = shrink(found[tile][at], mean, factor);
             }
         }
         Ok(())
@@ -170,92 +367,256 @@ impl Bench<'_> {
     /// one of them clipped. So the digits of the vectors are driven as vectors of their own: all slices of
     /// such a drive have the same digit, and its code is theirs. Where the last slice is a shorter one no
     /// drive does that, and the observed ranges stay.
-    fn search_ranges(&mut self, tile: &ProgrammedTile, probe: &Probe) -> Result<Vec<AdcRange>> {
-        if let InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) =
-            self.chip.dac.coding
+    fn search_ranges(&mut self, id: TileId, probe: &Probe) -> Result<Vec<AdcRange>> {
+        let mut ranges = ranges_of(&self.programmed.tiles[id]);
+        let chip = self.known.chip;
+        if let InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) = chip.dac.coding
             && accumulate == Accumulate::Digital
-            && !self.chip.dac.bits.is_multiple_of(bits_per_slice)
+            && !chip.dac.bits.is_multiple_of(bits_per_slice)
         {
-            return Ok(ranges_of(tile));
+            return Ok(ranges);
         }
-        let digits = dac::drives_converted(&self.chip.dac, probe.drives.view());
+        let digits = dac::drives_converted(&chip.dac, probe.drives.view());
         let digits: Vec<_> = digits.iter().map(|digits| digits.view()).collect();
         let drives = match &digits[..] {
             [_] => probe.drives.clone(),
             digits => concatenate(Axis(0), digits).expect("all slices have the vectors' shape"),
         };
-        let probe = &Probe {
-            drives,
-            signed: probe.signed,
-            wanted: Array2::default((0, 0)),
-            drive_sums: Array1::default(0),
-            offset_per_drive: 0.0,
-        };
-        let mut ranges = ranges_of(tile);
-        let mut codes = self.probe(tile, probe, &ranges)?;
+        let mut codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
         for _ in 0..MAX_ROUNDS {
-            let Some(wider) = widen_clipped(&codes, &ranges, self.chip) else { break };
+            let Some(wider) = widen_clipped(&codes, &ranges, chip) else { break };
             ranges = wider;
-            codes = self.probe(tile, probe, &ranges)?;
+            codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
         }
-        Ok(close_in(&codes, &ranges, self.chip))
+        Ok(close_in(&codes, &ranges, chip))
     }
+
+    /// Fits the scales of a layer, and keeps those that do best on held-out images.
+    fn fit_scales(
+        &mut self,
+        layer: LayerId,
+        tiles: &[TileId],
+        currents: &[Array2<f32>],
+        probes: &[Probe],
+        samples: &Samples,
+    ) {
+        let fit_rows = s![..samples.n_fit, ..];
+        let fit_currents: Vec<_> = currents.iter().map(|it| it.slice(fit_rows)).collect();
+        let nominal = self.take_readouts(tiles);
+        let nominal_error = self.error(layer, tiles, currents, probes, samples);
+        let has_reference = WeightCode::new(self.known.chip).has_reference();
+        let mut candidates = Vec::new();
+        if !self.known.chip.holds.column_affine {
+            self.fit_tile_gains(tiles, &fit_currents, probes);
+            candidates.push(self.take_readouts(tiles));
+        } else if !self.plan.has(Correction::Bias) || has_reference {
+            for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
+                fit_tile(&mut self.programmed.tiles[id], currents, probe, samples.n_fit);
+            }
+            candidates.push(self.take_readouts(tiles));
+        } else {
+            self.fit_one_by_one(tiles, &fit_currents, probes);
+            let one_by_one = self.take_readouts(tiles);
+            candidates.push(one_by_one.clone());
+            for ridge in RIDGES {
+                self.put_readouts(tiles, &one_by_one);
+                self.fit_together(layer, tiles, &fit_currents, probes, samples, ridge);
+                candidates.push(self.take_readouts(tiles));
+            }
+        }
+        // A lab takes its fit as it is; who holds images out can tell.
+        let careful = self.plan.has(Correction::Bias);
+        let mut best = (if careful { nominal_error } else { f64::INFINITY }, nominal);
+        for candidate in candidates {
+            self.put_readouts(tiles, &candidate);
+            let error = self.error(layer, tiles, currents, probes, samples);
+            if error < best.0 {
+                best = (error, candidate);
+            }
+        }
+        self.put_readouts(tiles, &best.1);
+        let held_out = samples.z.slice(s![samples.n_fit.., ..]);
+        let size = f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE);
+        let kept = best.0 < nominal_error;
+        self.outcomes.push(Outcome {
+            correction: Correction::Scale,
+            place: Place::Layer(layer),
+            status: if kept { Status::Kept } else { Status::Dropped },
+            gap: None,
+            changed: if kept { samples.z.ncols() } else { 0 },
+            before: nominal_error / size,
+            after: best.0.min(nominal_error) / size,
+        });
+    }
+
+    fn take_readouts(&self, tiles: &[TileId]) -> Vec<Vec<(f32, f32)>> {
+        let of_tile = |id: &TileId| {
+            let readouts = self.programmed.tiles[*id].readouts.iter();
+            readouts.map(|it| (it.scale, it.shift)).collect()
+        };
+        tiles.iter().map(of_tile).collect()
+    }
+
+    fn put_readouts(&mut self, tiles: &[TileId], worths: &[Vec<(f32, f32)>]) {
+        for (&id, worths) in tiles.iter().zip(worths) {
+            for (scaled, &(scale, shift)) in
+                self.programmed.tiles[id].readouts.iter_mut().zip(worths)
+            {
+                (scaled.scale, scaled.shift) = (scale, shift);
+            }
+        }
+    }
+
+    /// One gain per tile, against what its conversions are expected to see.
+    fn fit_tile_gains(
+        &mut self,
+        tiles: &[TileId],
+        currents: &[ArrayView2<'_, f32>],
+        probes: &[Probe],
+    ) {
+        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
+            let (mut py, mut pp) = (0.0, 0.0);
+            let n_fit = currents.nrows();
+            for (p, y) in probe.expected.slice(s![..n_fit, ..]).iter().zip(currents) {
+                py += f64::from(*p) * f64::from(*y);
+                pp += f64::from(*p) * f64::from(*p);
+            }
+            if py > 0.0 && pp > 0.0 {
+                for scaled in &mut self.programmed.tiles[id].readouts {
+                    scaled.scale = (f64::from(scaled.scale) * pp / py) as f32;
+                }
+            }
+        }
+    }
+
+    /// Gain and offset of every conversion, against what it is expected to see.
+    fn fit_one_by_one(
+        &mut self,
+        tiles: &[TileId],
+        currents: &[ArrayView2<'_, f32>],
+        probes: &[Probe],
+    ) {
+        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
+            let expected = probe.expected.slice(s![..currents.nrows(), ..]);
+            let columns = expected.columns().into_iter().zip(currents.columns());
+            for (scaled, (p, y)) in self.programmed.tiles[id].readouts.iter_mut().zip(columns) {
+                if let Some([gain, offset]) = regress(p, y) {
+                    let scale = f64::from(scaled.scale) / gain;
+                    (scaled.scale, scaled.shift) = (scale as f32, (-scale * offset) as f32);
+                }
+            }
+        }
+    }
+
+    /// Gains of all conversions of each column and the column's offset, against the outputs wanted.
+    fn fit_together(
+        &mut self,
+        layer: LayerId,
+        tiles: &[TileId],
+        currents: &[ArrayView2<'_, f32>],
+        probes: &[Probe],
+        samples: &Samples,
+        ridge: f64,
+    ) {
+        let bias = &self.programmed.layers[layer].bias;
+        for (col, wanted) in samples.fit_z().columns().into_iter().enumerate() {
+            let mut wanted = wanted.mapv(|z| z - bias[col]);
+            let mut parts = Vec::new();
+            for (at, &id) in tiles.iter().enumerate() {
+                let tile = &self.programmed.tiles[id];
+                if !tile.cols.contains(&col) {
+                    continue;
+                }
+                let own = col - tile.cols.start;
+                if let Some(per_drive) = tile.drive_sum.get(own) {
+                    let sums = probes[at].drive_sums.slice(s![..samples.n_fit]);
+                    wanted.scaled_add(-per_drive, &sums);
+                }
+                let readouts = tile.readouts.iter().enumerate();
+                let mine = readouts.filter(|(_, it)| it.readout.col as usize == own);
+                parts.extend(mine.map(|(readout, _)| (at, id, readout)));
+            }
+            let y: Vec<_> = parts
+                .iter()
+                .map(|&(at, _, readout)| currents[at].column(readout).insert_axis(Axis(1)))
+                .collect();
+            let Ok(y) = concatenate(Axis(1), &y) else { continue };
+            let scaled = |&(_, id, readout): &(usize, TileId, usize)| {
+                f64::from(self.programmed.tiles[id].readouts[readout].scale)
+            };
+            let nominal: Vec<f64> = parts.iter().map(scaled).collect();
+            let fit = fit_column(y.view(), wanted.view(), &nominal, ridge);
+            for (place, &(_, id, readout)) in parts.iter().enumerate() {
+                let scaled = &mut self.programmed.tiles[id].readouts[readout];
+                scaled.scale = fit.scales[place] as f32;
+                scaled.shift = if place == 0 { fit.shift as f32 } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// The readouts, by tile and place in it, that share one range.
+fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
+    let mut groups: BTreeMap<(usize, usize), Vec<(usize, usize)>> = BTreeMap::new();
+    for (tile, ranges) in ranges.iter().enumerate() {
+        for at in 0..ranges.len() {
+            let group = match per {
+                RangePer::Column => (tile, at),
+                RangePer::Tile => (tile, 0),
+                RangePer::Layer => (0, 0),
+            };
+            groups.entry(group).or_default().push((tile, at));
+        }
+    }
+    groups.into_values().collect()
+}
+
+/// The part of the variance of `p` that `y` does not say.
+fn unsaid(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> f64 {
+    let n = p.len().max(1) as f64;
+    let mean = |it: ArrayView1<'_, f32>| it.iter().fold(0.0, |sum, &v| sum + f64::from(v)) / n;
+    let (mean_p, mean_y) = (mean(p), mean(y));
+    let (mut pp, mut yy, mut py) = (0.0, 0.0, 0.0);
+    for (&p, &y) in p.iter().zip(&y) {
+        let (p, y) = (f64::from(p) - mean_p, f64::from(y) - mean_y);
+        pp += p * p;
+        yy += y * y;
+        py += p * y;
+    }
+    (if yy > 0.0 { pp - py * py / yy } else { pp }) / n
 }
 
 fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {
     tile.readouts.iter().map(|scaled| scaled.readout.range).collect()
 }
 
-fn set_ranges(tile: &mut ProgrammedTile, ranges: &[AdcRange]) {
-    for (scaled, range) in tile.readouts.iter_mut().zip(ranges) {
-        scaled.readout.range = *range;
-    }
-}
-
-/// Fits the scales of every column of a tile; its shift goes to the column's first readout.
-///
-/// A reference column comes first, against the offset that it is to take off: no column could undo its
-/// errors, which follow the sum of the drives. What the digital sum of drives contributes is exact.
-fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, probe: &Probe) {
-    let taken_off = probe.drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
-    fit_readouts(tile, tile.cols.len(), currents, taken_off.view());
-    let shared = shared_contributions(tile, currents, probe);
-    for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
-        fit_readouts(tile, col, currents, (&wanted - &shared.column(col)).view());
-    }
-}
-
-/// Fits the readouts of one column of a tile, or of its reference column, if it has any.
-fn fit_readouts(
-    tile: &mut ProgrammedTile,
-    col: usize,
+/// What a tile adds to its outputs, `[vectors, tile columns]`.
+fn contributions(
+    tile: &ProgrammedTile,
     currents: &Array2<f32>,
-    wanted: ArrayView1<'_, f32>,
-) {
-    let readouts: Vec<usize> = (0..tile.readouts.len())
-        .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
-        .collect();
-    if readouts.is_empty() {
-        return;
+    drive_sums: &Array1<f32>,
+) -> Array2<f32> {
+    let mut added = shared_contributions(tile, currents, drive_sums);
+    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
+        let col = scaled.readout.col as usize;
+        if col < tile.cols.len() {
+            for (added, &y) in added.column_mut(col).iter_mut().zip(currents) {
+                *added += scaled.scale * y + scaled.shift;
+            }
+        }
     }
-    let nominal: Vec<f64> =
-        readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
-    let fit = fit_column(currents.select(Axis(1), &readouts).view(), wanted, &nominal);
-    for (place, &readout) in readouts.iter().enumerate() {
-        tile.readouts[readout].scale = fit.scales[place] as f32;
-        tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };
-    }
+    added
 }
 
 /// What the reference column and the drives' sum contribute to each output, `[vectors, tile columns]`.
 fn shared_contributions(
     tile: &ProgrammedTile,
     currents: &Array2<f32>,
-    probe: &Probe,
+    drive_sums: &Array1<f32>,
 ) -> Array2<f32> {
-    let mut shared = Array2::zeros(probe.wanted.dim());
+    let mut shared = Array2::zeros((currents.nrows(), tile.cols.len()));
     if !tile.drive_sum.is_empty() {
-        for (mut shared, sum) in shared.rows_mut().into_iter().zip(&probe.drive_sums) {
+        for (mut shared, sum) in shared.rows_mut().into_iter().zip(drive_sums) {
             let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
             shared.iter_mut().zip(gains).for_each(|(shared, gain)| *shared += gain);
         }
@@ -269,18 +630,41 @@ fn shared_contributions(
     shared
 }
 
-/// Root mean square difference between what a tile contributes and what it should.
-fn rms_error(tile: &ProgrammedTile, currents: &Array2<f32>, probe: &Probe) -> f64 {
-    let mut error = (shared_contributions(tile, currents, probe) - &probe.wanted).mapv(f64::from);
-    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
-        let col = scaled.readout.col as usize;
-        if col == tile.cols.len() {
-            continue;
-        }
-        for (error, &y) in error.column_mut(col).iter_mut().zip(currents) {
-            *error += f64::from(scaled.scale * y + scaled.shift);
-        }
+/// Fits the scales of every column of a tile against its clean partial product, on the first `n_fit`
+/// vectors; its shift goes to the column's first readout.
+///
+/// A reference column comes first, against the offset that it is to take off: no column could undo its
+/// errors, which follow the sum of the drives. What the digital sum of drives contributes is exact.
+fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, probe: &Probe, n_fit: usize) {
+    let taken_off = probe.drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
+    let rows = s![..n_fit, ..];
+    fit_readouts(tile, tile.cols.len(), currents.slice(rows), taken_off.slice(s![..n_fit]));
+    let shared = shared_contributions(tile, currents, &probe.drive_sums);
+    for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
+        let wanted = &wanted - &shared.column(col);
+        fit_readouts(tile, col, currents.slice(rows), wanted.slice(s![..n_fit]));
     }
-    let count = error.len().max(1) as f64;
-    (error.iter().map(|error| error * error).sum::<f64>() / count).sqrt()
+}
+
+/// Fits the readouts of one column of a tile, or of its reference column, if it has any.
+fn fit_readouts(
+    tile: &mut ProgrammedTile,
+    col: usize,
+    currents: ArrayView2<'_, f32>,
+    wanted: ArrayView1<'_, f32>,
+) {
+    let readouts: Vec<usize> = (0..tile.readouts.len())
+        .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
+        .collect();
+    if readouts.is_empty() {
+        return;
+    }
+    let nominal: Vec<f64> =
+        readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
+    let y = currents.select(Axis(1), &readouts);
+    let fit = fit_column(y.view(), wanted, &nominal, LEAST_RIDGE);
+    for (place, &readout) in readouts.iter().enumerate() {
+        tile.readouts[readout].scale = fit.scales[place] as f32;
+        tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };
+    }
 }

@@ -1,79 +1,573 @@
-//! Corrections before programming: cell targets from weights, the chip's design and a die's fault map.
+//! Corrections before programming: where tiles sit and what their cells are told.
 //!
-//! Sees only the measurable part of a die ([`DieRecord`]); its hidden part cannot change the result.
+//! Sees only what is known of a die before it is measured ([`Known`]); its hidden part cannot change the
+//! result. The order is the one that did best: arrays and copies, rows and signs, then for every layer, on
+//! the inputs that the corrected layers before it are expected to make, scales and weights, wires, and last
+//! the bias against all that is left.
 
-use ndarray::Array2;
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use nvcim_chip::coding::WeightCode;
-use nvcim_chip::describe::{Cell, Chip};
-use nvcim_chip::record::DieRecord;
+use nvcim_chip::describe::Cell;
+use nvcim_chip::effects::EffectSet;
+use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_ir::ids::{ArrayId, IdVec};
+use nvcim_ir::ids::{ArrayId, Id, IdVec, LayerId, TileId};
 use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets, verify_programmed,
 };
-use nvcim_ir::tiled::{MatrixLayer, Readout, Tile, TiledNet, Wiring};
+use nvcim_ir::tiled::{AdcRange, MatrixLayer, Readout, TiledNet};
+use nvcim_ops::run_program::Columns;
+use nvcim_ops::tensor::Tensor;
 
-use crate::closest::{FaultMap, Stuck, closest_slices, index_faults};
-use crate::plan::Plan;
+use crate::arrays;
+use crate::grid::Grid;
+use crate::holding::{SpreadLaw, hold, largest};
+use crate::known::Known;
+use crate::moments::{BoxFit, Moments};
+use crate::outcome::{Outcome, Place, Status};
+use crate::piece::{Ground, Piece};
+use crate::plan::{Correction, Plan};
+use crate::predict::{offset_per_drive, predict_readouts, predict_weights};
+use crate::rows::{Freedom, Placed, Wish, place};
+use crate::samples::{Samples, Student, Teacher, walk};
 
-/// A net with cell targets, and how many weights the fault map moved.
+/// Sweeps of the fit that chooses scales, and of the final one.
+const SWEEPS: [usize; 2] = [4, 24];
+
+/// Scales that are tried for a column, as shares of the one that its largest weight asks for.
+const SCALES: [f64; 5] = [1.0, 0.85, 0.7, 1.2, 1.5];
+
+/// A net with cell targets, and what led to them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Targeted {
     /// The net.
     pub net: ProgrammedNet,
-    /// Weights with a stuck cell that `closest` took into account.
+    /// Weights with a stuck cell that was taken into account.
     pub weights_on_stuck_pairs: usize,
+    /// What each correction did.
+    pub outcomes: Vec<Outcome>,
 }
 
-/// Chooses every cell's target and every readout's nominal scale.
+/// Chooses every tile's place, every cell's target and every readout's nominal scale.
 ///
-/// Without a die, or without `closest` in the plan, pairs are one-sided and nothing is known of faults.
+/// `images`, `[samples, sample shape...]`, are unlabelled; without them only what needs none runs. Without a
+/// die, or without `closest` in the plan, pairs are one-sided and nothing is known of faults.
 ///
 /// # Errors
 /// A die record that lacks an array which the net uses.
 pub fn correct_before(
     net: &TiledNet,
-    chip: &Chip,
-    die: Option<&DieRecord>,
+    known: &Known<'_>,
+    images: Option<&Tensor>,
     plan: Plan,
 ) -> Result<Targeted> {
-    let die = die.filter(|_| plan.closest);
-    let code = WeightCode::new(chip);
-    let mut weights_on_stuck_pairs = 0;
-    let mut problems = Vec::new();
-    let mut tiles = IdVec::new();
-    for tile in &net.tiles {
-        let faults = match Faults::of_tile(tile, die) {
-            Ok(faults) => faults,
-            Err(missing) => {
-                let message = format!("the die file has no {missing}");
-                let hint = "sample or import a die with every array of the chip";
-                problems.push(Diagnostic::bad_input("--die", message).hint(hint));
-                continue;
+    let drafts = Drafts::new(net, known, plan);
+    let mut drafts = match images.filter(|_| plan.looks_at_images()) {
+        None => drafts.stay_as_mapped()?,
+        Some(images) => {
+            let teacher = Teacher::new(net, images);
+            let mut drafts = drafts.spread_out(&teacher)?;
+            walk(net, images, &teacher, &mut drafts)?;
+            drafts
+        }
+    };
+    let tiles: IdVec<TileId, _> = drafts.tiles.into_values().flatten().collect();
+    renumber(&mut drafts.outcomes, net, &tiles);
+    let layers = drafts.layers;
+    let net = ProgrammedNet { program: net.program.clone(), layers, tiles };
+    verify_programmed(&net, known.chip.array_size(), known.chip.cell.n_levels)?;
+    Ok(Targeted {
+        net,
+        weights_on_stuck_pairs: drafts.weights_on_stuck_pairs,
+        outcomes: drafts.outcomes,
+    })
+}
+
+/// A net on its way from weights to targets.
+struct Drafts<'a> {
+    net: &'a TiledNet,
+    known: &'a Known<'a>,
+    plan: Plan,
+    ground: Ground<'a>,
+    statistics: CellStatistics,
+    spread: SpreadLaw,
+    pieces: IdVec<TileId, Vec<Piece>>,
+    /// What is finished, by tile of the tiled net.
+    tiles: BTreeMap<TileId, Vec<ProgrammedTile>>,
+    layers: IdVec<LayerId, ProgrammedLayer>,
+    /// The weights that finished layers are expected to hold.
+    expected: BTreeMap<LayerId, Array2<f32>>,
+    weights_on_stuck_pairs: usize,
+    outcomes: Vec<Outcome>,
+}
+
+impl<'a> Drafts<'a> {
+    fn new(net: &'a TiledNet, known: &'a Known<'a>, plan: Plan) -> Self {
+        let chip = known.chip;
+        let effects = if plan.has(Correction::Drift) { known.effects } else { EffectSet::NONE };
+        let statistics = CellStatistics::new(chip, effects, known.at_s);
+        let used = used_cell(&chip.cell, &statistics);
+        let code = WeightCode::new(chip);
+        // How much cells spread is the chip's business, whether or not their mean is made up for.
+        let spread = CellStatistics::new(chip, known.effects, known.at_s);
+        let spread = SpreadLaw::new(&code, &used, &chip.cell, &spread);
+        let die = known.faults().filter(|_| plan.has(Correction::Closest));
+        Self {
+            net,
+            known,
+            plan,
+            ground: Ground { chip, grid: Grid::new(chip), code, used, die },
+            statistics,
+            spread,
+            pieces: IdVec::new(),
+            tiles: BTreeMap::new(),
+            layers: net.layers.iter().map(to_programmed).collect(),
+            expected: BTreeMap::new(),
+            weights_on_stuck_pairs: 0,
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// Everything where mapping put it, every weight as it is.
+    fn stay_as_mapped(mut self) -> Result<Self> {
+        self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
+        for layer in ids(&self.net.layers) {
+            let w_max = f64::from(self.net.layers[layer].w_max);
+            for tile in self.tiles_of(layer) {
+                let n_cols = self.net.tiles[tile].cols.len();
+                self.finish_tile(tile, &vec![w_max; n_cols], self.weights_of(tile).view());
             }
+        }
+        Ok(self)
+    }
+
+    /// Every tile on the arrays of choice, with its copies.
+    fn spread_out(mut self, teacher: &Teacher) -> Result<Self> {
+        if !self.plan.has(Correction::Arrays) {
+            self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
+            return Ok(self);
+        }
+        let wish = |(id, tile): (TileId, &nvcim_ir::tiled::Tile)| {
+            let energies = &teacher.input_variances[tile.layer];
+            self.wish(id, &self.whole_ranges(id), &energies[tile.rows.clone()])
         };
-        let layer = &net.layers[tile.layer];
-        let (targets, on_stuck) = target_cells(layer, tile, &faults, &code, &chip.cell);
-        weights_on_stuck_pairs += on_stuck;
-        tiles.push(ProgrammedTile {
+        let wishes = self.net.tiles.iter_enumerated().map(wish).collect();
+        let spread = arrays::spread(self.net, &wishes, self.known, &self.ground);
+        let spread = spread.map_err(explain_missing)?;
+        let wanted: f64 = wishes.iter().map(Wish::size).sum();
+        let [before, after] = spread.damage.map(|damage| (damage / wanted).sqrt());
+        self.outcomes.push(Outcome {
+            correction: Correction::Arrays,
+            place: Place::Net,
+            status: Status::Kept,
+            gap: Some(spread.gap),
+            changed: spread.moved,
+            before,
+            after,
+        });
+        self.pieces = spread.pieces;
+        Ok(self)
+    }
+
+    fn tiles_of(&self, layer: LayerId) -> Vec<TileId> {
+        let tiles = self.net.tiles.iter_enumerated();
+        tiles.filter(|(_, tile)| tile.layer == layer).map(|(id, _)| id).collect()
+    }
+
+    fn weights_of(&self, tile: TileId) -> Array2<f64> {
+        let tile = &self.net.tiles[tile];
+        let layer = &self.net.layers[tile.layer];
+        layer.weights(tile.rows.clone(), tile.cols.clone()).mapv(f64::from)
+    }
+
+    /// The weight that takes the whole range of each column of a tile.
+    fn whole_ranges(&self, tile: TileId) -> Vec<f64> {
+        let w_max = f64::from(self.net.layers[self.net.tiles[tile].layer].w_max);
+        if self.plan.has(Correction::Pairs) && self.ground.code.is_paired() {
+            self.weights_of(tile).columns().into_iter().map(largest).collect()
+        } else {
+            vec![w_max; self.net.tiles[tile].cols.len()]
+        }
+    }
+
+    fn wish(&self, tile: TileId, ranges: &[f64], energies: &[f64]) -> Wish {
+        let mut shares = self.weights_of(tile);
+        for (mut column, range) in shares.columns_mut().into_iter().zip(ranges) {
+            column.mapv_inplace(|w| w / range);
+        }
+        let mut worths: Vec<f64> = ranges.iter().map(|range| range * range).collect();
+        if self.ground.code.has_reference() {
+            // Its errors go to every column.
+            worths.push(worths.iter().sum());
+            shares = append_column(&shares);
+        }
+        Wish { shares, energies: energies.to_vec(), worths }
+    }
+
+    /// Chooses rows, columns and signs of a tile's pieces.
+    fn place_tile(&mut self, tile: TileId, ranges: &[f64], energies: &[f64]) {
+        let wish = self.wish(tile, ranges, energies);
+        let holds = self.known.chip.holds;
+        let rows = self.plan.has(Correction::Rows);
+        let paired = self.ground.code.is_paired();
+        let freedom = Freedom {
+            rows: rows && holds.rows,
+            cols: rows && holds.rows && paired,
+            // Two conversions a pair have a terminal each, and no sign.
+            signs: rows && holds.column_signs && paired && self.subtracts_before(),
+        };
+        let size = wish.size();
+        for piece in &mut self.pieces[tile] {
+            let Placed { before, after, gap, changed } =
+                place(piece, &wish, freedom, &self.ground.grid);
+            let [before, after] = [before, after].map(|error| (error / size).sqrt());
+            if rows {
+                self.outcomes.push(Outcome {
+                    correction: Correction::Rows,
+                    place: Place::Tile(tile),
+                    status: Status::Kept,
+                    gap: Some(gap),
+                    changed,
+                    before,
+                    after,
+                });
+            }
+        }
+    }
+
+    fn subtracts_before(&self) -> bool {
+        self.known.chip.arrays.subtract == nvcim_chip::describe::Subtract::Analog
+    }
+
+    /// Targets and nominal scales of a tile's pieces that hold `weights`, `[tile rows, tile columns]`, where
+    /// `ranges` take the whole range of each column.
+    fn finish_tile(&mut self, id: TileId, ranges: &[f64], weights: ArrayView2<'_, f64>) {
+        let pieces = &self.pieces[id];
+        let mut shares = weights.to_owned();
+        for (mut column, range) in shares.columns_mut().into_iter().zip(ranges) {
+            column.mapv_inplace(|w| (w / range).clamp(-2.0, 2.0));
+        }
+        if self.ground.code.has_reference() {
+            shares = append_column(&shares);
+        }
+        let (targets, on_stuck) = hold(pieces, shares.view(), &self.ground, &self.statistics);
+        self.weights_on_stuck_pairs += on_stuck;
+        let n_pieces = pieces.len();
+        let finish = |(piece, targets)| self.finish_piece(piece, targets, ranges, n_pieces);
+        let tiles = pieces.iter().zip(targets).map(finish).collect();
+        self.tiles.insert(id, tiles);
+    }
+
+    fn finish_piece(
+        &self,
+        piece: &Piece,
+        targets: Targets,
+        ranges: &[f64],
+        n_pieces: usize,
+    ) -> ProgrammedTile {
+        let tile = &self.net.tiles[piece.tile];
+        let layer = &self.net.layers[tile.layer];
+        let Ground { code, used, chip, .. } = &self.ground;
+        let full_scale = f64::from(layer.input.full_scale);
+        let copies = piece.copies();
+        // Output units of a full-scale drive on a weight of 1 in one of all the copies.
+        let share = full_scale / (copies * n_pieces) as f64;
+        let nominal = chip.cell.g_max / chip.cell.range() * f64::from(layer.w_max);
+        let mut readouts = Vec::with_capacity(tile.readouts.len() * copies);
+        for readout in &tile.readouts {
+            let col = readout.col as usize;
+            let reference = col == tile.cols.len();
+            let of_column = if reference { -1.0 } else { 1.0 };
+            let range = ranges.get(col).copied().unwrap_or(f64::from(layer.w_max));
+            let per_current = chip.cell.g_max / used.range() * range;
+            let worth = code.factors()[readout.slice as usize] * per_current * share;
+            let scale = readout.terminal.sign() * (of_column * piece.signs[col] * worth) as f32;
+            // The same outputs in a smaller or larger current.
+            let stretch = (piece.signs[col] * nominal / per_current) as f32;
+            for copy in 0..copies {
+                let slice = readout.slice + (copy * code.n_slices()) as u32;
+                let range = stretch_range(readout.range, stretch);
+                let readout = Readout { slice, range, ..*readout };
+                readouts.push(ScaledReadout { readout, scale, shift: 0.0 });
+            }
+        }
+        let drive_sum = if code.is_paired() || code.has_reference() {
+            Vec::new()
+        } else {
+            let taken_off = |range: &f64| -offset_per_drive(range * share, code, used) as f32;
+            ranges.iter().map(taken_off).collect()
+        };
+        ProgrammedTile {
             layer: tile.layer,
-            array: tile.array,
+            array: piece.site.array,
             rows: tile.rows.clone(),
             cols: tile.cols.clone(),
-            wiring: tile.wiring.clone(),
+            wiring: piece.wire(&self.ground.grid),
             targets,
-            readouts: scale_nominally(layer, tile, &code, &chip.cell),
-            drive_sum: sum_nominally(layer, tile, &code, &chip.cell),
+            readouts,
+            drive_sum,
+        }
+    }
+
+    /// The weights that a layer is expected to hold, `[n_rows, n_cols]`.
+    fn expect_weights(&self, layer: LayerId) -> Array2<f64> {
+        let matrix = &self.net.layers[layer];
+        let shape = matrix.shape();
+        let mut weights = Array2::zeros((shape.n_rows, shape.n_cols));
+        for id in self.tiles_of(layer) {
+            for (tile, piece) in self.tiles[&id].iter().zip(&self.pieces[id]) {
+                let seen =
+                    predict_readouts(tile, self.known, &self.statistics, &piece.site.faults);
+                let held = predict_weights(tile, &seen, matrix.input.full_scale);
+                let mut there = weights.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
+                there += &held;
+            }
+        }
+        weights
+    }
+}
+
+impl Student for Drafts<'_> {
+    fn fit(&mut self, layer: LayerId, samples: &Samples) -> Result<()> {
+        let moments = Moments::new(samples.fit_x(), samples.fit_z());
+        let held_out = Moments::new(
+            samples.x.slice(s![samples.n_fit.., ..]),
+            samples.z.slice(s![samples.n_fit.., ..]),
+        );
+        let energies = moments.energies().to_vec();
+        let tiles = self.tiles_of(layer);
+        let mut ranges: BTreeMap<TileId, Vec<f64>> =
+            tiles.iter().map(|&id| (id, self.whole_ranges(id))).collect();
+        for &id in &tiles {
+            let rows = self.net.tiles[id].rows.clone();
+            self.place_tile(id, &ranges[&id], &energies[rows]);
+        }
+        let weights = self.fit_weights(layer, &moments, &held_out, &mut ranges);
+        for &id in &tiles {
+            let tile = &self.net.tiles[id];
+            let weights = weights.slice(s![tile.rows.clone(), tile.cols.clone()]);
+            self.finish_tile(id, &ranges[&id], weights);
+        }
+        let expected = self.expect_weights(layer);
+        if self.plan.has(Correction::Bias) {
+            self.set_bias(layer, moments.bias(expected.view()), &moments);
+        }
+        self.expected.insert(layer, expected.mapv(|w| w as f32));
+        Ok(())
+    }
+
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        _columns: Columns,
+        x: ArrayView2<'_, f32>,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) -> Result<()> {
+        for (mut out, &bias) in out.outer_iter_mut().zip(&self.layers[layer].bias) {
+            out.fill(bias);
+        }
+        ndarray::linalg::general_mat_mul(1.0, &self.expected[&layer].t(), &x, 1.0, &mut out);
+        Ok(())
+    }
+}
+
+impl Drafts<'_> {
+    fn set_bias(&mut self, layer: LayerId, bias: Array1<f64>, moments: &Moments) {
+        let old = &mut self.layers[layer].bias;
+        let moved: f64 =
+            old.iter().zip(&bias).map(|(old, new)| (f64::from(*old) - new).powi(2)).sum();
+        let size = moments.variance_z.sum().max(f64::MIN_POSITIVE);
+        self.outcomes.push(Outcome {
+            correction: Correction::Bias,
+            place: Place::Layer(layer),
+            status: Status::Kept,
+            gap: None,
+            changed: bias.len(),
+            before: (moved / size).sqrt(),
+            after: 0.0,
         });
+        old.iter_mut().zip(&bias).for_each(|(old, new)| *old = *new as f32);
     }
-    if !problems.is_empty() {
-        problems.dedup();
-        return Err(problems);
+
+    /// Weights of a layer inside what its cells can hold, `[n_rows, n_cols]`, and the scales for them.
+    fn fit_weights(
+        &mut self,
+        layer: LayerId,
+        moments: &Moments,
+        held_out: &Moments,
+        ranges: &mut BTreeMap<TileId, Vec<f64>>,
+    ) -> Array2<f64> {
+        let shape = self.net.layers[layer].shape();
+        let w = self.net.layers[layer].weights(0..shape.n_rows, 0..shape.n_cols).mapv(f64::from);
+        let reach = self.reach_of_layer(layer, &w);
+        if !self.plan.has(Correction::Box) {
+            let [lo, hi] = self.scaled(layer, &reach, ranges, 1.0);
+            return clip(&w, &lo, &hi);
+        }
+        let copies = self.copies_of_layer(layer, shape.n_rows);
+        let spread: Array1<f64> =
+            copies.iter().map(|&n| self.spread.of_copies(n).square.max(0.0)).collect();
+        let fit = BoxFit::new(moments, w.view(), spread.view());
+        let energies = moments.energies().to_owned();
+        let error = |v: &Array2<f64>, ranges: &Array2<f64>| {
+            let mut errors = held_out.errors(v.view());
+            for (row, &energy) in energies.iter().enumerate() {
+                let law = self.spread.of_copies(copies[row]);
+                for (col, error) in errors.iter_mut().enumerate() {
+                    let (v, range) = (v[(row, col)], ranges[(row, col)]);
+                    *error += energy * (law.constant * range * range + law.square * v * v);
+                }
+            }
+            errors
+        };
+        let of_scale = |scale: f64| {
+            let [lo, hi] = self.scaled(layer, &reach, ranges, scale);
+            let wide = self.ranges_of_layer(layer, ranges, shape.n_cols) * scale;
+            (lo, hi, wide)
+        };
+        let (lo, hi, wide) = of_scale(1.0);
+        let closest = clip(&w, &lo, &hi);
+        let closest_errors = error(&closest, &wide);
+        // For every column the scale that promises least.
+        let may_scale = self.plan.has(Correction::Pairs) && self.ground.code.is_paired();
+        let scales = if may_scale { &SCALES[..] } else { &SCALES[..1] };
+        let mut best: Vec<(f64, f64)> = vec![(f64::INFINITY, 1.0); shape.n_cols];
+        for &scale in scales {
+            let (lo, hi, wide) = of_scale(scale);
+            let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[0]);
+            for (best, &error) in best.iter_mut().zip(&error(&v, &wide)) {
+                if error < best.0 {
+                    *best = (error, scale);
+                }
+            }
+        }
+        for id in self.tiles_of(layer) {
+            let cols = self.net.tiles[id].cols.clone();
+            let ranges = ranges.get_mut(&id).expect("every tile has its ranges");
+            for (range, (_, scale)) in ranges.iter_mut().zip(&best[cols]) {
+                *range *= scale;
+            }
+        }
+        let [lo, hi] = self.scaled(layer, &reach, ranges, 1.0);
+        let wide = self.ranges_of_layer(layer, ranges, shape.n_cols);
+        let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[1]);
+        let fitted_errors = error(&v, &wide);
+        self.keep_better(layer, (closest, closest_errors), (v, fitted_errors), held_out, ranges, &best)
     }
-    let layers = net.layers.iter().map(to_programmed).collect();
-    let net = ProgrammedNet { program: net.program.clone(), layers, tiles };
-    verify_programmed(&net, chip.array_size(), chip.cell.n_levels)?;
-    Ok(Targeted { net, weights_on_stuck_pairs })
+
+    /// The fit, or the closest weights where it does not do better on held-out images.
+    fn keep_better(
+        &mut self,
+        layer: LayerId,
+        (closest, closest_errors): (Array2<f64>, Array1<f64>),
+        (fitted, fitted_errors): (Array2<f64>, Array1<f64>),
+        held_out: &Moments,
+        ranges: &mut BTreeMap<TileId, Vec<f64>>,
+        scales: &[(f64, f64)],
+    ) -> Array2<f64> {
+        let size = held_out.variance_z.sum().max(f64::MIN_POSITIVE);
+        let [before, after] = [&closest_errors, &fitted_errors].map(|it| (it.sum() / size).sqrt());
+        let kept = after <= before;
+        self.outcomes.push(Outcome {
+            correction: Correction::Box,
+            place: Place::Layer(layer),
+            status: if kept { Status::Kept } else { Status::Dropped },
+            gap: None,
+            changed: if kept { closest_errors.len() } else { 0 },
+            before,
+            after,
+        });
+        if kept {
+            return fitted;
+        }
+        for id in self.tiles_of(layer) {
+            let cols = self.net.tiles[id].cols.clone();
+            let ranges = ranges.get_mut(&id).expect("every tile has its ranges");
+            for (range, (_, scale)) in ranges.iter_mut().zip(&scales[cols]) {
+                *range /= scale;
+            }
+        }
+        closest
+    }
+
+    /// What weights can be as shares of the whole range, lowest and highest, `[n_rows, n_cols]`; nothing but
+    /// 0 outside tiles.
+    fn reach_of_layer(&self, layer: LayerId, w: &Array2<f64>) -> [Array2<f64>; 2] {
+        let mut reach = [Array2::zeros(w.dim()), Array2::zeros(w.dim())];
+        for id in self.tiles_of(layer) {
+            let tile = &self.net.tiles[id];
+            let pieces = &self.pieces[id];
+            for piece in pieces {
+                let of_piece = piece.reach(&self.ground.grid);
+                for (all, it) in reach.iter_mut().zip(of_piece) {
+                    let mut all = all.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
+                    all.scaled_add(1.0 / pieces.len() as f64, &it.slice(s![.., ..tile.cols.len()]));
+                }
+            }
+        }
+        reach
+    }
+
+    /// A reach in weights, under scales that are `scale` times `ranges`.
+    fn scaled(
+        &self,
+        layer: LayerId,
+        reach: &[Array2<f64>; 2],
+        ranges: &BTreeMap<TileId, Vec<f64>>,
+        scale: f64,
+    ) -> [Array2<f64>; 2] {
+        let wide = self.ranges_of_layer(layer, ranges, reach[0].ncols()) * scale;
+        [&reach[0] * &wide, &reach[1] * &wide]
+    }
+
+    /// The weight that takes the whole range, for every weight of a layer; 0 outside tiles.
+    fn ranges_of_layer(
+        &self,
+        layer: LayerId,
+        ranges: &BTreeMap<TileId, Vec<f64>>,
+        n_cols: usize,
+    ) -> Array2<f64> {
+        let n_rows = self.net.layers[layer].shape().n_rows;
+        let mut wide = Array2::zeros((n_rows, n_cols));
+        for id in self.tiles_of(layer) {
+            let tile = &self.net.tiles[id];
+            let mut wide = wide.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
+            let ranges = Array1::from(ranges[&id].clone());
+            wide.outer_iter_mut().for_each(|mut row| row.assign(&ranges));
+        }
+        wide
+    }
+
+    /// Copies of the weights of every row.
+    fn copies_of_layer(&self, layer: LayerId, n_rows: usize) -> Vec<usize> {
+        let mut copies = vec![1; n_rows];
+        for id in self.tiles_of(layer) {
+            let all = self.pieces[id].iter().map(Piece::copies).sum();
+            copies[self.net.tiles[id].rows.clone()].fill(all);
+        }
+        copies
+    }
+}
+
+impl Wish {
+    /// The weighted square of all that is wanted; never 0.
+    fn size(&self) -> f64 {
+        let rows = self.shares.outer_iter().zip(&self.energies);
+        let of_row = |(row, energy): (ndarray::ArrayView1<'_, f64>, &f64)| {
+            let terms = row.iter().zip(&self.worths);
+            energy * terms.fold(0.0, |sum, (w, worth)| sum + worth * w * w)
+        };
+        rows.map(of_row).sum::<f64>().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The cell as currents see it at the time of use.
+fn used_cell(cell: &Cell, statistics: &CellStatistics) -> Cell {
+    let [lo, hi] = statistics.reach();
+    let moved = lo != cell.g_min || hi != cell.g_max;
+    if moved && hi > lo { Cell { g_min: lo, g_max: hi, n_levels: None } } else { *cell }
 }
 
 fn to_programmed(layer: &MatrixLayer) -> ProgrammedLayer {
@@ -85,104 +579,50 @@ fn to_programmed(layer: &MatrixLayer) -> ProgrammedLayer {
     }
 }
 
-/// What is known to be stuck under a tile's positive and negative cells.
-struct Faults {
-    plus: FaultMap,
-    minus: FaultMap,
+/// A column of zeros behind the others: what a reference column holds.
+fn append_column(shares: &Array2<f64>) -> Array2<f64> {
+    let zeros = Array2::zeros((shares.nrows(), 1));
+    ndarray::concatenate(Axis(1), &[shares.view(), zeros.view()]).expect("as many rows")
 }
 
-impl Faults {
-    /// The faults of a tile's arrays, none without a die; an error names an array that the die lacks.
-    fn of_tile(tile: &Tile, die: Option<&DieRecord>) -> std::result::Result<Self, ArrayId> {
-        let find = |array: ArrayId| match die {
-            None => Ok(FaultMap::new()),
-            Some(die) => die.arrays.get(array).map(index_faults).ok_or(array),
-        };
-        Ok(Self { plus: find(tile.array)?, minus: find(tile.wiring.minus_array(tile.array))? })
-    }
-
-    /// What one pair, or one cell, is stuck at.
-    fn find(&self, wiring: &Wiring, row: usize, lane: usize) -> Stuck {
-        let plus = self.plus.get(&(wiring.plus_rows[row], wiring.plus_cols[lane]));
-        let minus = || self.minus.get(&(wiring.minus_rows[row], wiring.minus_cols[lane]));
-        (plus.copied(), if wiring.is_paired() { minus().copied() } else { None })
-    }
+fn clip(w: &Array2<f64>, lo: &Array2<f64>, hi: &Array2<f64>) -> Array2<f64> {
+    let mut clipped = w.clone();
+    ndarray::Zip::from(&mut clipped).and(lo).and(hi).for_each(|w, &lo, &hi| *w = w.clamp(lo, hi));
+    clipped
 }
 
-/// The targets of a tile's cells, and the number of weights with a stuck cell.
-fn target_cells(
-    layer: &MatrixLayer,
-    tile: &Tile,
-    faults: &Faults,
-    code: &WeightCode,
-    cell: &Cell,
-) -> (Targets, usize) {
-    let weights = layer.weights(tile.rows.clone(), tile.cols.clone());
-    let wiring = &tile.wiring;
-    let n_slices = code.n_slices();
-    let mut plus = Array2::<f64>::zeros((weights.nrows(), wiring.plus_cols.len()));
-    let mut minus = Array2::<f64>::zeros((weights.nrows(), wiring.minus_cols.len()));
-    let mut on_stuck = 0;
-    let mut stuck = vec![(None, None); n_slices];
-    for row in 0..weights.nrows() {
-        for col in 0..wiring.plus_cols.len() / n_slices {
-            // The reference column behind the last one holds weights of 0.
-            let weight = weights.get((row, col)).copied().unwrap_or(0.0);
-            let lanes = col * n_slices..(col + 1) * n_slices;
-            for (stuck, lane) in stuck.iter_mut().zip(lanes.clone()) {
-                *stuck = faults.find(wiring, row, lane);
-            }
-            let is_stuck = stuck.iter().any(|at| *at != (None, None));
-            on_stuck += usize::from(is_stuck && col < weights.ncols());
-            let w = f64::from(weight) / f64::from(layer.w_max);
-            for (lane, cells) in lanes.zip(closest_slices(w, &stuck, code, cell)) {
-                plus[(row, lane)] = cells.0;
-                if let Some(minus) = minus.get_mut((row, lane)) {
-                    *minus = cells.1;
-                }
-            }
+/// A range in a current that is `stretch` times as large; ends change place where its sign turns.
+fn stretch_range(range: AdcRange, stretch: f32) -> AdcRange {
+    let (lo, hi) = (range.lo * stretch, range.hi * stretch);
+    AdcRange { lo: lo.min(hi), hi: lo.max(hi) }
+}
+
+fn explain_missing(missing: ArrayId) -> Vec<Diagnostic> {
+    let message = format!("the die file has no {missing}");
+    let hint = "sample or import a die with every array of the chip";
+    Diagnostic::bad_input("--die", message).hint(hint).into()
+}
+
+fn ids(layers: &IdVec<LayerId, MatrixLayer>) -> Vec<LayerId> {
+    (0..layers.len()).map(LayerId::new).collect()
+}
+
+/// Outcomes speak of tiles of the tiled net; readers know those of the programmed one: the first copy.
+fn renumber(outcomes: &mut [Outcome], net: &TiledNet, tiles: &IdVec<TileId, ProgrammedTile>) {
+    let find = |id: TileId| {
+        let of_net = &net.tiles[id];
+        tiles
+            .iter_enumerated()
+            .find(|(_, tile)| {
+                (tile.layer, &tile.rows, &tile.cols) == (of_net.layer, &of_net.rows, &of_net.cols)
+            })
+            .map(|(id, _)| id)
+    };
+    for outcome in outcomes {
+        if let Place::Tile(id) = outcome.place
+            && let Some(id) = find(id)
+        {
+            outcome.place = Place::Tile(id);
         }
     }
-    let targets = match cell.n_levels {
-        None => Targets::Siemens { plus: plus.mapv(|g| g as f32), minus: minus.mapv(|g| g as f32) },
-        Some(_) => {
-            let level = |g: f64| cell.level_of(g).expect("the cell has levels");
-            Targets::Levels { plus: plus.mapv(level), minus: minus.mapv(level) }
-        }
-    };
-    (targets, on_stuck)
-}
-
-/// What a conversion is worth when every cell sits on its target.
-fn scale_nominally(
-    layer: &MatrixLayer,
-    tile: &Tile,
-    code: &WeightCode,
-    cell: &Cell,
-) -> Vec<ScaledReadout> {
-    let per_current = cell.g_max / cell.range() * f64::from(layer.w_max);
-    let unit = per_current * f64::from(layer.input.full_scale);
-    let scale = |readout: &Readout| {
-        // What the reference column stands for is taken off.
-        let of_column = if readout.col as usize == tile.cols.len() { -1.0 } else { 1.0 };
-        let worth = code.factors()[readout.slice as usize] * unit;
-        let scale = readout.terminal.sign() * (of_column * worth) as f32;
-        ScaledReadout { readout: *readout, scale, shift: 0.0 }
-    };
-    tile.readouts.iter().map(scale).collect()
-}
-
-/// What a tile's outputs gain per unit of summed drives when every cell sits on its target: what an offset
-/// without a reference column adds, taken off.
-fn sum_nominally(layer: &MatrixLayer, tile: &Tile, code: &WeightCode, cell: &Cell) -> Vec<f32> {
-    if code.is_paired() || code.has_reference() {
-        return Vec::new();
-    }
-    vec![-offset_per_drive(layer, code, cell) as f32; tile.cols.len()]
-}
-
-/// What an offset adds to every output per unit of summed drives, in output units.
-pub(crate) fn offset_per_drive(layer: &MatrixLayer, code: &WeightCode, cell: &Cell) -> f64 {
-    let at_rest: f64 = code.factors().iter().map(|factor| factor * cell.g_min / cell.range()).sum();
-    (at_rest + code.zero()) * f64::from(layer.w_max) * f64::from(layer.input.full_scale)
 }

@@ -4,17 +4,10 @@
 //! `w = u+ - u-`. A stuck cell fixes its `u`; its partner then takes the reachable value that brings
 //! the pair nearest to `w`. With both cells free the pair is one-sided.
 
-use std::collections::BTreeMap;
-
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Cell;
-use nvcim_chip::record::ArrayRecord;
 
-/// Stuck cells of one array by physical row and column, in siemens.
-pub(crate) type FaultMap = BTreeMap<(u32, u32), f64>;
-
-/// What the positive and the negative cell of a slice are stuck at, in siemens, where they are.
-pub(crate) type Stuck = (Option<f64>, Option<f64>);
+use crate::faults::Stuck;
 
 /// The conductances in siemens, (plus, minus) per slice, that come nearest to the relative weight `w`, -1
 /// to 1, where `stuck` holds the conductances of stuck cells, as in [`closest_pair`].
@@ -55,11 +48,6 @@ pub(crate) fn closest_slices(
         missing -= factors[slice] * (share_of(lanes[slice], stuck[slice]) - before);
     }
     lanes
-}
-
-/// Indexes the stuck cells of an array.
-pub(crate) fn index_faults(array: &ArrayRecord) -> FaultMap {
-    array.stuck.iter().map(|cell| ((cell.row, cell.col), f64::from(cell.g))).collect()
 }
 
 /// The conductances in siemens, (plus, minus), that come nearest to the relative weight `w`, -1 to 1.

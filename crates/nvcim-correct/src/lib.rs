@@ -1,14 +1,26 @@
 //! `TiledNet` in, `ProgrammedNet` out: corrections before and after programming.
 //!
-//! [`before::correct_before`] chooses cell targets from what is known of a die; [`after::correct_after`]
-//! measures the programmed die through [`nvcim_chip::die::Die`] and sets ranges and digital scales.
-//! One file per correction; [`plan::Plan`] says which of them run.
+//! [`before::correct_before`] chooses places and cell targets from what is known of a die
+//! ([`known::Known`]); [`after::correct_after`] measures the programmed die through
+//! [`nvcim_chip::die::Die`] and sets ranges and digital scales. Both go through the network layer by layer,
+//! each layer fitted to what the corrected layers before it give (`samples.rs`). [`plan::Plan`] says which
+//! corrections run, [`outcome::Outcome`] what each of them did.
 
 mod affine;
 pub mod after;
+mod arrays;
 pub mod before;
 mod closest;
+mod faults;
+mod grid;
+mod holding;
+pub mod known;
+mod moments;
+pub mod outcome;
+mod piece;
 pub mod plan;
+mod predict;
 mod probe;
 mod ranges;
-mod vectors;
+mod rows;
+mod samples;

@@ -1,136 +1,237 @@
 //! Which corrections run: the levels and lists of `--correct`.
 
+use std::fmt;
+
 use nvcim_chip::describe::Holds;
-use nvcim_ir::diag::{Diagnostic, Result, Warned};
+use nvcim_ir::diag::{Diagnostic, Result};
+
+/// The corrections by name, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Correction {
+    /// Tiles go to the arrays that harm them least, and copies of them to what is left.
+    Arrays,
+    /// Rows, columns and column signs are chosen against the fault map.
+    Rows,
+    /// Pairs come as close to their weights as stuck cells let them.
+    Closest,
+    /// Every column takes the whole range of its pairs.
+    Pairs,
+    /// Cells are told what drifts to what is wanted at the time of use.
+    Drift,
+    /// Weights make up for each other, by least squares inside what cells can hold.
+    Box,
+    /// Targets make up for what wires lose.
+    IrDrop,
+    /// Biases make up for what errors do on the mean.
+    Bias,
+    /// ADC ranges follow what the programmed die answers.
+    Ranges,
+    /// Gains per conversion, always together with offsets: an offset alone after drift does harm.
+    Scale,
+    /// Offsets per conversion, always together with gains.
+    Offset,
+}
+
+impl Correction {
+    /// Every correction, in the order in which they run.
+    pub const ALL: [Self; 11] = [
+        Self::Arrays,
+        Self::Rows,
+        Self::Closest,
+        Self::Pairs,
+        Self::Drift,
+        Self::Box,
+        Self::IrDrop,
+        Self::Bias,
+        Self::Ranges,
+        Self::Scale,
+        Self::Offset,
+    ];
+
+    /// The name on the command line and in images.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Arrays => "arrays",
+            Self::Rows => "rows",
+            Self::Closest => "closest",
+            Self::Pairs => "pairs",
+            Self::Drift => "drift",
+            Self::Box => "box",
+            Self::IrDrop => "ir_drop",
+            Self::Bias => "bias",
+            Self::Ranges => "ranges",
+            Self::Scale => "scale",
+            Self::Offset => "offset",
+        }
+    }
+
+    /// The correction of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|correction| correction.name() == name)
+    }
+}
+
+impl fmt::Display for Correction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// The corrections to run; what the chip cannot hold is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Plan {
-    /// Choose the closest reachable pair against the die's fault map.
-    pub closest: bool,
-    /// Set ADC ranges from what the programmed die answers.
-    pub ranges: bool,
-    /// Fit gain and offset per conversion, always together: an offset alone after drift does harm.
-    pub affine: bool,
-}
+pub struct Plan(u16);
 
-const LEVELS: [&str; 5] = ["none", "closest", "lab", "rows", "full"];
-
-/// Names of single corrections, and whether this version can run them.
-const CORRECTIONS: [(&str, bool); 11] = [
-    ("closest", true),
-    ("rows", false),
-    ("pairs", false),
-    ("box", false),
-    ("scale", true),
-    ("offset", true),
-    ("bias", false),
-    ("ir_drop", false),
-    ("ranges", true),
-    ("drift", false),
-    ("arrays", false),
+const LEVELS: [(&str, Plan); 5] = [
+    ("none", Plan::NONE),
+    ("closest", Plan::CLOSEST),
+    ("lab", Plan::LAB),
+    ("rows", Plan::ROWS),
+    ("full", Plan::FULL),
 ];
 
 impl Plan {
     /// No correction: the naive mapping.
-    pub const NONE: Self = Self { closest: false, ranges: false, affine: false };
+    pub const NONE: Self = Self(0);
+
+    /// Closest pairs.
+    pub const CLOSEST: Self = Self::NONE.with(Correction::Closest);
 
     /// Closest pairs, ranges, and gain and offset: what a lab does by hand.
-    pub const LAB: Self = Self { closest: true, ranges: true, affine: true };
+    pub const LAB: Self =
+        Self::CLOSEST.with(Correction::Ranges).with(Correction::Scale).with(Correction::Offset);
 
-    /// Reads a level (`none`, `closest`, `lab`, `rows`, `full`) or a list (`+closest,+scale`).
-    ///
-    /// # Errors
-    /// An unknown name, or a correction that this version does not have.
-    pub fn parse(text: &str) -> Result<Warned<Self>> {
-        match text {
-            "none" => Ok(Warned::clean(Self::NONE)),
-            "closest" => Ok(Warned::clean(Self { closest: true, ..Self::NONE })),
-            "lab" => Ok(Warned::clean(Self::LAB)),
-            "rows" | "full" => {
-                let message = format!("`{text}` runs the corrections of `lab` in this version");
-                let warning = Diagnostic::unsupported("--correct", message);
-                Ok(Warned { output: Self::LAB, warnings: vec![warning] })
-            }
-            list => Self::parse_list(list),
-        }
+    /// What a lab does by hand, on rows and columns chosen against the fault map.
+    pub const ROWS: Self = Self::LAB.with(Correction::Rows);
+
+    /// Everything.
+    pub const FULL: Self = Self((1 << Correction::ALL.len()) - 1);
+
+    /// The plan and one correction more.
+    #[must_use]
+    pub const fn with(self, correction: Correction) -> Self {
+        Self(self.0 | 1 << correction as u8)
     }
 
-    fn parse_list(list: &str) -> Result<Warned<Self>> {
+    /// The plan without a correction.
+    #[must_use]
+    pub const fn without(self, correction: Correction) -> Self {
+        Self(self.0 & !(1 << correction as u8))
+    }
+
+    /// Whether a correction is to run.
+    pub const fn has(self, correction: Correction) -> bool {
+        self.0 & 1 << correction as u8 != 0
+    }
+
+    /// Reads a level (`none`, `closest`, `lab`, `rows`, `full`) or a list (`+closest,+scale`); in a list
+    /// `-drift` takes a correction out of what stands before it, a level included (`full,-drift`).
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn parse(text: &str) -> Result<Self> {
         let mut plan = Self::NONE;
         let mut problems = Vec::new();
-        for entry in list.split(',') {
-            match entry.trim().strip_prefix('+') {
-                Some("closest") => plan.closest = true,
-                Some("ranges") => plan.ranges = true,
-                Some("scale" | "offset") => plan.affine = true,
-                name => problems.push(explain_unknown(entry, name)),
+        for (at, entry) in text.split(',').map(str::trim).enumerate() {
+            let level = LEVELS.iter().find(|(name, _)| *name == entry).filter(|_| at == 0);
+            let correction = Correction::find(entry.get(1..).unwrap_or_default());
+            match (level, entry.chars().next(), correction) {
+                (Some((_, level)), _, _) => plan = *level,
+                (None, Some('+'), Some(it)) => plan = plan.with(it),
+                (None, Some('-'), Some(it)) => plan = plan.without(it),
+                _ => problems.push(explain_unknown(entry)),
             }
         }
-        if problems.is_empty() { Ok(Warned::clean(plan)) } else { Err(problems) }
+        if problems.is_empty() { Ok(plan.with_pairs_of_names()) } else { Err(problems) }
+    }
+
+    /// Gain and offset go together, whichever was named.
+    fn with_pairs_of_names(self) -> Self {
+        if self.has(Correction::Scale) || self.has(Correction::Offset) {
+            self.with(Correction::Scale).with(Correction::Offset)
+        } else {
+            self
+        }
     }
 
     /// The plan without what the chip has no room for.
     #[must_use]
     pub fn limited_to(self, holds: Holds) -> Self {
-        Self {
-            closest: self.closest,
-            ranges: self.ranges && holds.ranges,
-            affine: self.affine && holds.column_affine,
+        let mut plan = self;
+        if !holds.ranges {
+            plan = plan.without(Correction::Ranges);
         }
+        if !holds.column_affine {
+            plan = plan.without(Correction::Offset).without(Correction::Pairs);
+            if true {
+                plan = plan.without(Correction::Scale).without(Correction::Drift);
+            }
+        }
+        if !(holds.rows || holds.column_signs) {
+            plan = plan.without(Correction::Rows);
+        }
+        plan
     }
 
     /// Whether anything is to be measured after programming.
     pub fn measures(self) -> bool {
-        self.ranges || self.affine
+        self.has(Correction::Ranges) || self.has(Correction::Scale)
+    }
+
+    /// Whether anything before programming looks at calibration images.
+    pub(crate) fn looks_at_images(self) -> bool {
+        use Correction::{Arrays, Bias, Box, Drift, IrDrop, Pairs, Rows};
+        [Arrays, Rows, Pairs, Drift, Box, IrDrop, Bias].into_iter().any(|it| self.has(it))
+    }
+
+    /// The corrections that run, in the order in which they run.
+    pub fn corrections(self) -> impl Iterator<Item = Correction> {
+        Correction::ALL.into_iter().filter(move |it| self.has(*it))
     }
 
     /// The names of the corrections that run, in the order in which they run.
     pub fn names(self) -> Vec<String> {
-        let Self { closest, ranges, affine } = self;
-        let names =
-            [("closest", closest), ("ranges", ranges), ("scale", affine), ("offset", affine)];
-        names.into_iter().filter(|(_, runs)| *runs).map(|(name, _)| name.to_owned()).collect()
+        self.corrections().map(|it| it.name().to_owned()).collect()
     }
 }
 
-fn explain_unknown(entry: &str, name: Option<&str>) -> Diagnostic {
-    let known = CORRECTIONS.iter().find(|(known, _)| Some(*known) == name);
-    let available: Vec<_> = CORRECTIONS
-        .iter()
-        .filter(|(_, there)| *there)
-        .map(|(name, _)| format!("+{name}"))
-        .collect();
-    let message = match known {
-        Some((name, _)) => format!("correction `{name}` is not available in this version"),
-        None => format!("`{}` is no level and no correction", entry.trim()),
-    };
-    let hint = format!("use one of {}, or a list of {}", LEVELS.join(", "), available.join(", "));
+fn explain_unknown(entry: &str) -> Diagnostic {
+    let levels: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = Correction::ALL.iter().map(|it| format!("+{it}")).collect();
+    let message = format!("`{entry}` is no level and no correction");
+    let hint = format!("use one of {}, or a list of {}", levels.join(", "), names.join(", "));
     Diagnostic::bad_input("--correct", message).hint(hint)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Plan;
+    use nvcim_chip::describe::Holds;
+
+    use super::{Correction, Plan};
 
     #[test]
     fn levels_are_cumulative() {
-        let closest = Plan::parse("closest").unwrap().output;
-        assert_eq!(closest.names(), ["closest"]);
-        assert_eq!(
-            Plan::parse("lab").unwrap().output.names(),
-            ["closest", "ranges", "scale", "offset"]
-        );
-        let full = Plan::parse("full").unwrap();
-        assert_eq!((full.output, full.warnings.len()), (Plan::LAB, 1));
+        assert_eq!(Plan::parse("closest").unwrap().names(), ["closest"]);
+        assert_eq!(Plan::parse("lab").unwrap().names(), ["closest", "ranges", "scale", "offset"]);
+        assert_eq!(Plan::parse("rows").unwrap().without(Correction::Rows), Plan::LAB);
+        assert_eq!(Plan::parse("full").unwrap().corrections().count(), Correction::ALL.len());
+        assert_eq!(Plan::parse("none").unwrap(), Plan::NONE);
     }
 
     #[test]
     fn a_list_names_its_corrections_and_every_wrong_entry_is_reported() {
-        let plan = Plan::parse("+closest, +scale").unwrap().output;
-        assert_eq!(plan, Plan { closest: true, ranges: false, affine: true });
+        let plan = Plan::parse("+closest, +scale").unwrap();
+        assert_eq!(plan.names(), ["closest", "scale", "offset"]);
+        assert_eq!(Plan::parse("full,-drift").unwrap(), Plan::FULL.without(Correction::Drift));
         let problems = Plan::parse("+rows,closest,+clsest").unwrap_err();
-        assert_eq!(problems.len(), 3);
-        assert!(problems[0].message.contains("not available"));
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].message.contains("`+clsest` is no level"), "{}", problems[1]);
+    }
+
+    #[test]
+    fn what_a_chip_cannot_hold_is_left_out() {
+        let limited = Plan::FULL.limited_to(Holds::NOTHING);
+        assert_eq!(limited.names(), ["arrays", "closest", "box", "ir_drop", "bias"]);
+        assert!(!limited.measures());
     }
 }

@@ -4,13 +4,17 @@
 //! not by how much. So the search widens by a factor until the ends stay free, and only then trusts the
 //! extremes that it measured.
 
-use nvcim_chip::describe::{Chip, RangePer};
+use nvcim_chip::describe::Chip;
+use nvcim_ir::programmed::ProgrammedTile;
 use nvcim_ir::tiled::AdcRange;
 
 use crate::probe::Codes;
 
 /// Factor by which a clipped range grows about its centre.
 const GROWTH: f32 = 1.5;
+
+/// Widths that are tried for a coarse converter, as shares of the one that holds everything.
+pub(crate) const SHRINKS: [f32; 6] = [1.0, 0.85, 0.72, 0.6, 0.5, 0.4];
 
 /// Most rounds of growth: `1.5^12 = 130` times the calibrated range.
 pub(crate) const MAX_ROUNDS: usize = 12;
@@ -60,16 +64,29 @@ pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<A
     ranges.iter().enumerate().map(close).collect()
 }
 
-/// Joins ranges that share one setting within a tile; a layer's tiles are joined by the caller.
-pub(crate) fn join_shared(ranges: &mut [AdcRange], per: RangePer) {
-    if per != RangePer::Column
-        && let Some(joined) = ranges.iter().copied().reduce(join)
-    {
-        ranges.fill(joined);
-    }
-}
-
 /// The smallest range that holds both.
 pub(crate) fn join(a: AdcRange, b: AdcRange) -> AdcRange {
     AdcRange { lo: a.lo.min(b.lo), hi: a.hi.max(b.hi) }
+}
+
+/// A range narrowed about a current inside it.
+pub(crate) fn shrink(range: AdcRange, centre: f32, factor: f32) -> AdcRange {
+    let centre = centre.clamp(range.lo, range.hi);
+    AdcRange {
+        lo: centre - factor * (centre - range.lo),
+        hi: centre + factor * (range.hi - centre),
+    }
+}
+
+/// Shifts the ranges of a column's copies against each other by shares of a step, so that copies with one
+/// current do not all round it the same way: together they have the steps of a finer converter.
+pub(crate) fn stagger(tile: &mut ProgrammedTile, n_slices: usize, chip: &Chip) {
+    let copies = tile.wiring.n_slices as usize / n_slices;
+    for scaled in &mut tile.readouts {
+        let copy = scaled.readout.slice as usize / n_slices;
+        let range = &mut scaled.readout.range;
+        let step = (range.hi - range.lo) / chip.adc.max_code() as f32;
+        let shift = step * ((copy as f32 + 0.5) / copies as f32 - 0.5);
+        *range = AdcRange { lo: range.lo + shift, hi: range.hi + shift };
+    }
 }

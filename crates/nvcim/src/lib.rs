@@ -28,7 +28,7 @@ pub mod trace;
 pub mod verify;
 
 pub use nvcim_chip::{describe, die_file, effects, file, meaning, presets, record};
-pub use nvcim_correct::plan;
+pub use nvcim_correct::{outcome, plan};
 pub use nvcim_image::{codec, layout};
 pub use nvcim_ir::{diag, ids, program, programmed};
 pub use nvcim_map::map_graph;

@@ -5,8 +5,10 @@ use nvcim_chip::die;
 use nvcim_chip::die_file;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::record::DieRecord;
-use nvcim_correct::after::{TileFit, correct_after};
+use nvcim_correct::after::{LayerFit, correct_after};
 use nvcim_correct::before::correct_before;
+use nvcim_correct::known::Known;
+use nvcim_correct::outcome::Outcome;
 use nvcim_correct::plan::Plan;
 use nvcim_image::codec;
 use nvcim_image::layout::{DieStamp, Image, Provenance};
@@ -54,8 +56,10 @@ pub struct Compiled {
     pub mapped: Mapped,
     /// Weights with a stuck cell that was taken into account.
     pub weights_on_stuck_pairs: usize,
-    /// What measuring the die changed, per tile; empty where nothing was measured.
-    pub fits: Vec<TileFit>,
+    /// What measuring the die changed, per layer; empty where nothing was measured.
+    pub fits: Vec<LayerFit>,
+    /// What each correction did, in the order in which they ran.
+    pub outcomes: Vec<Outcome>,
 }
 
 /// Compiles a model for a chip, or for one die of it.
@@ -76,15 +80,18 @@ pub fn compile_model(
 
     let graph = model.import()?.unload(&mut warnings);
     let mapped = map_graph(&graph, chip, calibration)?.unload(&mut warnings);
-    // A die measured without its stuck cells has no fault map to act on.
-    let fault_map = die.filter(|_| conditions.effects.has(Effect::Stuck));
-    let targeted = correct_before(&mapped.net, chip, fault_map, plan)?;
-    let (net, fits) = match (die, calibration) {
+    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s };
+    let images = calibration.filter(|_| die.is_some());
+    let targeted = correct_before(&mapped.net, &known, images, plan)?;
+    let mut outcomes = targeted.outcomes;
+    let (net, fits) = match (die, images) {
         (Some(record), Some(images)) if plan.measures() => {
             let mut sim = SimDie::new(chip, record, conditions);
             die::program_net(&mut sim, &targeted.net, &chip.cell)?;
-            let fitted = correct_after(&mapped.net, targeted.net, chip, &mut sim, images, plan)?;
-            (fitted.net, fitted.tiles)
+            let fitted =
+                correct_after(&mapped.net, targeted.net, &known, &mut sim, images, plan)?;
+            outcomes.extend(fitted.outcomes);
+            (fitted.net, fitted.layers)
         }
         _ => (targeted.net, Vec::new()),
     };
@@ -93,7 +100,7 @@ pub fn compile_model(
     let image = codec::decode_image(&bytes)?;
 
     let weights_on_stuck_pairs = targeted.weights_on_stuck_pairs;
-    let output = Compiled { bytes, image, mapped, weights_on_stuck_pairs, fits };
+    let output = Compiled { bytes, image, mapped, weights_on_stuck_pairs, fits, outcomes };
     Ok(Warned { output, warnings })
 }
 

@@ -13,7 +13,7 @@ use nvcim::effects::{Effect, EffectSet};
 use nvcim::file::parse_chip;
 use nvcim::model::Model;
 use nvcim::pipeline::{CALIBRATION_IMAGES, CompileOptions, compile_model};
-use nvcim::plan::Plan;
+use nvcim::plan::{Correction, Plan};
 use nvcim::presets::{PRESETS, find_preset};
 use nvcim::simulate::{DieChoice, load_image, resolve_die, run_data};
 use nvcim::tensor::Tensor;
@@ -138,7 +138,7 @@ fn every_coding_of_inputs_computes_the_network() {
         for adc in ["", "range_per = \"column\""] {
             let chip = chip("", "", &dac, adc);
             bench.check(&format!("{dac} {adc}"), &chip);
-            let searched = Plan { ranges: true, ..Plan::NONE };
+            let searched = Plan::NONE.with(Correction::Ranges);
             let accuracy = bench.accuracy(&chip, CONVERTERS, searched);
             assert!(bench.float - accuracy <= POINTS, "{dac} {adc}, ranges searched: {accuracy} %");
         }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use libtest_mimic::Failed;
 use nvcim_chip::describe::Chip;
 use nvcim_chip::{die_file, file, presets};
+use nvcim_chip::effects::EffectSet;
 use nvcim_correct::before::correct_before;
+use nvcim_correct::known::Known;
 use nvcim_correct::plan::Plan;
 use nvcim_image::codec;
 use nvcim_image::layout::{Image, Provenance};
@@ -178,7 +180,8 @@ impl Damage {
 /// Cases go without calibration, so that no byte depends on the processor.
 fn show_image(set: &SetUp, damage: &Damage) -> Checked<Warned<String>> {
     let Warned { output: Mapped { net, .. }, warnings } = set.map()?;
-    let net = correct_before(&net, &set.chip, None, Plan::NONE)?.net;
+    let known = Known { chip: &set.chip, die: None, effects: EffectSet::NONE, at_s: 0.0 };
+    let net = correct_before(&net, &known, None, Plan::NONE)?.net;
     let provenance = Provenance {
         tool_version: "0.0.0".into(),
         model_hash: [7; 32],

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ndarray::Array2;
 use nvcim_chip::record::{DieRecord, StuckCell};
-use nvcim_correct::after::TileFit;
+use nvcim_correct::outcome::{Outcome, Place, Status};
 use nvcim_ir::ids::{ArrayId, Id, TileId};
 use nvcim_ir::programmed::{ProgrammedTile, Targets};
 
@@ -13,14 +13,21 @@ use super::footprint::{count_stuck_weights, weight_of};
 use super::html::{Align, Table, code, paragraph, section};
 use super::number::{count, counted, percent, significant};
 
-const COLUMNS: [(&str, Align); 8] = [
+const COLUMNS: [(&str, Align); 5] = [
     ("tile", Align::Left),
     ("layer", Align::Left),
     ("weights", Align::Right),
     ("with stuck cells", Align::Right),
     ("retargeted", Align::Right),
-    ("rms before", Align::Right),
-    ("rms after", Align::Right),
+];
+
+const OUTCOMES: [(&str, Align); 7] = [
+    ("correction", Align::Left),
+    ("where", Align::Left),
+    ("status", Align::Left),
+    ("changed", Align::Right),
+    ("error before", Align::Right),
+    ("error after", Align::Right),
     ("left", Align::Left),
 ];
 
@@ -45,7 +52,6 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
             continue;
         }
         let stuck = die.map(|die| count(count_stuck_weights(tile, |array| stuck_on(die, array))));
-        let [before, after, left] = describe_fit(compiled.fits.iter().find(|fit| fit.tile == id));
         table.row(&[
             match tile.wiring.minus_array {
                 None => format!("{id} on {}", tile.array),
@@ -55,9 +61,6 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
             count(size),
             stuck.unwrap_or_else(|| UNKNOWN.to_owned()),
             retargeted.map_or_else(|| UNKNOWN.to_owned(), count),
-            before,
-            after,
-            left,
         ]);
     }
     let unlisted = net.tiles.len().saturating_sub(MAX_TILES);
@@ -81,38 +84,53 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
         } else {
             String::new()
         },
-        paragraph(&explain_fits(page)),
+        list_outcomes(&compiled.outcomes),
     ];
     section("corrections", "What corrections changed on the last die", &body.concat())
 }
 
-fn explain_fits(page: &Page<'_>) -> String {
-    if page.corrected().fits.is_empty() {
-        return "Nothing was measured after programming, so ranges and scales are nominal."
-            .to_owned();
+/// What each correction did, where.
+fn list_outcomes(outcomes: &[Outcome]) -> String {
+    if outcomes.is_empty() {
+        return paragraph("No correction says what it expects of itself.");
     }
-    "Rms: root mean square error of a tile\u{2019}s contribution to its layer on the calibration vectors, \
-     in output units, as measured on the die: with nominal ranges and scales, and with those fitted. What \
-     is left is noise, quantisation and cell errors that no scale can mend."
-        .to_owned()
+    let mut table = Table::new(&OUTCOMES);
+    for outcome in outcomes.iter().take(MAX_TILES) {
+        let Outcome { correction, place, status, gap: _, changed, before, after } = *outcome;
+        table.row(&[
+            code(correction.name()),
+            match place {
+                Place::Net => "whole network".to_owned(),
+                Place::Layer(layer) => layer.to_string(),
+                Place::Tile(tile) => tile.to_string(),
+            },
+            match status {
+                Status::Kept => "kept",
+                Status::Dropped => "dropped: no help on held-out images",
+            }
+            .to_owned(),
+            count(changed),
+            significant(before, 3),
+            significant(after, 3),
+            draw_left(before, after),
+        ]);
+    }
+    let words = "Errors are root mean squares in relation to what is wanted: expected ones for corrections \
+                 before programming, those measured on the die after it, on images held out from the fit.";
+    table.finish() + &paragraph(words)
 }
 
-/// Error before and after, and what is left as a bar.
-fn describe_fit(fit: Option<&TileFit>) -> [String; 3] {
-    let Some(TileFit { rms_before, rms_after, .. }) = fit else {
-        return [(); 3].map(|()| UNKNOWN.to_owned());
-    };
-    let left = 100.0 * rms_after / rms_before;
-    let bar = if left.is_finite() {
-        format!(
-            "<span class=\"bar\"><span style=\"width:{:.1}%\"></span></span> {}",
-            left.clamp(0.0, 100.0),
-            percent(left, 0)
-        )
-    } else {
-        UNKNOWN.to_owned()
-    };
-    [significant(*rms_before, 3), significant(*rms_after, 3), bar]
+/// What is left of an error, as a bar.
+fn draw_left(before: f64, after: f64) -> String {
+    let left = 100.0 * after / before;
+    if !left.is_finite() {
+        return UNKNOWN.to_owned();
+    }
+    format!(
+        "<span class=\"bar\"><span style=\"width:{:.1}%\"></span></span> {}",
+        left.clamp(0.0, 100.0),
+        percent(left, 0)
+    )
 }
 
 /// The stuck cells of an array; none where the die does not have it.

@@ -1,0 +1,45 @@
+//! What each correction did: whether it was kept, what it changed, what it was expected to bring.
+
+use nvcim_ir::ids::{LayerId, TileId};
+
+use crate::plan::Correction;
+
+/// What a correction was applied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The whole network.
+    Net,
+    /// A layer.
+    Layer(LayerId),
+    /// A tile of the programmed net.
+    Tile(TileId),
+}
+
+/// How a correction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It helps, as far as can be said, and stays.
+    Kept,
+    /// It did not help on held-out images, and was taken back.
+    Dropped,
+}
+
+/// One correction in one place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// The correction.
+    pub correction: Correction,
+    /// Where.
+    pub place: Place,
+    /// How it ended.
+    pub status: Status,
+    /// The relative gap between what was reached and a bound on what can be; `None` where nothing is known.
+    pub gap: Option<f64>,
+    /// How many things changed: rows, columns and signs for `rows`, tiles for `arrays`, conversions for
+    /// `ranges`, columns otherwise.
+    pub changed: usize,
+    /// Root mean square error expected before, relative to what is wanted of the outputs.
+    pub before: f64,
+    /// The same after.
+    pub after: f64,
+}
