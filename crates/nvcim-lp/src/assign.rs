@@ -258,9 +258,12 @@ impl<'a> Search<'a> {
 fn bound_of_prices(costs: &Costs, price: &[f64]) -> f64 {
     let is_square = costs.n_rows == costs.n_cols;
     let price: Vec<_> = price.iter().map(|&it| if is_square { it } else { it.min(0.0) }).collect();
-    let row_duals = (0..costs.n_rows).map(|row| {
-        let reduced = costs.row(row).iter().zip(&price);
-        reduced.map(|(&cost, &price)| difference_below(cost, price)).fold(f64::INFINITY, f64::min)
-    });
+    let row_duals = (0..costs.n_rows).map(|row| row_dual(costs.row(row), &price));
     exact_sum(row_duals.chain(price.iter().copied()))
+}
+
+/// The largest `u` with `u + v_j <= c_j` for all columns: exactly, not to rounding.
+pub(crate) fn row_dual<'a>(costs: impl IntoIterator<Item = &'a f64>, price: &[f64]) -> f64 {
+    let reduced = costs.into_iter().zip(price).map(|(&cost, &price)| difference_below(cost, price));
+    reduced.fold(f64::INFINITY, f64::min)
 }

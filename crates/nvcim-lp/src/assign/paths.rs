@@ -83,8 +83,9 @@ impl Paths {
             if !distances.iter().fold(false, |any, &distance| any | (distance == length)) {
                 continue;
             }
-            for col in chunk * LANES..(chunk + 1) * LANES {
-                if self.distance[col] == length {
+            for (lane, &distance) in distances.iter().enumerate() {
+                let col = chunk * LANES + lane;
+                if distance == length {
                     if row_of_col[col].is_none() {
                         return Some((col, length));
                     }
