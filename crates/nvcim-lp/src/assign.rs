@@ -30,10 +30,13 @@
 //! 2D rectangular assignment algorithms", IEEE Transactions on Aerospace and Electronic Systems 52, 2016,
 //! doi 10.1109/TAES.2016.140952.
 
+mod paths;
+
 use std::collections::VecDeque;
 
 use ndarray::ArrayView2;
 
+use self::paths::{LANES, Paths, Step};
 use crate::sum::{difference_below, exact_sum};
 
 /// Steps that the auction may take per row before paths take over.
@@ -78,40 +81,52 @@ pub fn assign(cost: ArrayView2<'_, f64>) -> Option<Assignment> {
     if n_rows > n_cols {
         return None;
     }
-    let dense = cost.as_standard_layout();
-    let entries = dense.as_slice().expect("the standard layout is contiguous");
-    let costs = Costs { entries, n_rows, n_cols };
-    let mut search = Search::new(costs);
+    let costs = Costs::new(cost);
+    let mut search = Search::new(&costs);
     if n_rows == n_cols {
         search.reduce_columns();
     }
-    let mut paths = Paths::new(n_cols);
+    let mut paths = Paths::new(costs.width);
     for row in search.run_auction() {
         search.augment(row, &mut paths)?;
     }
-    let bound = bound_of_prices(costs, &search.price);
+    let bound = bound_of_prices(&costs, &search.price);
     let col_of_row =
-        search.col_of_row.into_iter().map(|col| col.expect("every path ends")).collect();
+        search.col_of_row.into_iter().map(|col| col.expect("every row was augmented")).collect();
     Some(Assignment::new(cost, col_of_row, bound))
 }
 
-/// The cost matrix, row after row.
-#[derive(Clone, Copy)]
-struct Costs<'a> {
-    entries: &'a [f64],
+/// The cost matrix, row after row, with forbidden columns added until a row fills whole lanes.
+struct Costs {
+    /// Finite, or infinite where forbidden.
+    entries: Vec<f64>,
     n_rows: usize,
     n_cols: usize,
+    /// Columns with the added ones.
+    width: usize,
 }
 
-impl<'a> Costs<'a> {
-    fn row(self, row: usize) -> &'a [f64] {
-        &self.entries[row * self.n_cols..][..self.n_cols]
+impl Costs {
+    fn new(cost: ArrayView2<'_, f64>) -> Self {
+        let (n_rows, n_cols) = cost.dim();
+        let width = n_cols.next_multiple_of(LANES);
+        let mut entries = vec![f64::INFINITY; n_rows * width];
+        for (row, costs) in cost.outer_iter().enumerate() {
+            for (entry, &cost) in entries[row * width..].iter_mut().zip(costs) {
+                *entry = if cost.is_finite() { cost } else { f64::INFINITY };
+            }
+        }
+        Self { entries, n_rows, n_cols, width }
+    }
+
+    fn row(&self, row: usize) -> &[f64] {
+        &self.entries[row * self.width..][..self.width]
     }
 }
 
 /// The assignment so far and the prices under which it is optimal.
 struct Search<'a> {
-    costs: Costs<'a>,
+    costs: &'a Costs,
     /// `v_j`: what using column j takes off the cost, at most 0 unless costs are square.
     price: Vec<f64>,
     col_of_row: Vec<Option<usize>>,
@@ -125,21 +140,21 @@ struct Cheapest {
 }
 
 impl<'a> Search<'a> {
-    fn new(costs: Costs<'a>) -> Self {
+    fn new(costs: &'a Costs) -> Self {
         Self {
             costs,
-            price: vec![0.0; costs.n_cols],
+            price: vec![0.0; costs.width],
             col_of_row: vec![None; costs.n_rows],
-            row_of_col: vec![None; costs.n_cols],
+            row_of_col: vec![None; costs.width],
         }
     }
 
     /// Prices every column at its smallest cost. A column without any finite cost keeps the price 0.
     fn reduce_columns(&mut self) {
-        let mut smallest = vec![f64::INFINITY; self.costs.n_cols];
+        let mut smallest = vec![f64::INFINITY; self.costs.width];
         for row in 0..self.costs.n_rows {
             for (least, &cost) in smallest.iter_mut().zip(self.costs.row(row)) {
-                *least = if cost.is_finite() { least.min(cost) } else { *least };
+                *least = least.min(cost);
             }
         }
         for (price, least) in self.price.iter_mut().zip(smallest) {
@@ -147,10 +162,25 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// All rows, those first that lose most on an average column against their cheapest one.
+    ///
+    /// Whoever comes later and has less to lose rarely drives them out again: with costs near a product of row and
+    /// column factors nearly every path is one move long.
+    fn rows_by_stake(&self) -> Vec<usize> {
+        let stakes = (0..self.costs.n_rows).map(|row| {
+            let finite = || self.costs.row(row).iter().copied().filter(|it| it.is_finite());
+            let mean = finite().sum::<f64>() / (finite().count().max(1) as f64);
+            (row, mean - finite().fold(mean, f64::min))
+        });
+        let mut res: Vec<_> = stakes.collect();
+        res.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        res.into_iter().map(|(row, _)| row).collect()
+    }
+
     /// Lets free rows outbid each other, and returns the rows that hold no column at the end.
     fn run_auction(&mut self) -> Vec<usize> {
         let n_rows = self.costs.n_rows;
-        let mut free: VecDeque<usize> = (0..n_rows).collect();
+        let mut free = VecDeque::from(self.rows_by_stake());
         let mut left = Vec::new();
         for _ in 0..AUCTION_STEPS_PER_ROW * n_rows {
             let Some(row) = free.pop_front() else { break };
@@ -189,7 +219,7 @@ impl<'a> Search<'a> {
         let mut res = Cheapest { first: (0, f64::INFINITY), second: (0, f64::INFINITY) };
         for (col, (cost, price)) in self.costs.row(row).iter().zip(&self.price).enumerate() {
             let reduced = cost - price;
-            if cost.is_finite() && reduced < res.second.1 {
+            if reduced < res.second.1 {
                 res.second = (col, reduced);
                 if reduced < res.first.1 {
                     std::mem::swap(&mut res.first, &mut res.second);
@@ -203,92 +233,21 @@ impl<'a> Search<'a> {
     ///
     /// `None` where no chain of finite cost ends.
     fn augment(&mut self, start: usize, paths: &mut Paths) -> Option<()> {
-        paths.restart(start);
-        paths.relax(self.costs.row(start), &self.price, start, 0.0);
+        paths.restart(&self.price);
+        let mut step = Step { row: start, offset: 0.0 };
         let (end, length) = loop {
+            paths.relax(self.costs, step);
             let (col, length) = paths.settle_nearest(&self.row_of_col)?;
             let Some(row) = self.row_of_col[col] else { break (col, length) };
-            let costs = self.costs.row(row);
-            // Row `row` sits on `col`, the cheapest for it: reduced costs count from there.
-            let offset = length - (costs[col] - self.price[col]);
-            paths.relax(costs, &self.price, row, offset);
+            // Row `row` sits on `col`, the cheapest for it: what it would pay elsewhere counts from there.
+            step = Step { row, offset: length - (self.costs.row(row)[col] - self.price[col]) };
         };
-        for &col in &paths.settled {
-            self.price[col] -= length - paths.distance[col];
-        }
-        let mut col = end;
-        loop {
-            let row = paths.came_from[col];
+        for (row, col) in paths.trace_back(self.costs, &self.price, end, length) {
             self.row_of_col[col] = Some(row);
-            match self.col_of_row[row].replace(col) {
-                Some(left) => col = left,
-                None => return Some(()),
-            }
+            self.col_of_row[row] = Some(col);
         }
-    }
-}
-
-/// What Dijkstra's algorithm knows of the columns while it looks for one path.
-struct Paths {
-    /// Length of the shortest path found so far to each column.
-    distance: Vec<f64>,
-    /// The row from which that path reaches the column.
-    came_from: Vec<usize>,
-    /// Columns whose distance may still shrink.
-    open: Vec<usize>,
-    /// Columns whose distance is final, the end of the path aside.
-    settled: Vec<usize>,
-}
-
-impl Paths {
-    fn new(n_cols: usize) -> Self {
-        Self {
-            distance: vec![f64::INFINITY; n_cols],
-            came_from: vec![0; n_cols],
-            open: Vec::with_capacity(n_cols),
-            settled: Vec::with_capacity(n_cols),
-        }
-    }
-
-    fn restart(&mut self, start: usize) {
-        let n_cols = self.distance.len();
-        self.distance.fill(f64::INFINITY);
-        self.came_from.fill(start);
-        self.settled.clear();
-        self.open.clear();
-        self.open.extend(0..n_cols);
-    }
-
-    /// Shortens the paths to open columns that are better reached from `row`.
-    fn relax(&mut self, costs: &[f64], price: &[f64], row: usize, offset: f64) {
-        for &col in &self.open {
-            let length = offset + (costs[col] - price[col]);
-            if costs[col].is_finite() && length < self.distance[col] {
-                self.distance[col] = length;
-                self.came_from[col] = row;
-            }
-        }
-    }
-
-    /// Takes the nearest open column out, one that nobody holds among equals, and returns it with its distance.
-    fn settle_nearest(&mut self, row_of_col: &[Option<usize>]) -> Option<(usize, f64)> {
-        let mut nearest: Option<(usize, f64)> = None;
-        for (at, &col) in self.open.iter().enumerate() {
-            let length = self.distance[col];
-            let is_better = match nearest {
-                None => length < f64::INFINITY,
-                Some((_, best)) => length < best || (length == best && row_of_col[col].is_none()),
-            };
-            if is_better {
-                nearest = Some((at, length));
-            }
-        }
-        let (at, length) = nearest?;
-        let col = self.open.swap_remove(at);
-        if row_of_col[col].is_some() {
-            self.settled.push(col);
-        }
-        Some((col, length))
+        paths.lower_prices(&mut self.price, length);
+        Some(())
     }
 }
 
@@ -296,13 +255,15 @@ impl Paths {
 ///
 /// Prices above 0 are feasible only where every column is used; with more columns than rows they are cut to 0. `u_i`
 /// is the largest number that no entry of its row violates: `u_i + v_j <= c_ij` holds exactly, not to rounding.
-fn bound_of_prices(costs: Costs<'_>, price: &[f64]) -> f64 {
+fn bound_of_prices(costs: &Costs, price: &[f64]) -> f64 {
     let is_square = costs.n_rows == costs.n_cols;
     let price: Vec<_> = price.iter().map(|&it| if is_square { it } else { it.min(0.0) }).collect();
-    let row_duals = (0..costs.n_rows).map(|row| {
-        let reduced = costs.row(row).iter().zip(&price);
-        let finite = reduced.filter(|(cost, _)| cost.is_finite());
-        finite.map(|(&cost, &price)| difference_below(cost, price)).fold(f64::INFINITY, f64::min)
-    });
+    let row_duals = (0..costs.n_rows).map(|row| row_dual(costs.row(row), &price));
     exact_sum(row_duals.chain(price.iter().copied()))
+}
+
+/// The largest `u` with `u + v_j <= c_j` for all columns: exactly, not to rounding.
+pub(crate) fn row_dual<'a>(costs: impl IntoIterator<Item = &'a f64>, price: &[f64]) -> f64 {
+    let reduced = costs.into_iter().zip(price).map(|(&cost, &price)| difference_below(cost, price));
+    reduced.fold(f64::INFINITY, f64::min)
 }

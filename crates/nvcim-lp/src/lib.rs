@@ -4,4 +4,7 @@
 //! lower bound on the cost of all assignments beside it.
 
 pub mod assign;
+pub mod fit;
+pub mod place;
+pub mod program;
 mod sum;
