@@ -272,6 +272,19 @@ pub struct Holds {
     pub rows: bool,
     /// A sign per column.
     pub column_signs: bool,
+    /// A digital gain per tile, for refreshing after drift where there is none per conversion.
+    pub tile_gain: bool,
+}
+
+impl Holds {
+    /// Room for no correction beyond cell targets: what a chip holds that says nothing of it.
+    pub const NOTHING: Self = Self {
+        column_affine: false,
+        ranges: false,
+        rows: false,
+        column_signs: false,
+        tile_gain: false,
+    };
 }
 
 macro_rules! define_effects {

@@ -352,28 +352,27 @@ fn write_converters(out: &mut Writer, dac: &Dac, adc: &Adc, circuits: &Circuits)
     circuits.adc.write(out);
 }
 
-impl Holds {
-    /// Room for no correction beyond cell targets.
-    pub const NOTHING: Self =
-        Self { column_affine: false, ranges: false, rows: false, column_signs: false };
-}
-
 fn read_holds(section: &mut Section<'_>) -> Holds {
     Holds {
         column_affine: section.flag_or("column_affine", false),
         ranges: section.flag_or("ranges", false),
         rows: section.flag_or("rows", false),
         column_signs: section.flag_or("column_signs", false),
+        tile_gain: section.flag_or("tile_gain", false),
     }
 }
 
 fn write_holds(out: &mut Writer, holds: &Holds) {
-    let Holds { column_affine, ranges, rows, column_signs } = holds;
+    let Holds { column_affine, ranges, rows, column_signs, tile_gain } = holds;
     out.section("holds");
     out.value("column_affine", column_affine);
     out.value("ranges", ranges);
     out.value("rows", rows);
     out.value("column_signs", column_signs);
+    // Younger than the first hashes of chips, which stay as they are without it.
+    if *tile_gain {
+        out.value("tile_gain", tile_gain);
+    }
 }
 
 fn read_sources(section: &mut Section<'_>) -> Vec<(String, String)> {
@@ -560,6 +559,19 @@ hi_cells = 1
         assert_eq!(hash_chip(&parse_chip(&spaced, "").unwrap().output), hash_chip(&chip));
         let other = SMALL.replace("1e-4", "2e-4");
         assert_ne!(hash_chip(&parse_chip(&other, "").unwrap().output), hash_chip(&chip));
+    }
+
+    /// Keys that are younger than the first hashes stand in the text only where they say something.
+    #[test]
+    fn a_gain_per_tile_is_written_where_there_is_one() {
+        let without = parse_chip(SMALL, "").unwrap().output;
+        let said = |value: &str| format!("{SMALL}[holds]\ntile_gain = {value}\n");
+        assert_eq!(parse_chip(&said("false"), "").unwrap().output, without);
+        assert!(!write_chip(&without).contains("tile_gain"));
+        let with = parse_chip(&said("true"), "").unwrap().output;
+        assert!(with.holds.tile_gain && !without.holds.tile_gain);
+        assert_eq!(parse_chip(&write_chip(&with), "").unwrap().output, with);
+        assert_ne!(hash_chip(&with), hash_chip(&without));
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Plan {
         }
         if !holds.column_affine {
             plan = plan.without(Correction::Offset).without(Correction::Pairs);
-            if true {
+            if !holds.tile_gain {
                 plan = plan.without(Correction::Scale).without(Correction::Drift);
             }
         }

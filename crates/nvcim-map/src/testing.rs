@@ -45,7 +45,13 @@ pub(crate) fn plain_chip() -> Chip {
             range_per: RangePer::Column,
             coding: AdcCoding::Binary,
         },
-        holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
+        holds: Holds {
+            column_affine: true,
+            ranges: true,
+            rows: true,
+            column_signs: true,
+            ..Holds::NOTHING
+        },
         effects: Effects::default(),
         circuits: Circuits::default(),
         sources: Vec::new(),

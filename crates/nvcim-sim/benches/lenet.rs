@@ -106,7 +106,13 @@ fn chip(noisy: bool) -> Chip {
             range_per: RangePer::Tile,
             coding: AdcCoding::Binary,
         },
-        holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
+        holds: Holds {
+            column_affine: true,
+            ranges: true,
+            rows: true,
+            column_signs: true,
+            ..Holds::NOTHING
+        },
         effects,
         circuits: Circuits::default(),
         sources: Vec::new(),

@@ -3,26 +3,29 @@
 //! Notation: `d` draws, `N` points. Point `k`, from `-(N - 1) / 2` to `(N - 1) / 2`, has in draw `j` the
 //! whole number `m = k a^j mod N`, taken between the same ends: a lattice with one generator (N. M.
 //! Korobov, Dokl. Akad. Nauk SSSR 124 (1959) 1207), symmetric about 0, whose image in every single draw is
-//! the same `N` even steps. `N` is prime, and `a` was chosen for long shortest vectors of the dual lattice
-//! in 2 to 6 draws. A uniform draw is `1/2 + m / N`. For a normal draw there are two ways:
-//! * Up to three draws: even steps `z = 2 L m / N` with weights `exp(-z^2 / 2)`, points outside the ball of
+//! the same `N` even steps. `N` is prime, so that every draw sees as many different numbers; of the primes
+//! from 360 to 620, `N` and `a` were chosen for a long shortest vector of the dual lattice of two draws and
+//! for normal draws that correlate little: by 0.02 at most among four, by 0.05 among twelve. A uniform draw is
+//! `1/2 + m / N`. For a normal draw there are two ways:
+//! * Up to two draws: even steps `z = 2 L m / N` with weights `exp(-z^2 / 2)`, points outside the ball of
 //!   radius `L` left out. On a lattice that is the trapezoid rule, whose error for smooth integrands falls
-//!   as `exp(-2 pi^2 |h|^2 / (2 L)^2)`, `h` the shortest dual vector: below 1e-5 here, and far tails count,
-//!   as exponentials of draws need. A kink, where a conductance is clipped or an exponent folded, costs a
-//!   share of the squared step.
+//!   as `exp(-2 pi^2 |h|^2 / (2 L)^2)`, `h` the shortest dual vector: with what lies outside the ball 1e-5.
+//!   Far tails count, as exponentials of draws need. A kink, where a conductance is clipped or an exponent
+//!   folded, costs up to a thousandth of the draw's spread.
 //! * More draws, where most of a box would weigh nothing: equal weights at the quantiles `1/2 + m / N`,
-//!   stretched so that each draw has variance 1. Symmetric points make what is linear in draws exact.
+//!   stretched so that each draw has variance 1. Symmetric points make the mean of what is linear in draws
+//!   exact; correlations make a spread good to 3 %; tails end at 3.1 standard deviations.
 //!
 //! Cost: `N` points, whatever `d`.
 
 use crate::effects::draws::Draw;
 
-/// Points; a prime, so that every draw sees as many different numbers.
-const N: i32 = 509;
+/// Points.
+const N: i32 = 461;
 /// The lattice's generator `a`.
-const GENERATOR: i32 = 35;
-/// `L` of one, two and three draws.
-const REACH: [f64; 3] = [10.0, 8.0, 5.5];
+const GENERATOR: i32 = 109;
+/// `L` of one draw and of two.
+const BALLS: [f64; 2] = [10.0, 5.5];
 
 /// Weighted points that stand in for draws.
 #[derive(Debug, Clone)]
@@ -87,7 +90,7 @@ struct Normals {
 
 impl Normals {
     fn new(n_draws: usize) -> Self {
-        let reach = REACH.get(n_draws.max(1) - 1).copied();
+        let reach = BALLS.get(n_draws.max(1) - 1).copied();
         let shares = (-(N / 2)..=N / 2).map(|m| f64::from(m) / f64::from(N));
         if let Some(reach) = reach {
             return Self {
@@ -164,45 +167,42 @@ mod tests {
 
     /// Even moments of normal draws are 1, 3 and products of these; odd ones vanish.
     #[test]
-    fn few_normal_draws_have_their_moments_and_exponentials() {
-        for n in 1..=3 {
-            let draws = &[NORMAL; 3][..n];
+    fn one_or_two_draws_have_their_moments_and_exponentials() {
+        for n in 1..=2 {
+            let draws = &[NORMAL; 2][..n];
             for i in 0..n {
                 assert!(expect(draws, |z| z[i]).abs() < 1e-12);
                 assert!((expect(draws, |z| z[i] * z[i]) - 1.0).abs() < 1e-5, "{n} {i}");
                 assert!((expect(draws, |z| z[i].powi(4)) - 3.0).abs() < 2e-4, "{n} {i}");
-                for j in 0..i {
-                    assert!(expect(draws, |z| z[i] * z[j]).abs() < 1e-5, "{n} {i} {j}");
-                    let squares = expect(draws, |z| (z[i] * z[j]).powi(2));
-                    assert!((squares - 1.0).abs() < 1e-4, "{n} {i} {j}: {squares}");
-                }
+                // Clipped where the density is highest, and off centre.
+                let root = std::f64::consts::TAU.sqrt();
+                let clipped = expect(draws, |z| z[i].max(0.0));
+                assert!((clipped - 1.0 / root).abs() < 1e-3, "{n} {i}: {clipped}");
+                let clipped = expect(draws, |z| (z[i] + 1.0).max(0.0));
+                assert!((clipped - 1.083_315_470_6).abs() < 3e-4, "{n} {i}: {clipped}");
             }
             let sum = expect(draws, |z| libm::exp(z.iter().sum::<f64>()));
             let expected = libm::exp(0.5 * n as f64);
-            assert!((sum / expected - 1.0).abs() < 3e-3, "{n}: {sum} for {expected}");
+            assert!((sum / expected - 1.0).abs() < 1e-4, "{n}: {sum} for {expected}");
         }
-    }
-
-    #[test]
-    fn a_clipped_draw_has_its_mean() {
-        let expected = 1.0 / std::f64::consts::TAU.sqrt();
-        for n in 1..=3 {
-            let found = expect(&[NORMAL; 3][..n], |z| z[n - 1].max(0.0));
-            assert!((found / expected - 1.0).abs() < 1e-3, "{n}: {found}");
-        }
+        let mixed = |power: i32| expect(&[NORMAL; 2], |z| (z[0] * z[1]).powi(power));
+        assert!(mixed(1).abs() < 1e-6 && (mixed(2) - 1.0).abs() < 1e-4);
+        assert!((expect(&[NORMAL], |z| libm::exp(3.0 * z[0])) / libm::exp(4.5) - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn many_draws_keep_what_is_linear_and_nearly_what_is_not() {
-        let draws = [NORMAL, NORMAL, NORMAL, NORMAL, UNIFORM, UNIFORM];
-        for i in 0..4 {
+        let draws = [&[NORMAL; 8][..], &[UNIFORM; 4]].concat();
+        for i in 0..8 {
             assert!(expect(&draws, |z| z[i]).abs() < 1e-12);
             assert!((expect(&draws, |z| z[i] * z[i]) - 1.0).abs() < 1e-12);
+            assert!((expect(&draws, |z| z[i].abs()) - 0.797_885).abs() < 2e-3);
             for j in 0..i {
-                assert!(expect(&draws, |z| z[i] * z[j]).abs() < 0.02, "{i} {j}");
+                let both = expect(&draws, |z| z[i] * z[j]);
+                assert!(both.abs() < if i < 4 { 0.025 } else { 0.05 }, "{i} {j}: {both}");
             }
         }
-        let both = expect(&draws, |z| f64::from(z[4] < 0.3 && z[5] < 0.6));
+        let both = expect(&draws, |z| f64::from(z[10] < 0.3 && z[11] < 0.6));
         assert!((both - 0.18).abs() < 0.01, "{both}");
     }
 

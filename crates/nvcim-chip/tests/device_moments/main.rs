@@ -8,3 +8,4 @@ mod distributions;
 mod moments;
 mod normal;
 mod sampling;
+mod statistics;

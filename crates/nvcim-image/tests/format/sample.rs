@@ -83,7 +83,13 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             range_per: RangePer::Column,
             coding: AdcCoding::Binary,
         },
-        holds: Holds { column_affine: true, ranges: true, rows: true, column_signs: true },
+        holds: Holds {
+            column_affine: true,
+            ranges: true,
+            rows: true,
+            column_signs: true,
+            ..Holds::NOTHING
+        },
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904, ..Stuck::default() }),
             column_gain: Some(ColumnGain { sd: 0.05, ..ColumnGain::default() }),
