@@ -107,7 +107,7 @@ fn parse_line(line: &str) -> Option<(Key, Measured)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Key, Measured, parse_line, write_line};
+    use super::{Key, Measured, Results, parse_line, write_line};
 
     fn key() -> Key {
         Key {
@@ -129,5 +129,21 @@ mod tests {
             assert_eq!(parse_line(&line), Some((key(), measured)));
             assert_eq!(parse_line(&line[..line.len() / 2]), None);
         }
+    }
+
+    #[test]
+    fn a_killed_run_goes_on_after_its_broken_line() {
+        let name = format!("nvcim-results-{}.jsonl", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let measured = Measured { accuracy: 50.0, compile_s: None };
+        let line = write_line(&key(), measured).to_string();
+        std::fs::write(&path, format!("{line}\n{}", &line[..20])).unwrap();
+        let other = Key { die: 8, ..key() };
+        let mut results = Results::open(&path).unwrap();
+        assert_eq!((results.get(&key()), results.get(&other)), (Some(measured), None));
+        results.add(other.clone(), measured).unwrap();
+        let again = Results::open(&path).unwrap();
+        assert_eq!((again.get(&key()), again.get(&other)), (Some(measured), Some(measured)));
+        std::fs::remove_file(&path).unwrap();
     }
 }
