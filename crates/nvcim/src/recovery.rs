@@ -1,7 +1,8 @@
 //! Statistics over dies: mean, spread, bootstrap intervals, recovery.
 //!
 //! Recovery is `(corrected - degraded) / (reference - degraded)`, a ratio of means over the same dies,
-//! with a paired bootstrap interval over dies. Everything is in percent.
+//! with a paired bootstrap interval over dies. Where little was lost, a share of it says little, and the
+//! points still lost stand in its place, with their upper bound. Everything is in percent.
 
 use nvcim_chip::effects::Effect;
 use nvcim_chip::random::Stream;
@@ -32,7 +33,7 @@ pub fn summarize(values: &[f64]) -> Option<Summary> {
     Some(Summary {
         mean,
         std: if n > 1 { (spread / (n - 1) as f64).sqrt() } else { 0.0 },
-        ci95: bootstrap(n, |dies| self::mean(&pick(values, dies)).unwrap_or(mean)),
+        ci95: bootstrap(n, |dies| self::mean(&pick(values, dies)).unwrap_or(mean)).middle95(),
         min: values.iter().copied().fold(f64::INFINITY, f64::min),
         max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     })
@@ -59,10 +60,28 @@ pub fn recover(reference: f64, degraded: &[f64], corrected: &[f64]) -> Option<Re
         return None;
     }
     let percent = share(degraded, corrected)?;
-    let ci95 = bootstrap(degraded.len(), |dies| {
+    let resampled = bootstrap(degraded.len(), |dies| {
         share(&pick(degraded, dies), &pick(corrected, dies)).unwrap_or(percent)
     });
-    Some(Recovery { percent, ci95 })
+    Some(Recovery { percent, ci95: resampled.middle95() })
+}
+
+/// What is still lost to the reference, in points of percent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Loss {
+    /// Reference less the mean over all dies; negative where the dies do better.
+    pub points: f64,
+    /// One-sided 95 % bootstrap bound over dies: the loss is this or less.
+    pub upper95: f64,
+}
+
+/// The points that dies lose to the reference; `None` without a die.
+pub fn lose(reference: f64, corrected: &[f64]) -> Option<Loss> {
+    let points = reference - mean(corrected)?;
+    let resampled = bootstrap(corrected.len(), |dies| {
+        mean(&pick(corrected, dies)).map_or(points, |mean| reference - mean)
+    });
+    Some(Loss { points, upper95: resampled.quantile(0.95) })
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -73,8 +92,22 @@ fn pick(values: &[f64], dies: &[usize]) -> Vec<f64> {
     dies.iter().map(|&die| values[die]).collect()
 }
 
-/// The 2.5 % and 97.5 % quantiles of a statistic over resampled dies.
-fn bootstrap(n: usize, statistic: impl Fn(&[usize]) -> f64) -> [f64; 2] {
+/// A statistic over resampled dies, in ascending order.
+struct Resampled(Vec<f64>);
+
+impl Resampled {
+    fn quantile(&self, share: f64) -> f64 {
+        self.0[(share * f64::from(RESAMPLES - 1)).round() as usize]
+    }
+
+    /// The interval that leaves 2.5 % on either side.
+    fn middle95(&self) -> [f64; 2] {
+        [self.quantile(0.025), self.quantile(0.975)]
+    }
+}
+
+/// A statistic over resampled dies; draws are the same for every statistic of `n` dies.
+fn bootstrap(n: usize, statistic: impl Fn(&[usize]) -> f64) -> Resampled {
     // A fixed stream of its own: the interval is part of the result and must not depend on a seed.
     let stream = Stream::new(0, u64::MAX, Effect::OutputNoise);
     let mut values: Vec<f64> = (0..RESAMPLES)
@@ -88,13 +121,12 @@ fn bootstrap(n: usize, statistic: impl Fn(&[usize]) -> f64) -> [f64; 2] {
         })
         .collect();
     values.sort_by(f64::total_cmp);
-    let quantile = |share: f64| values[(share * f64::from(RESAMPLES - 1)).round() as usize];
-    [quantile(0.025), quantile(0.975)]
+    Resampled(values)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{recover, summarize};
+    use super::{lose, recover, summarize};
 
     #[test]
     fn a_summary_of_known_numbers() {
@@ -114,5 +146,15 @@ mod tests {
         assert!(recovery.ci95[0] <= recovery.percent && recovery.percent <= recovery.ci95[1]);
         assert_eq!(recover(99.0, &[99.0], &[99.0]), None);
         assert_eq!(recover(99.0, &[50.0], &[]), None);
+    }
+    #[test]
+    fn a_loss_is_bounded_from_above() {
+        let loss = lose(99.0, &[95.0, 96.0, 97.0, 98.0]).unwrap();
+        assert!((loss.points - 2.5).abs() < 1e-12);
+        // The one-sided bound lies inside the upper end of the two-sided interval.
+        let low = summarize(&[95.0, 96.0, 97.0, 98.0]).unwrap().ci95[0];
+        assert!(loss.points < loss.upper95 && loss.upper95 <= 99.0 - low, "{loss:?}, {low}");
+        assert!(lose(99.0, &[99.5]).unwrap().upper95 < 0.0);
+        assert_eq!(lose(99.0, &[]), None);
     }
 }
