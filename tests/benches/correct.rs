@@ -66,7 +66,7 @@ fn run() -> Result<()> {
             })
         };
         let die = resolve_die(&compile(&options)?.0.image, DieChoice::Seed(0));
-        let plan = Plan::parse("full")?.output;
+        let plan = Plan::parse("full")?;
         let options = CompileOptions { die: Some(&die), plan, ..options };
         let times: Result<Vec<f64>> = (0..turns).map(|_| Ok(compile(&options)?.1)).collect();
         let fastest = times?.into_iter().fold(f64::INFINITY, f64::min);
