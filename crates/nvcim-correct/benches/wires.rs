@@ -26,6 +26,7 @@ const PER_LANE: Gain<'_> = Gain::PerLane { at_most: 1.0, allowance: 0.0 };
 fn main() {
     print_gains();
     print_cells();
+    print_wires();
     divan::main();
 }
 
@@ -72,8 +73,19 @@ fn solve(
     fixed: [&FixedCells; 2],
     gain: Gain<'_>,
 ) -> PreDistorted {
+    solve_between(&WIRES, geometry, wanted, cell, fixed, gain)
+}
+
+fn solve_between(
+    wires: &Wires,
+    geometry: Geometry,
+    wanted: &Array2<f64>,
+    cell: &Cell,
+    fixed: [&FixedCells; 2],
+    gain: Gain<'_>,
+) -> PreDistorted {
     let size = ArraySize { n_rows: N, n_cols: N, count: None };
-    let ir_drop = IrDrop { wires: WIRES, method: IrDropMethod::Exact, gated: None };
+    let ir_drop = IrDrop { wires: *wires, method: IrDropMethod::Exact, gated: None };
     let (wiring, reach) = (geometry.wiring(), (Reach::of_cell(cell), cell.g_min));
     let group = Group::of_tile(&wiring, size, &ir_drop, reach, fixed, (wanted.view(), gain));
     pre_distort(&group, Effort::default())
@@ -149,13 +161,33 @@ fn perfect_error(
     cell: &Cell,
     fixed: [&FixedCells; 2],
 ) -> f64 {
-    let size = ArraySize { n_rows: N, n_cols: N, count: None };
-    let ir_drop = IrDrop { wires: Wires::IDEAL, method: IrDropMethod::Exact, gated: None };
-    let (wiring, reach) = (geometry.wiring(), (Reach::of_cell(cell), cell.g_min));
     let gains = vec![1.0; wanted.ncols()];
-    let wanted = (wanted.view(), Gain::Given(&gains));
-    let group = Group::of_tile(&wiring, size, &ir_drop, reach, fixed, wanted);
-    pre_distort(&group, Effort::default()).blocks[0].relative_error
+    let got = solve_between(&Wires::IDEAL, geometry, wanted, cell, fixed, Gain::Given(&gains));
+    got.blocks[0].relative_error
+}
+
+/// Errors and losses of continuous cells over the resistance of a segment.
+#[expect(clippy::print_stdout, reason = "the table is what people run this for")]
+fn print_wires() {
+    println!("\n| pairs | ohm | error without | error with | gain | SNR lost | matrices |");
+    println!("|---|---|---|---|---|---|---|");
+    let none = FixedCells::new();
+    for geometry in [Geometry::Separate, Geometry::Interleaved] {
+        let wanted = weights(geometry, true);
+        for ohm in [0.5, 1.0, 2.0, 5.0, 10.0, 20.0] {
+            let wires = Wires { word_line_ohm: ohm, bit_line_ohm: ohm, ..WIRES };
+            let got = solve_between(&wires, geometry, &wanted, &CELL, [&none, &none], ONE);
+            let block = &got.blocks[0];
+            println!(
+                "| {geometry:?} | {ohm} | {:.2} % | {:.1e} | {:.3} | {:.2} dB | {} |",
+                100.0 * block.error_before,
+                block.relative_error,
+                block.gain[0],
+                block.snr_lost_db(),
+                got.iterations,
+            );
+        }
+    }
 }
 
 /// A tile of 128 by 128 weights on two arrays.

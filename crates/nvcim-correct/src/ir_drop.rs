@@ -1,10 +1,10 @@
 //! IR-drop pre-distortion: cells chosen so that the currents *behind* resistive wires are the wanted ones.
 //!
 //! **Notation.** `G` [word lines, bit lines] the conductances of an array, `T(G)` its transfer matrix
-//! (`nvcim_chip::network`), a *pair* a positive and a negative cell, or a single cell. `e` is what a pair is
-//! worth: `T` of its positive cell's lines minus `T` of its negative cell's. `W` holds the wanted `e` at gain 1, `s` is
-//! the gain, and `d` is a pair's one degree of freedom: the difference of its cells, one of which stays at
-//! the bottom of its reach.
+//! (`nvcim_chip::network`), a *pair* a positive and a negative cell, or a single cell. `e` is what a
+//! pair is worth: `T` of its positive cell's lines minus `T` of its negative cell's. `W` holds the
+//! wanted `e` at gain 1, `s` is the gain, and `d` is a pair's one degree of freedom: the difference of
+//! its cells, one of which stays at the bottom of its reach.
 //!
 //! **Task.** Find cells within their reach with `e = s W` and the largest `s`. Wires lose current, so that
 //! the far cells run out of reach first: `s < 1`, and `-20 log10 s` decibels of signal are the price.
@@ -15,21 +15,27 @@
 //! error of their pair's unequal losses, which no iteration removes.)
 //!
 //! **Phases.**
-//! 1. *Outer steps* (`outer.rs`): exact `T` at the present cells. The estimate of `nvcim_chip::network::fast`
-//!    with the difference to the exact `T` added is right here and has nearly the right slopes.
-//! 2. *Inner steps* (`model.rs`): that model is solved, each pair along its own slope `T / g`, over and over. Each
-//!    costs a fiftieth of the exact matrix. The gain is chosen in every step (`headroom.rs`).
-//! 3. Outer steps are mixed by Anderson's method (`anderson.rs`), for wires so bad that the estimate's slopes are poor, and
-//!    shortened where they lead astray.
-//! 4. Cells with levels are snapped, and snapped again with what exact currents show to be missing (`snap.rs`).
+//! 1. *Outer steps* (`outer.rs`): exact `T` at the present cells. The estimate of
+//!    `nvcim_chip::network::fast` with the difference to the exact `T` added is right here and has
+//!    nearly the right slopes.
+//! 2. *Inner steps* (`model.rs`): that model is solved, each pair along its own slope `T / g`, over and
+//!    over. Each step costs a small part of the exact matrix. The gain is chosen in every step
+//!    (`headroom.rs`).
+//! 3. Outer steps are mixed by Anderson's method (`anderson.rs`), for wires so bad that the estimate's
+//!    slopes are poor, and shortened where they lead astray.
+//! 4. Cells with levels are snapped, and snapped again with what exact currents show to be missing
+//!    (`snap.rs`).
 //!
-//! A pair with a stuck cell is held by its partner as far as that reaches; the rest of its error is left over.
+//! A pair with a stuck cell is held by its partner as far as that reaches; the rest of its error is left
+//! over.
 //!
-//! **Cost.** 4 to 7 exact matrices per array where they take half the current; `docs/corrections.md` has figures.
+//! **Cost.** 4 to 7 exact matrices per array where they take half the current; `docs/corrections.md` has
+//! figures.
 //!
-//! Sources: pre-distortion by fixed-point iteration is folklore of the field, e.g. B. Liu et al., "Reduction and IR-drop
-//! compensations techniques for reliable neuromorphic computing systems", ICCAD 2014,
-//! doi:10.1109/ICCAD.2014.7001330. Mixing: D. G. Anderson, J. ACM 12, 547 (1965), doi:10.1145/321296.321305.
+//! Sources: pre-distortion by fixed-point iteration is folklore of the field, e.g. B. Liu et al.,
+//! "Reduction and IR-drop compensations techniques for reliable neuromorphic computing systems", ICCAD
+//! 2014, doi:10.1109/ICCAD.2014.7001330. Mixing: D. G. Anderson, J. ACM 12, 547 (1965),
+//! doi:10.1145/321296.321305.
 
 mod anderson;
 mod headroom;
@@ -89,7 +95,8 @@ pub struct ArrayCells<'a> {
     pub n_cols: usize,
     /// The conductance of unused cells, in siemens.
     pub rest: f64,
-    /// Cells that have a conductance of their own: stuck ones, those of a block included, and cells of others.
+    /// Cells that have a conductance of their own: stuck ones, those of a block included, and cells of
+    /// others.
     pub fixed: &'a FixedCells,
 }
 
@@ -98,10 +105,10 @@ pub struct ArrayCells<'a> {
 pub struct Block<'a> {
     /// The positive cells.
     pub plus: Side<'a>,
-    /// The negative cells; `None` where single cells hold weights. Then `wanted` holds whole conductances, the offset
-    /// included, and what is taken off an output per unit of summed drives shrinks with the gain too. Losses
-    /// differ, so that cells with little loss cannot be worth as little as `g_min` is elsewhere: an offset some `g_min`
-    /// above the least brings all in reach.
+    /// The negative cells; `None` where single cells hold weights. Then `wanted` holds whole
+    /// conductances, the offset included, and what is taken off an output per unit of summed drives
+    /// shrinks with the gain too. Losses differ, so that cells with little loss cannot be worth as
+    /// little as `g_min` is elsewhere: an offset some `g_min` above the least brings all in reach.
     pub minus: Option<Side<'a>>,
     /// What cells shall be worth without wires, plus minus minus, in siemens, `[rows, lanes]`.
     pub wanted: ArrayView2<'a, f64>,
@@ -128,8 +135,8 @@ pub enum Gain<'a> {
     Common {
         /// Its bound, above 0 and finite.
         at_most: f64,
-        /// The relative error that may be spent on a larger gain: the sum of squared errors, each over the gain,
-        /// becomes larger by this squared times the sum of squares wanted.
+        /// The relative error that may be spent on a larger gain: the sum of squared errors, each over
+        /// the gain, becomes larger by this squared times the sum of squares wanted.
         allowance: f64,
     },
     /// The same, chosen for each lane.
@@ -146,8 +153,8 @@ pub enum Gain<'a> {
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// The relative residual that is good enough: of what is wanted (Frobenius), the part that is neither there
-    /// nor out of reach.
+    /// The relative residual that is good enough: of what is wanted (Frobenius), the part that is
+    /// neither there nor out of reach.
     pub tolerance: f64,
     /// The most exact matrices per array before snapping.
     pub max_iterations: usize,
@@ -175,7 +182,8 @@ pub struct PreDistorted {
 /// The cells of one block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distorted {
-    /// Conductances of positive cells at the time of use, in siemens, `[rows, lanes]`; stuck ones as they are.
+    /// Conductances of positive cells at the time of use, in siemens, `[rows, lanes]`; stuck ones as
+    /// they are.
     pub plus: Array2<f64>,
     /// Those of negative cells; `[rows, 0]` where there are none.
     pub minus: Array2<f64>,
@@ -183,8 +191,8 @@ pub struct Distorted {
     pub gain: Vec<f64>,
     /// What the pairs are worth behind the wires, in siemens, `[rows, lanes]`.
     pub effective: Array2<f64>,
-    /// The least and most that each pair could be worth with all others as they are, per gain: the box that `wanted`
-    /// must stay in, in siemens; to first order.
+    /// The least and most that each pair could be worth with all others as they are, per gain: the box
+    /// that `wanted` must stay in, in siemens; to first order.
     pub reach: [Array2<f64>; 2],
     /// `|effective / gain - wanted| / |wanted|` (Frobenius); where nothing is wanted, over one cell at the
     /// top of its reach.
@@ -204,8 +212,8 @@ impl Distorted {
 impl<'a> Group<'a> {
     /// The group of one tile that has its arrays for itself.
     ///
-    /// `fixed` holds stuck cells of the positive and of the negative cells' array, which may be the same; `rest` is
-    /// the conductance of unused cells at the time of use, in siemens.
+    /// `fixed` holds stuck cells of the positive and of the negative cells' array, which may be the
+    /// same; `rest` is the conductance of unused cells at the time of use, in siemens.
     pub fn of_tile(
         wiring: &'a Wiring,
         size: ArraySize,
@@ -260,7 +268,8 @@ impl Reach {
 
 /// Chooses the cells of a group so that the currents behind its wires are the wanted ones.
 ///
-/// The result is never worse, by its relative error over the group, than the cells chosen as if there were no wires.
+/// The result is never worse, by its relative error over the group, than the cells chosen as if there
+/// were no wires.
 ///
 /// # Panics
 /// Where lines lie outside their array or are not as many as `wanted` has rows and lanes, where a

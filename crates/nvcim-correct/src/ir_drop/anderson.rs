@@ -1,10 +1,10 @@
 //! Anderson mixing: the next point of a fixed-point iteration from several past ones.
 //!
-//! For a map `F` with residuals `f = F(x) - x`, the mixed step takes the combination of past points whose
-//! residuals cancel best, and moves by what is left: `x + f - (dX + dF) c`, with `c` minimising `|f - dF c|`, `dX` and
-//! `dF` the differences between successive points and residuals. D. G. Anderson, J. ACM 12, 547 (1965),
-//! doi:10.1145/321296.321305; as multisecant method: H. Fang and Y. Saad, Numer. Linear Algebra Appl. 16, 197 (2009),
-//! doi:10.1002/nla.617.
+//! For a map `F` with residuals `f = F(x) - x`, the mixed step takes the combination of past points
+//! whose residuals cancel best, and moves by what is left: `x + f - (dX + dF) c`, with `c` minimising
+//! `|f - dF c|`, `dX` and `dF` the differences between successive points and residuals. D. G. Anderson,
+//! J. ACM 12, 547 (1965), doi:10.1145/321296.321305; as multisecant method: H. Fang and Y. Saad, Numer.
+//! Linear Algebra Appl. 16, 197 (2009), doi:10.1002/nla.617.
 
 /// Past differences kept.
 const DEPTH: usize = 5;
@@ -21,7 +21,8 @@ pub(super) struct Anderson {
 }
 
 impl Anderson {
-    /// The next point after `x`, whose image is `image`; the least squares see the first `n_seen` numbers of each.
+    /// The next point after `x`, whose image is `image`; the least squares see the first `n_seen`
+    /// numbers of each.
     pub(super) fn mix(&mut self, x: &[f64], image: Vec<f64>, n_seen: usize) -> Vec<f64> {
         let residual: Vec<f64> =
             image[..n_seen].iter().zip(x).map(|(image, x)| image - x).collect();
@@ -39,7 +40,8 @@ impl Anderson {
         next
     }
 
-    /// The combination of past residual differences nearest to `residual`, by orthogonalising them, newest first.
+    /// The combination of past residual differences nearest to `residual`, by orthogonalising them,
+    /// newest first.
     fn shares(&self, residual: &[f64]) -> Vec<f64> {
         let n = self.differences.len();
         // Each kept direction: its unit vector, and how it is made of the differences.

@@ -1,15 +1,15 @@
 //! The gain of a set of pairs: as large as errors allow.
 //!
-//! **Notation.** A pair wants `w` and can be worth `lo` to `hi`. At gain `1 / t` it misses `w` by the distance of
-//! `w` to `[lo t, hi t]`, and `E(t)` is the sum of squares of these.
+//! **Notation.** A pair wants `w` and can be worth `lo` to `hi`. At gain `1 / t` it misses `w` by the
+//! distance of `w` to `[lo t, hi t]`, and `E(t)` is the sum of squares of these.
 //!
-//! **Idea.** Distances to a cone are convex in `t`, hence `E` is. Over pairs of free cells its minimum is 0,
-//! and begins at the least `t` that brings the last one in reach, which is the largest gain. Over all pairs,
-//! stuck ones included, the minimum is above 0: a cell stuck too high does less harm at a larger gain, where
-//! others begin to clip. The smaller `t` of both is taken. (A pair that a stuck cell makes too small would
-//! ask for ever less gain, and lose all signal for a small part of the error.) Both are
-//! left ends of minima, found by Newton's method on `E'` in a bracket; an allowance is then spent on
-//! more gain by Newton's method on `E`, which falls up to there.
+//! **Idea.** Distances to a cone are convex in `t`, hence `E` is. Over pairs of free cells its minimum
+//! is 0, and begins at the least `t` that brings the last one in reach, which is the largest gain. Over
+//! all pairs, stuck ones included, the minimum is above 0: a cell stuck too high does less harm at a
+//! larger gain, where others begin to clip. The smaller `t` of both is taken. (A pair that a stuck cell
+//! makes too small would ask for ever less gain, and lose all signal for a small part of the error.)
+//! Both are left ends of minima, found by Newton's method on `E'` in a bracket; an allowance is then
+//! spent on more gain by Newton's method on `E`, which falls up to there.
 
 /// Steps of each search; Newton's method on a piecewise parabola needs less than ten as a rule.
 const MAX_STEPS: usize = 60;
@@ -106,7 +106,7 @@ fn spend(spans: &[Span], start: f64, least: f64, budget: f64) -> f64 {
         let here = misses(spans, t);
         let next = t + (limit - here.value) / here.slope;
         // Convex and falling: Newton's steps stay left of the solution.
-        if here.value <= limit || !(next - t > ENOUGH * t) {
+        if here.value <= limit || next - t <= ENOUGH * t {
             break;
         }
         t = next.min(least);
@@ -150,8 +150,8 @@ mod tests {
     }
 
     proptest! {
-        /// On a grid, no gain between the one chosen and the bound makes errors smaller, and free pairs are in
-        /// reach unless that makes errors over all smaller.
+        /// On a grid, no gain between the one chosen and the bound makes errors smaller, and free pairs
+        /// are in reach unless that makes errors over all smaller.
         #[test]
         fn errors_are_the_least_and_gains_the_largest(
             ends in prop::collection::vec((-1.0..=1.0f64, 0.0..=1.0f64, -1.0..=1.0f64), 0..20),

@@ -159,7 +159,7 @@ impl Layout {
             let plus = block.plus.place(row, lane);
             let minus = block.minus.map(|side| side.place(row, lane));
             let gain = if let Gain::Common { .. } = block.gain { first } else { first + lane };
-            let hold = match (stuck_at(plus), minus.map(|minus| stuck_at(minus))) {
+            let hold = match (stuck_at(plus), minus.map(&stuck_at)) {
                 (None, None) => Hold::Single,
                 (Some(plus), None) => Hold::Stuck(plus, 0.0),
                 (None, Some(None)) => Hold::Free,
@@ -244,8 +244,8 @@ impl Layout {
         if all > 0.0 { (part / all).sqrt() } else { part.sqrt() / self.ends.1 }
     }
 
-    /// The cells of every block, as the caller gets them; `boxes` hold what each pair could be worth, `before`
-    /// is the state without pre-distortion.
+    /// The cells of every block, as the caller gets them; `boxes` hold what each pair could be worth,
+    /// `before` is the state without pre-distortion.
     pub(super) fn distorted(
         &self,
         state: &State,

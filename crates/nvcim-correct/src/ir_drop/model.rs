@@ -1,8 +1,8 @@
 //! The cheap model of a group, right at one point: solved for the wanted values and the largest gain.
 //!
 //! With `est(d)` the pairs' worth by the estimate and `c` its error at the present point, the model is
-//! `est(d) + c`. Each pair moves along its own slope, `T / g` of the cell that moves; what it does to others is
-//! seen in the next step. Slopes of cells at 0 S come from a conductance too small to matter.
+//! `est(d) + c`. Each pair moves along its own slope, `T / g` of the cell that moves; what it does to
+//! others is seen in the next step. Slopes of cells at 0 S come from a conductance too small to matter.
 
 use crate::ir_drop::headroom::{Span, largest_gain};
 use crate::ir_drop::layout::{GainRule, Hold, Layout, Pair, Place, State};
@@ -24,8 +24,8 @@ const MAX_GAIN_CHANGE: f64 = 2.0;
 pub(super) struct Proposal {
     /// Differences, then gains.
     pub(super) point: Vec<f64>,
-    /// How far each pair's worth was from what the model asks of it first, over what is wanted (Frobenius):
-    /// 0 at a solution, whatever is out of reach.
+    /// How far each pair's worth was from what the model asks of it first, over what is wanted
+    /// (Frobenius): 0 at a solution, whatever is out of reach.
     pub(super) residual: f64,
 }
 
@@ -116,8 +116,8 @@ fn minus(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
-/// Solves the model that is right at `state` for the wanted values and the largest gains; stops at once where
-/// the state is a solution to `tolerance`.
+/// Solves the model that is right at `state` for the wanted values and the largest gains; stops at once
+/// where the state is a solution to `tolerance`.
 pub(super) fn propose(layout: &Layout, state: &State, tolerance: f64) -> Proposal {
     let (mut d, mut gains) = (state.d.clone(), state.gains.clone());
     let mut sight = look(layout, &d);

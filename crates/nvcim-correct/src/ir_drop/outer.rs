@@ -74,11 +74,13 @@ pub(super) fn solve(layout: &Layout, start: &State, effort: Effort) -> Solved {
             continue;
         }
         if residual < solved.residual {
-            damping = 1.0;
+            damping = (2.0 * damping).min(1.0);
             plain = proposal.point.clone();
             solved = Solved { best: state.clone(), residual, ..solved };
         }
-        step = anderson.mix(&point(&state), proposal.point, layout.pairs.len());
+        let here = point(&state);
+        let mixed = anderson.mix(&here, proposal.point, layout.pairs.len());
+        step = between(&here, &mixed, damping);
     }
     solved
 }

@@ -43,7 +43,8 @@ struct Case {
 }
 
 impl Case {
-    /// A tile that fills arrays of `n` by `n` cells, with normal weights, the largest of which takes the whole range.
+    /// A tile that fills arrays of `n` by `n` cells, with normal weights, the largest of which takes the
+    /// whole range.
     fn new(geometry: Geometry, n: usize, cell: Cell, ohm: f64, seed: u64) -> Self {
         let all = |n: usize, first: u32, step: usize| -> Vec<u32> {
             (first..n as u32).step_by(step).collect()
