@@ -25,11 +25,12 @@ use crate::arrays;
 use crate::grid::Grid;
 use crate::holding::{SpreadLaw, hold, largest};
 use crate::known::Known;
+use crate::pre_distort::pre_distort_tile;
 use crate::moments::{BoxFit, Moments};
 use crate::outcome::{Outcome, Place, Status};
 use crate::piece::{Ground, Piece};
 use crate::plan::{Correction, Plan};
-use crate::predict::{offset_per_drive, predict_readouts, predict_weights};
+use crate::predict::{offset_per_drive, predict_readouts, predict_weights, wires_of};
 use crate::rows::{Freedom, Placed, Wish, place};
 use crate::samples::{Samples, Student, Teacher, walk};
 
@@ -256,8 +257,20 @@ impl<'a> Drafts<'a> {
         self.weights_on_stuck_pairs += on_stuck;
         let n_pieces = pieces.len();
         let finish = |(piece, targets)| self.finish_piece(piece, targets, ranges, n_pieces);
-        let tiles = pieces.iter().zip(targets).map(finish).collect();
+        let mut tiles: Vec<_> = pieces.iter().zip(targets).map(finish).collect();
+        if let Some(wires) = wires_of(self.known).filter(|_| self.distorts()) {
+            let distort = |(tile, piece): (&mut ProgrammedTile, &Piece)| {
+                pre_distort_tile(tile, &piece.site.faults, wires, &self.ground, &self.statistics)
+            };
+            let distorted = tiles.iter_mut().zip(pieces).map(distort);
+            let outcomes: Vec<_> = distorted.map(|it| it.outcome(id)).collect();
+            self.outcomes.extend(outcomes);
+        }
         self.tiles.insert(id, tiles);
+    }
+
+    fn distorts(&self) -> bool {
+        self.plan.has(Correction::IrDrop) && self.ground.code.is_paired()
     }
 
     fn finish_piece(

@@ -1,0 +1,93 @@
+//! Pre-distortion of one tile: from the cells that would do without wires to those that do behind them.
+
+use nvcim_chip::effects::ir_drop::IrDrop;
+use nvcim_chip::statistics::CellStatistics;
+use nvcim_ir::ids::TileId;
+use nvcim_ir::programmed::ProgrammedTile;
+
+use crate::faults::Faults;
+use crate::holding::to_targets;
+use crate::ir_drop::{Effort, Gain, Group, Reach, pre_distort};
+use crate::outcome::{Outcome, Place, Status};
+use crate::piece::Ground;
+use crate::plan::Correction;
+use crate::predict::Cells;
+
+/// The relative error that is spent on a larger gain: far below what converters make.
+const ALLOWANCE: f64 = 1e-3;
+
+/// How far a tile's currents are expected to be from the wanted ones, before and after.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Gained {
+    before: f64,
+    after: f64,
+    lanes: usize,
+}
+
+impl Gained {
+    pub(crate) fn outcome(self, tile: TileId) -> Outcome {
+        let Self { before, after, lanes } = self;
+        Outcome {
+            correction: Correction::IrDrop,
+            place: Place::Tile(tile),
+            status: if after < before { Status::Kept } else { Status::Dropped },
+            gap: None,
+            changed: if after < before { lanes } else { 0 },
+            before,
+            after,
+        }
+    }
+}
+
+/// Turns the targets of a tile of pairs into those that give the same currents behind wires, at the largest
+/// gain, which its scales take back.
+pub(crate) fn pre_distort_tile(
+    tile: &mut ProgrammedTile,
+    faults: &Faults,
+    wires: &IrDrop,
+    ground: &Ground<'_>,
+    statistics: &CellStatistics,
+) -> Gained {
+    let cell = &ground.chip.cell;
+    let cells = Cells::expect(&tile.targets, &tile.wiring, cell, statistics, faults);
+    let wanted = &cells.plus - &cells.minus;
+    let moves = ground.used != *cell;
+    let reach = if moves {
+        Reach::Range(ground.used.g_min, ground.used.g_max)
+    } else {
+        Reach::of_cell(cell)
+    };
+    let n_lanes = wanted.ncols();
+    // Where no scale could take a gain back there is none.
+    let ones = vec![1.0; n_lanes];
+    let gain = if ground.chip.holds.column_affine {
+        Gain::PerLane { at_most: 1.0, allowance: ALLOWANCE }
+    } else {
+        Gain::Given(&ones)
+    };
+    let group = Group::of_tile(
+        &tile.wiring,
+        ground.chip.array_size(),
+        wires,
+        (reach, statistics.mean(cell.g_min)),
+        [&faults.plus, &faults.minus],
+        (wanted.view(), gain),
+    );
+    let solved = pre_distort(&group, Effort::default());
+    let distorted = &solved.blocks[0];
+    let [plus, minus] =
+        [&distorted.plus, &distorted.minus].map(|it| it.mapv(|g| statistics.target_for(g)));
+    let gained = Gained {
+        before: distorted.error_before,
+        after: distorted.relative_error,
+        lanes: n_lanes,
+    };
+    let gains = distorted.gain.clone();
+    tile.targets = to_targets(&plus, &minus, cell);
+    for scaled in &mut tile.readouts {
+        let lane = tile.wiring.lane(scaled.readout.col, scaled.readout.slice);
+        let gain = gains.get(lane).copied().unwrap_or(1.0);
+        scaled.scale = (f64::from(scaled.scale) / gain) as f32;
+    }
+    gained
+}
