@@ -7,6 +7,12 @@ use crate::recovery::cases::{Bounds, Limit};
 /// Points that the naive mapping must lose for a share of them to say something.
 pub const SHARES_FROM: f64 = 10.0;
 
+/// Points that `lab` must lose for a share of them to say something: it is compared with what does better.
+pub const SHARES_OF_LAB_FROM: f64 = 1.0;
+
+/// Rounding that a comparison with a limit forgives, in percent: accuracies are quotients of whole numbers.
+const ROUNDING: f64 = 1e-9;
+
 /// Opens a table in Markdown.
 pub const HEADER: &str = "\
 | case | network | dies | images | float | method | accuracy | sd | points lost (95 % bound) | from naive, % | \
@@ -41,7 +47,7 @@ pub struct Row {
     pub lost: Loss,
     /// Share of naive's loss that came back; `None` where that was under [`SHARES_FROM`].
     pub from_naive: Option<Recovery>,
-    /// Share of lab's loss that came back; `None` where naive lost little or lab nothing.
+    /// Share of lab's loss that came back; `None` where that was under [`SHARES_OF_LAB_FROM`].
     pub from_lab: Option<Recovery>,
 }
 
@@ -72,16 +78,16 @@ impl Verdict {
 impl Row {
     /// Sums up a method's accuracies, one per die; `None` without dies or where lists do not pair up.
     pub fn new(subject: &Subject<'_>, accuracies: &[f64]) -> Option<Self> {
-        let naive_lost = subject.float - summarize(subject.naive)?.mean;
-        let share = |from: &[f64]| {
-            recover(subject.float, from, accuracies).filter(|_| naive_lost >= SHARES_FROM)
+        let share = |from: &[f64], least: f64| {
+            let lost = lose(subject.float, from)?.points;
+            recover(subject.float, from, accuracies).filter(|_| lost >= least - ROUNDING)
         };
         (subject.naive.len() == accuracies.len()).then_some(())?;
         Some(Self {
             accuracy: summarize(accuracies)?,
             lost: lose(subject.float, accuracies)?,
-            from_naive: share(subject.naive),
-            from_lab: subject.lab.and_then(share),
+            from_naive: share(subject.naive, SHARES_FROM),
+            from_lab: subject.lab.and_then(|lab| share(lab, SHARES_OF_LAB_FROM)),
         })
     }
 
@@ -100,14 +106,15 @@ impl Row {
         }
     }
 
-    /// Whether one of the bounds is kept. A recovery asked for where naive lost little becomes the points
-    /// that it would leave of a loss of [`SHARES_FROM`].
+    /// Whether one of the bounds is kept. Where naive lost little, points rule; a bound without them becomes
+    /// the points that its recovery would leave of a loss of [`SHARES_FROM`].
     fn keeps(&self, bounds: Bounds, recovery: Option<f64>, points: f64) -> bool {
-        let recovered = bounds.recovery.is_some_and(|least| match recovery {
-            Some(percent) => percent >= least,
-            None => points <= allowed_points(least),
-        });
-        recovered || bounds.points.is_some_and(|most| points <= most)
+        let recovered = match (bounds.recovery, recovery) {
+            (Some(least), Some(percent)) => percent >= least - ROUNDING,
+            _ => false,
+        };
+        let allowed = allowed_points(bounds, self.from_naive.is_some());
+        recovered || allowed.is_some_and(|most| points <= most + ROUNDING)
     }
 
     /// The row in Markdown. Naive itself is not judged.
@@ -115,8 +122,9 @@ impl Row {
         let Subject { case, network, images, float, limit, naive, .. } = subject;
         let Self { accuracy, lost, from_naive, from_lab } = self;
         let is_naive = method == "naive";
-        let share = |recovery: &Option<Recovery>| match recovery {
-            Some(Recovery { percent, ci95: [low, high] }) if !is_naive => {
+        // A share is asked of what comes after its baseline.
+        let share = |recovery: &Option<Recovery>, up_to: &[&str]| match recovery {
+            Some(Recovery { percent, ci95: [low, high] }) if !up_to.contains(&method) => {
                 format!("{percent:.2} ({low:.2} to {high:.2})")
             }
             _ => "-".to_owned(),
@@ -134,25 +142,24 @@ impl Row {
             accuracy.std,
             lost.points,
             lost.upper95,
-            share(from_naive),
-            if method == "lab" { "-".to_owned() } else { share(from_lab) },
+            share(from_naive, &["naive"]),
+            share(from_lab, &["naive", "closest", "lab"]),
             compile_s.map_or("-".to_owned(), |seconds| format!("{seconds:.2}")),
         )
     }
 }
 
-/// Points that a recovery leaves of a loss of [`SHARES_FROM`].
-fn allowed_points(recovery: f64) -> f64 {
-    SHARES_FROM * (100.0 - recovery) / 100.0
+/// The points that may be lost, where points rule.
+fn allowed_points(bounds: Bounds, shares_count: bool) -> Option<f64> {
+    let left = bounds.recovery.map(|least| SHARES_FROM * (100.0 - least) / 100.0);
+    bounds.points.or(left.filter(|_| !shares_count))
 }
 
 fn print_limit(limit: Limit, shares_count: bool) -> String {
     let print = |bounds: Bounds| {
-        let share = bounds.recovery.map(|least| match shares_count {
-            true => format!(">= {least} %"),
-            false => format!("<= {:.2} points", allowed_points(least)),
-        });
-        let points = bounds.points.map(|most| format!("<= {most} points"));
+        let share = bounds.recovery.filter(|_| shares_count).map(|least| format!(">= {least} %"));
+        let points =
+            allowed_points(bounds, shares_count).map(|most| format!("<= {most:.2} points"));
         share.into_iter().chain(points).collect::<Vec<_>>().join(" or ")
     };
     match limit.stretch {
@@ -195,7 +202,9 @@ mod tests {
         let naive = [85.0, 85.0];
         assert_eq!(judge(&naive, &[89.9, 89.9], limit(Some(98.0), None)), Verdict::Met);
         assert_eq!(judge(&naive, &[89.7, 89.7], limit(Some(98.0), None)), Verdict::NotMet);
-        assert_eq!(judge(&naive, &[89.7, 89.7], limit(Some(98.0), Some(0.3001))), Verdict::Met);
+        assert_eq!(judge(&naive, &[89.7, 89.7], limit(Some(98.0), Some(0.3))), Verdict::Met);
+        assert_eq!(judge(&naive, &[89.5, 89.5], limit(Some(85.0), None)), Verdict::Met);
+        assert_eq!(judge(&naive, &[89.5, 89.5], limit(Some(85.0), Some(0.3))), Verdict::NotMet);
     }
 
     #[test]
