@@ -267,3 +267,73 @@ pub(crate) fn row_dual<'a>(costs: impl IntoIterator<Item = &'a f64>, price: &[f6
     let reduced = costs.into_iter().zip(price).map(|(&cost, &price)| difference_below(cost, price));
     reduced.fold(f64::INFINITY, f64::min)
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+
+    const NO: f64 = f64::INFINITY;
+
+    #[test]
+    fn rows_compete_for_columns() {
+        let found = assign(array![[4.0, 1.0, 3.0], [2.0, 0.0, 5.0], [3.0, 2.0, 2.0]].view());
+        let found = found.expect("nothing is forbidden");
+        assert_eq!((found.col_of_row, found.cost, found.bound), (vec![1, 0, 2], 5.0, 5.0));
+    }
+
+    #[test]
+    fn spare_columns_are_used_where_they_are_cheaper() {
+        let found = assign(array![[4.0, 9.0, 3.0], [2.0, 8.0, 1.5]].view()).expect("all allowed");
+        assert_eq!((found.col_of_row, found.cost, found.bound), (vec![2, 0], 5.0, 5.0));
+    }
+
+    #[test]
+    fn no_rows_cost_nothing() {
+        for n_cols in [0, 3] {
+            let found =
+                assign(Array2::zeros((0, n_cols)).view()).expect("nobody asks for a column");
+            assert!(found.col_of_row.is_empty());
+            assert_eq!((found.cost, found.bound, found.gap()), (0.0, 0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn forbidden_entries_stay_empty() {
+        let cost = array![[0.0, NO, 1.0], [0.0, f64::NAN, NO], [0.0, f64::NEG_INFINITY, 9.0]];
+        assert_eq!(assign(cost.view()), None, "nobody may sit on column 1, which leaves two");
+        let cost = array![[0.0, 5.0, 1.0], [0.0, NO, NO], [0.0, f64::NAN, 9.0]];
+        let found = assign(cost.view()).expect("one way is left");
+        assert_eq!((found.col_of_row, found.cost), (vec![1, 0, 2], 14.0));
+        assert!(assign(array![[1.0], [2.0]].view()).is_none(), "two rows on one column");
+        assert!(assign(Array2::zeros((1, 0)).view()).is_none());
+    }
+
+    #[test]
+    fn every_tie_has_a_perfect_certificate() {
+        for (n_rows, n_cols) in [(9, 9), (5, 11)] {
+            let found =
+                assign(Array2::from_elem((n_rows, n_cols), 7.0).view()).expect("all allowed");
+            assert_eq!((found.cost, found.gap()), (7.0 * n_rows as f64, 0.0));
+            assert_eq!(Some(found), assign(Array2::from_elem((n_rows, n_cols), 7.0).view()));
+        }
+    }
+
+    #[test]
+    fn wrong_prices_bound_the_cost_all_the_same() {
+        let cost = array![[4.0, 1.0, 3.0], [2.0, 0.0, 5.0]];
+        let costs = Costs::new(cost.view());
+        let mut price = vec![0.0; costs.width];
+        price[..3].copy_from_slice(&[-2.5, -7.0, 40.0]);
+        assert!(bound_of_prices(&costs, &price) <= 3.0);
+    }
+
+    #[test]
+    fn costs_of_both_signs_leave_no_gap() {
+        let cost =
+            Array2::from_shape_fn((40, 44), |(i, j)| ((i * 37 + j * 91) % 101) as f64 / 7.0 - 7.2);
+        let found = assign(cost.view()).expect("nothing is forbidden");
+        assert!(found.gap() >= 0.0 && found.gap() < 1e-14, "{}", found.gap());
+    }
+}
