@@ -12,11 +12,12 @@
 //!
 //! Phases:
 //!
-//! 1. *Column reduction*, square costs only: every price becomes the smallest cost of its column.
+//! 1. *First prices*: where costs are nearly a product, those of the product ([`product`]), after idle rows have filled
+//!    up the columns; else, in square costs, every column's smallest cost; else 0.
 //! 2. *Auction*: a free row takes its cheapest column, lowers that column's price until the second cheapest is as
 //!    good, and thereby frees the row that sat there. This settles most rows; a budget of steps ends it.
-//! 3. *Paths*: for every row still free, Dijkstra's algorithm finds the cheapest chain of moves that ends on a
-//!    column nobody holds; prices of the columns passed are lowered by what the chain saved on them.
+//! 3. *Paths* ([`paths`]): for every row still free, Dijkstra's algorithm finds the cheapest chain of moves that ends on
+//!    a column nobody holds; prices of the columns passed are lowered by what the chain saved on them.
 //! 4. *Certificate*: the prices, with `u_i` found anew and rounded down, are a feasible solution of the dual. Its
 //!    objective bounds the cost of every assignment from below, whatever went wrong before.
 //!
@@ -31,12 +32,14 @@
 //! doi 10.1109/TAES.2016.140952.
 
 mod paths;
+mod product;
 
 use std::collections::VecDeque;
 
 use ndarray::ArrayView2;
 
 use self::paths::{LANES, Paths, Step};
+use self::product::product_prices;
 use crate::sum::{difference_below, exact_sum};
 
 /// Steps that the auction may take per row before paths take over.
@@ -81,18 +84,21 @@ pub fn assign(cost: ArrayView2<'_, f64>) -> Option<Assignment> {
     if n_rows > n_cols {
         return None;
     }
-    let costs = Costs::new(cost);
-    let mut search = Search::new(&costs);
-    if n_rows == n_cols {
-        search.reduce_columns();
+    let mut costs = Costs::new(cost);
+    let may_fill = n_cols - n_rows <= n_rows;
+    let price = may_fill.then(|| product_prices(&costs)).flatten();
+    if price.is_some() {
+        costs.add_idle_rows();
     }
+    let price = price.unwrap_or_else(|| reduced_columns(&costs));
+    let mut search = Search::new(&costs, price);
     let mut paths = Paths::new(costs.width);
     for row in search.run_auction() {
         search.augment(row, &mut paths)?;
     }
     let bound = bound_of_prices(&costs, &search.price);
-    let col_of_row =
-        search.col_of_row.into_iter().map(|col| col.expect("every row was augmented")).collect();
+    let held = search.col_of_row.into_iter().take(n_rows);
+    let col_of_row = held.map(|col| col.expect("every row was augmented")).collect();
     Some(Assignment::new(cost, col_of_row, bound))
 }
 
@@ -119,9 +125,32 @@ impl Costs {
         Self { entries, n_rows, n_cols, width }
     }
 
+    /// Makes the costs square by rows that may sit anywhere for nothing, which changes no assignment's cost.
+    fn add_idle_rows(&mut self) {
+        for row in self.n_rows..self.n_cols {
+            self.entries.resize(row * self.width + self.n_cols, 0.0);
+            self.entries.resize((row + 1) * self.width, f64::INFINITY);
+        }
+        self.n_rows = self.n_cols;
+    }
+
     fn row(&self, row: usize) -> &[f64] {
         &self.entries[row * self.width..][..self.width]
     }
+}
+
+/// Prices every column at its smallest cost where every column will be used, else at 0, as a column without any finite
+/// cost.
+fn reduced_columns(costs: &Costs) -> Vec<f64> {
+    let mut smallest = vec![f64::INFINITY; costs.width];
+    if costs.n_rows == costs.n_cols {
+        for row in 0..costs.n_rows {
+            for (least, &cost) in smallest.iter_mut().zip(costs.row(row)) {
+                *least = least.min(cost);
+            }
+        }
+    }
+    smallest.into_iter().map(|least| if least.is_finite() { least } else { 0.0 }).collect()
 }
 
 /// The assignment so far and the prices under which it is optimal.
@@ -140,25 +169,12 @@ struct Cheapest {
 }
 
 impl<'a> Search<'a> {
-    fn new(costs: &'a Costs) -> Self {
+    fn new(costs: &'a Costs, price: Vec<f64>) -> Self {
         Self {
             costs,
-            price: vec![0.0; costs.width],
+            price,
             col_of_row: vec![None; costs.n_rows],
             row_of_col: vec![None; costs.width],
-        }
-    }
-
-    /// Prices every column at its smallest cost. A column without any finite cost keeps the price 0.
-    fn reduce_columns(&mut self) {
-        let mut smallest = vec![f64::INFINITY; self.costs.width];
-        for row in 0..self.costs.n_rows {
-            for (least, &cost) in smallest.iter_mut().zip(self.costs.row(row)) {
-                *least = least.min(cost);
-            }
-        }
-        for (price, least) in self.price.iter_mut().zip(smallest) {
-            *price = if least.is_finite() { least } else { 0.0 };
         }
     }
 
