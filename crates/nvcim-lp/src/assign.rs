@@ -178,25 +178,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// All rows, those first that lose most on an average column against their cheapest one.
-    ///
-    /// Whoever comes later and has less to lose rarely drives them out again: with costs near a product of row and
-    /// column factors nearly every path is one move long.
-    fn rows_by_stake(&self) -> Vec<usize> {
-        let stakes = (0..self.costs.n_rows).map(|row| {
-            let finite = || self.costs.row(row).iter().copied().filter(|it| it.is_finite());
-            let mean = finite().sum::<f64>() / (finite().count().max(1) as f64);
-            (row, mean - finite().fold(mean, f64::min))
-        });
-        let mut res: Vec<_> = stakes.collect();
-        res.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        res.into_iter().map(|(row, _)| row).collect()
-    }
-
     /// Lets free rows outbid each other, and returns the rows that hold no column at the end.
     fn run_auction(&mut self) -> Vec<usize> {
         let n_rows = self.costs.n_rows;
-        let mut free = VecDeque::from(self.rows_by_stake());
+        let mut free: VecDeque<usize> = (0..n_rows).collect();
         let mut left = Vec::new();
         for _ in 0..AUCTION_STEPS_PER_ROW * n_rows {
             let Some(row) = free.pop_front() else { break };

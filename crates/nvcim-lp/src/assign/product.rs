@@ -35,9 +35,10 @@ pub(super) fn product_prices(costs: &Costs) -> Option<Vec<f64>> {
         explained += slope * slope / spread;
         *stake = slope / spread;
     }
-    // Written so that no variation at all, which makes `explained` not a number, is refused too.
-    (explained >= EXPLAINED * variation && variation > 0.0)
-        .then(|| rising_prices(costs.width, damage, stakes))
+    // Without any variation `explained` is not a number, and with costs beyond 1e150 the prices are none.
+    let is_product = explained >= EXPLAINED * variation && variation > 0.0;
+    let prices = is_product.then(|| rising_prices(costs.width, damage, stakes));
+    prices.filter(|prices| prices.iter().all(|it| it.is_finite()))
 }
 
 /// Prices that rise from the least damaged column, which the largest stake holds, to the most damaged one.
@@ -95,6 +96,12 @@ mod tests {
                 assert!(gain <= 1e-9, "row {row} gains {gain} on column {col}");
             }
         }
+    }
+
+    #[test]
+    fn costs_too_large_to_square_get_no_prices() {
+        let cost = Array2::from_shape_fn((3, 3), |(i, j)| 1e200 * (i * j) as f64);
+        assert_eq!(product_prices(&Costs::new(cost.view())), None);
     }
 
     #[test]
