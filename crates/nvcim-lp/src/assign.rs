@@ -12,11 +12,11 @@
 //!
 //! Phases:
 //!
-//! 1. *First prices*: where costs are nearly a product, those of the product ([`product`]), after idle rows have filled
+//! 1. *First prices*: where costs are nearly a product, those of the product (`product`), after idle rows have filled
 //!    up the columns; else, in square costs, every column's smallest cost; else 0.
 //! 2. *Auction*: a free row takes its cheapest column, lowers that column's price until the second cheapest is as
 //!    good, and thereby frees the row that sat there. This settles most rows; a budget of steps ends it.
-//! 3. *Paths* ([`paths`]): for every row still free, Dijkstra's algorithm finds the cheapest chain of moves that ends on
+//! 3. *Paths* (`paths`): for every row still free, Dijkstra's algorithm finds the cheapest chain of moves that ends on
 //!    a column nobody holds; prices of the columns passed are lowered by what the chain saved on them.
 //! 4. *Certificate*: the prices, with `u_i` found anew and rounded down, are a feasible solution of the dual. Its
 //!    objective bounds the cost of every assignment from below, whatever went wrong before.

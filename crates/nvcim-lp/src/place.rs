@@ -11,7 +11,7 @@
 //! 3. *Rounding*: the pairs with `x_ij` above noise hold at least one whole assignment (an optimal one, if `x` is
 //!    optimal). The cheapest in them is found as a pure assignment, a column being written down as often as it may be
 //!    taken. Nothing is perturbed to break ties.
-//! 4. *Certificate* ([`residual`]): shortest paths between columns find every exchange that would still lower the cost;
+//! 4. *Certificate* (`residual`): shortest paths between columns find every exchange that would still lower the cost;
 //!    it is made. When there is none, path lengths are prices that bound the cost from below. Thus the answer's quality
 //!    rests on no solver's tolerance.
 //!
