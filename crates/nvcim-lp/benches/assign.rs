@@ -63,6 +63,14 @@ fn assign_128(bencher: divan::Bencher<'_, '_>, kind: Kind) {
     bencher.bench_local(|| assign(costs.view()));
 }
 
+/// 256 rows on 272 columns, as with spare rows.
+#[divan::bench(args = KINDS)]
+fn assign_256_on_272(bencher: divan::Bencher<'_, '_>, kind: Kind) {
+    let costs = costs(kind, 272);
+    let costs = costs.slice(ndarray::s![..256, ..]);
+    bencher.bench_local(|| assign(costs));
+}
+
 /// Square costs of 256 rows.
 #[divan::bench(args = KINDS)]
 fn assign_256(bencher: divan::Bencher<'_, '_>, kind: Kind) {

@@ -67,3 +67,20 @@ fn place_64(bencher: divan::Bencher<'_, '_>, solver: Solver) {
     let rules = Rules { capacity: [2, 3].repeat(16), ..Rules::default() };
     bencher.bench_local(|| place(cost.view(), &rules, solver));
 }
+
+/// Methods and sizes of square assignments.
+const ASSIGNMENTS: [(Solver, usize); 3] =
+    [(Solver::Vertex, 128), (Solver::Interior, 128), (Solver::Interior, 256)];
+
+/// Assignments as programs, which `nvcim_lp::assign` spares everybody.
+#[divan::bench(args = ASSIGNMENTS, sample_count = 3, sample_size = 1)]
+fn assignment_as_program(bencher: divan::Bencher<'_, '_>, (solver, n): (Solver, usize)) {
+    let (cost, _) = fit_of(n, n);
+    let mut program = LinearProgram::new();
+    let shares = cost.mapv(|cost| program.add_variable(0.0, 1.0, cost));
+    for line in shares.rows().into_iter().chain(shares.columns()) {
+        let terms: Vec<_> = line.iter().map(|&share| (share, 1.0)).collect();
+        program.add_row(&terms, Relation::Equal, 1.0);
+    }
+    bencher.bench_local(|| program.solve(solver).map(|solution| solution.objective));
+}

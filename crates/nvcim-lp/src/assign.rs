@@ -12,11 +12,12 @@
 //!
 //! Phases:
 //!
-//! 1. *Column reduction*, square costs only: every price becomes the smallest cost of its column.
+//! 1. *First prices*: where costs are nearly a product, those of the product (`product`), after idle rows have filled
+//!    up the columns; else, in square costs, every column's smallest cost; else 0.
 //! 2. *Auction*: a free row takes its cheapest column, lowers that column's price until the second cheapest is as
 //!    good, and thereby frees the row that sat there. This settles most rows; a budget of steps ends it.
-//! 3. *Paths*: for every row still free, Dijkstra's algorithm finds the cheapest chain of moves that ends on a
-//!    column nobody holds; prices of the columns passed are lowered by what the chain saved on them.
+//! 3. *Paths* (`paths`): for every row still free, Dijkstra's algorithm finds the cheapest chain of moves that ends on
+//!    a column nobody holds; prices of the columns passed are lowered by what the chain saved on them.
 //! 4. *Certificate*: the prices, with `u_i` found anew and rounded down, are a feasible solution of the dual. Its
 //!    objective bounds the cost of every assignment from below, whatever went wrong before.
 //!
@@ -31,12 +32,14 @@
 //! doi 10.1109/TAES.2016.140952.
 
 mod paths;
+mod product;
 
 use std::collections::VecDeque;
 
 use ndarray::ArrayView2;
 
 use self::paths::{LANES, Paths, Step};
+use self::product::product_prices;
 use crate::sum::{difference_below, exact_sum};
 
 /// Steps that the auction may take per row before paths take over.
@@ -81,18 +84,21 @@ pub fn assign(cost: ArrayView2<'_, f64>) -> Option<Assignment> {
     if n_rows > n_cols {
         return None;
     }
-    let costs = Costs::new(cost);
-    let mut search = Search::new(&costs);
-    if n_rows == n_cols {
-        search.reduce_columns();
+    let mut costs = Costs::new(cost);
+    let may_fill = n_cols - n_rows <= n_rows;
+    let price = may_fill.then(|| product_prices(&costs)).flatten();
+    if price.is_some() {
+        costs.add_idle_rows();
     }
+    let price = price.unwrap_or_else(|| reduced_columns(&costs));
+    let mut search = Search::new(&costs, price);
     let mut paths = Paths::new(costs.width);
     for row in search.run_auction() {
         search.augment(row, &mut paths)?;
     }
     let bound = bound_of_prices(&costs, &search.price);
-    let col_of_row =
-        search.col_of_row.into_iter().map(|col| col.expect("every row was augmented")).collect();
+    let held = search.col_of_row.into_iter().take(n_rows);
+    let col_of_row = held.map(|col| col.expect("every row was augmented")).collect();
     Some(Assignment::new(cost, col_of_row, bound))
 }
 
@@ -119,9 +125,32 @@ impl Costs {
         Self { entries, n_rows, n_cols, width }
     }
 
+    /// Makes the costs square by rows that may sit anywhere for nothing, which changes no assignment's cost.
+    fn add_idle_rows(&mut self) {
+        for row in self.n_rows..self.n_cols {
+            self.entries.resize(row * self.width + self.n_cols, 0.0);
+            self.entries.resize((row + 1) * self.width, f64::INFINITY);
+        }
+        self.n_rows = self.n_cols;
+    }
+
     fn row(&self, row: usize) -> &[f64] {
         &self.entries[row * self.width..][..self.width]
     }
+}
+
+/// Prices every column at its smallest cost where every column will be used, else at 0, as a column without any finite
+/// cost.
+fn reduced_columns(costs: &Costs) -> Vec<f64> {
+    let mut smallest = vec![f64::INFINITY; costs.width];
+    if costs.n_rows == costs.n_cols {
+        for row in 0..costs.n_rows {
+            for (least, &cost) in smallest.iter_mut().zip(costs.row(row)) {
+                *least = least.min(cost);
+            }
+        }
+    }
+    smallest.into_iter().map(|least| if least.is_finite() { least } else { 0.0 }).collect()
 }
 
 /// The assignment so far and the prices under which it is optimal.
@@ -140,47 +169,19 @@ struct Cheapest {
 }
 
 impl<'a> Search<'a> {
-    fn new(costs: &'a Costs) -> Self {
+    fn new(costs: &'a Costs, price: Vec<f64>) -> Self {
         Self {
             costs,
-            price: vec![0.0; costs.width],
+            price,
             col_of_row: vec![None; costs.n_rows],
             row_of_col: vec![None; costs.width],
         }
     }
 
-    /// Prices every column at its smallest cost. A column without any finite cost keeps the price 0.
-    fn reduce_columns(&mut self) {
-        let mut smallest = vec![f64::INFINITY; self.costs.width];
-        for row in 0..self.costs.n_rows {
-            for (least, &cost) in smallest.iter_mut().zip(self.costs.row(row)) {
-                *least = least.min(cost);
-            }
-        }
-        for (price, least) in self.price.iter_mut().zip(smallest) {
-            *price = if least.is_finite() { least } else { 0.0 };
-        }
-    }
-
-    /// All rows, those first that lose most on an average column against their cheapest one.
-    ///
-    /// Whoever comes later and has less to lose rarely drives them out again: with costs near a product of row and
-    /// column factors nearly every path is one move long.
-    fn rows_by_stake(&self) -> Vec<usize> {
-        let stakes = (0..self.costs.n_rows).map(|row| {
-            let finite = || self.costs.row(row).iter().copied().filter(|it| it.is_finite());
-            let mean = finite().sum::<f64>() / (finite().count().max(1) as f64);
-            (row, mean - finite().fold(mean, f64::min))
-        });
-        let mut res: Vec<_> = stakes.collect();
-        res.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        res.into_iter().map(|(row, _)| row).collect()
-    }
-
     /// Lets free rows outbid each other, and returns the rows that hold no column at the end.
     fn run_auction(&mut self) -> Vec<usize> {
         let n_rows = self.costs.n_rows;
-        let mut free = VecDeque::from(self.rows_by_stake());
+        let mut free: VecDeque<usize> = (0..n_rows).collect();
         let mut left = Vec::new();
         for _ in 0..AUCTION_STEPS_PER_ROW * n_rows {
             let Some(row) = free.pop_front() else { break };
@@ -266,4 +267,74 @@ fn bound_of_prices(costs: &Costs, price: &[f64]) -> f64 {
 pub(crate) fn row_dual<'a>(costs: impl IntoIterator<Item = &'a f64>, price: &[f64]) -> f64 {
     let reduced = costs.into_iter().zip(price).map(|(&cost, &price)| difference_below(cost, price));
     reduced.fold(f64::INFINITY, f64::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, array};
+
+    use super::*;
+
+    const NO: f64 = f64::INFINITY;
+
+    #[test]
+    fn rows_compete_for_columns() {
+        let found = assign(array![[4.0, 1.0, 3.0], [2.0, 0.0, 5.0], [3.0, 2.0, 2.0]].view());
+        let found = found.expect("nothing is forbidden");
+        assert_eq!((found.col_of_row, found.cost, found.bound), (vec![1, 0, 2], 5.0, 5.0));
+    }
+
+    #[test]
+    fn spare_columns_are_used_where_they_are_cheaper() {
+        let found = assign(array![[4.0, 9.0, 3.0], [2.0, 8.0, 1.5]].view()).expect("all allowed");
+        assert_eq!((found.col_of_row, found.cost, found.bound), (vec![2, 0], 5.0, 5.0));
+    }
+
+    #[test]
+    fn no_rows_cost_nothing() {
+        for n_cols in [0, 3] {
+            let found =
+                assign(Array2::zeros((0, n_cols)).view()).expect("nobody asks for a column");
+            assert!(found.col_of_row.is_empty());
+            assert_eq!((found.cost, found.bound, found.gap()), (0.0, 0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn forbidden_entries_stay_empty() {
+        let cost = array![[0.0, NO, 1.0], [0.0, f64::NAN, NO], [0.0, f64::NEG_INFINITY, 9.0]];
+        assert_eq!(assign(cost.view()), None, "nobody may sit on column 1, which leaves two");
+        let cost = array![[0.0, 5.0, 1.0], [0.0, NO, NO], [0.0, f64::NAN, 9.0]];
+        let found = assign(cost.view()).expect("one way is left");
+        assert_eq!((found.col_of_row, found.cost), (vec![1, 0, 2], 14.0));
+        assert!(assign(array![[1.0], [2.0]].view()).is_none(), "two rows on one column");
+        assert!(assign(Array2::zeros((1, 0)).view()).is_none());
+    }
+
+    #[test]
+    fn every_tie_has_a_perfect_certificate() {
+        for (n_rows, n_cols) in [(9, 9), (5, 11)] {
+            let found =
+                assign(Array2::from_elem((n_rows, n_cols), 7.0).view()).expect("all allowed");
+            assert_eq!((found.cost, found.gap()), (7.0 * n_rows as f64, 0.0));
+            assert_eq!(Some(found), assign(Array2::from_elem((n_rows, n_cols), 7.0).view()));
+        }
+    }
+
+    #[test]
+    fn wrong_prices_bound_the_cost_all_the_same() {
+        let cost = array![[4.0, 1.0, 3.0], [2.0, 0.0, 5.0]];
+        let costs = Costs::new(cost.view());
+        let mut price = vec![0.0; costs.width];
+        price[..3].copy_from_slice(&[-2.5, -7.0, 40.0]);
+        assert!(bound_of_prices(&costs, &price) <= 3.0);
+    }
+
+    #[test]
+    fn costs_of_both_signs_leave_no_gap() {
+        let cost =
+            Array2::from_shape_fn((40, 44), |(i, j)| ((i * 37 + j * 91) % 101) as f64 / 7.0 - 7.2);
+        let found = assign(cost.view()).expect("nothing is forbidden");
+        assert!(found.gap() >= 0.0 && found.gap() < 1e-14, "{}", found.gap());
+    }
 }

@@ -22,6 +22,7 @@
 use ndarray::ArrayView2;
 
 use crate::program::{LinearProgram, Relation, Solution, Solver, Unsolved, Variable};
+use crate::scale::largest_or_one;
 use crate::sum::exact_sum;
 
 /// A fit with the proof of how good it is.
@@ -34,15 +35,15 @@ pub struct Fit {
     /// No `x` within the bounds deviates less; where a bound is infinite, see
     /// [`Solution::bound`](crate::program::Solution::bound).
     pub bound: f64,
-    /// The larger of the objective and of sum or maximum of `|b|`: what the gap is relative to.
+    /// The larger of the objective and of sum or maximum of `|b|` (1 where `b = 0`): what the gap is relative to.
     magnitude: f64,
 }
 
 impl Fit {
     /// How much the objective may exceed the smallest possible one, relative to itself or to what `x = 0` leaves, the
-    /// larger of the two: a perfect fit has an objective that is rounding alone.
+    /// larger of the two (1 where `b = 0`): a perfect fit has an objective that is rounding alone.
     pub fn gap(&self) -> f64 {
-        (self.objective - self.bound) / self.magnitude.max(f64::MIN_POSITIVE)
+        (self.objective - self.bound) / self.magnitude
     }
 }
 
@@ -127,8 +128,9 @@ impl<'a> Problem<'a> {
         if a.iter().chain(b).any(|it| !it.is_finite()) {
             return Err(Unsolved::Failed("a coefficient or target is not finite".into()));
         }
-        let column_scale = a.columns().into_iter().map(largest).collect();
-        Ok(Self { a, b, bounds, column_scale, target_scale: largest(b) })
+        let column_scale =
+            a.columns().into_iter().map(|it| largest_or_one(it.iter().copied())).collect();
+        Ok(Self { a, b, bounds, column_scale, target_scale: largest_or_one(b.iter().copied()) })
     }
 
     /// Adds the unknowns, in units in which a column's largest coefficient and the largest target are 1.
@@ -169,12 +171,6 @@ impl<'a> Problem<'a> {
         let at_zero = norm(&mut self.b.iter().map(|it| it.abs()));
         let bound = solution.bound.expect("the interior-point method tells dual values");
         let bound = (bound * self.target_scale).max(0.0);
-        Ok(Fit { x, objective, bound, magnitude: objective.max(at_zero) })
+        Ok(Fit { x, objective, bound, magnitude: objective.max(at_zero).max(self.target_scale) })
     }
-}
-
-/// The largest magnitude, 1 where all are 0.
-fn largest<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
-    let res = values.into_iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    if res > 0.0 { res } else { 1.0 }
 }

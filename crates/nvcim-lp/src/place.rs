@@ -11,7 +11,7 @@
 //! 3. *Rounding*: the pairs with `x_ij` above noise hold at least one whole assignment (an optimal one, if `x` is
 //!    optimal). The cheapest in them is found as a pure assignment, a column being written down as often as it may be
 //!    taken. Nothing is perturbed to break ties.
-//! 4. *Certificate* ([`residual`]): shortest paths between columns find every exchange that would still lower the cost;
+//! 4. *Certificate* (`residual`): shortest paths between columns find every exchange that would still lower the cost;
 //!    it is made. When there is none, path lengths are prices that bound the cost from below. Thus the answer's quality
 //!    rests on no solver's tolerance.
 //!
@@ -156,4 +156,83 @@ fn round(
     });
     let rounded = assign(support.view()).ok_or(Unsolved::Inexact { violation: threshold })?;
     Ok(rounded.col_of_row.into_iter().map(|place| places[place]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    const SOLVERS: [Solver; 2] = [Solver::Vertex, Solver::Interior];
+
+    #[test]
+    fn rules_change_the_cheapest_assignment() {
+        let cost = array![[0.0, 1.0, 4.0], [0.0, 2.0, 4.0]];
+        let cols = |rules: &Rules| {
+            SOLVERS.map(|solver| place(cost.view(), rules, solver).map(|it| it.col_of_row))
+        };
+        let check = |rules: Rules, want: Vec<usize>| {
+            assert_eq!(cols(&rules), [Ok(want.clone()), Ok(want)], "{rules:?}");
+        };
+        check(Rules::default(), vec![1, 0]);
+        check(Rules { pinned: vec![(0, 0)], ..Rules::default() }, vec![0, 1]);
+        check(Rules { forbidden: vec![(0, 1)], ..Rules::default() }, vec![0, 1]);
+        check(Rules { capacity: vec![2, 1, 1], ..Rules::default() }, vec![0, 0]);
+        check(
+            Rules { capacity: vec![1, 0, 1], pinned: vec![(1, 0)], ..Rules::default() },
+            vec![2, 0],
+        );
+    }
+
+    #[test]
+    fn rules_that_leave_nothing_are_infeasible() {
+        let cost = Array2::<f64>::zeros((2, 2));
+        for rules in [
+            Rules { pinned: vec![(0, 1), (1, 1)], ..Rules::default() },
+            Rules { pinned: vec![(0, 1), (0, 0)], capacity: vec![2, 2], ..Rules::default() },
+            Rules { forbidden: vec![(0, 1), (0, 0)], ..Rules::default() },
+            Rules { forbidden: vec![(0, 1)], pinned: vec![(0, 1)], ..Rules::default() },
+            Rules { capacity: vec![1, 0], ..Rules::default() },
+            Rules { capacity: vec![2, 0], pinned: vec![(0, 1)], ..Rules::default() },
+        ] {
+            for solver in SOLVERS {
+                let found = place(cost.view(), &rules, solver);
+                assert_eq!(found, Err(Unsolved::Infeasible), "{rules:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn rules_on_what_is_not_there_are_refused() {
+        let cost = Array2::<f64>::zeros((2, 2));
+        for rules in [
+            Rules { pinned: vec![(2, 0)], ..Rules::default() },
+            Rules { forbidden: vec![(0, 2)], ..Rules::default() },
+            Rules { capacity: vec![1], ..Rules::default() },
+        ] {
+            let found = place(cost.view(), &rules, Solver::Vertex);
+            assert!(matches!(found, Err(Unsolved::Failed(_))), "{rules:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn ties_are_rounded_to_whole_rows() {
+        // Every share of the interior answer is a third.
+        let rules = Rules { capacity: vec![3; 3], ..Rules::default() };
+        let found = place(Array2::from_elem((9, 3), 1.0).view(), &rules, Solver::Interior);
+        let found = found.expect("nine places for nine rows");
+        assert_eq!((found.cost, found.gap()), (9.0, 0.0));
+    }
+
+    #[test]
+    fn nothing_to_place_costs_nothing() {
+        let rules = Rules { capacity: vec![u32::MAX; 2], ..Rules::default() };
+        for solver in SOLVERS {
+            let found = place(Array2::zeros((0, 2)).view(), &rules, solver).expect("no row asks");
+            assert_eq!((found.col_of_row, found.cost), (vec![], 0.0));
+            let found = place(Array2::from_elem((3, 2), 0.5).view(), &rules, solver);
+            assert_eq!(found.expect("columns take all").cost, 1.5);
+        }
+    }
 }

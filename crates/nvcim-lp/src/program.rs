@@ -95,7 +95,7 @@ pub struct Solution {
     pub bound: Option<f64>,
     /// By how much the worst row is missed, relative to its largest coefficient and right-hand side.
     pub violation: f64,
-    /// Largest cost and sum of the magnitudes of all terms of the objective: what the gap is relative to.
+    /// Largest cost (1 where all are 0) plus sum of the magnitudes of all terms of the objective: what the gap is relative to.
     magnitude: f64,
 }
 
@@ -108,7 +108,7 @@ impl Solution {
     /// How much the objective may exceed the smallest possible one, relative to the largest cost plus the magnitudes
     /// of all terms of the objective. Slightly negative where the violation of rows bought an advantage.
     pub fn gap(&self) -> Option<f64> {
-        self.bound.map(|bound| (self.objective - bound) / self.magnitude.max(f64::MIN_POSITIVE))
+        self.bound.map(|bound| (self.objective - bound) / self.magnitude)
     }
 }
 
@@ -210,3 +210,6 @@ impl LinearProgram {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

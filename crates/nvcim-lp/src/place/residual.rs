@@ -154,3 +154,40 @@ fn bound_of_prices(cost: &Array2<f64>, capacity: &[usize], prices: &[f64]) -> f6
     let col_duals = prices.iter().zip(capacity).map(|(price, &capacity)| price * capacity as f64);
     exact_sum(row_duals.chain(col_duals))
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn two_rows_swap() {
+        let cost = array![[1.0, 5.0], [2.0, 9.0]];
+        assert_eq!(improve(&cost, &[1, 1], vec![0, 1]), (vec![1, 0], 7.0));
+    }
+
+    #[test]
+    fn a_chain_of_moves_ends_where_there_is_room() {
+        // Row 1 has to leave column 0 for column 1 before row 0 can have it; column 2 stays as it is.
+        let cost = array![[0.0, 9.0, 9.0], [1.0, 2.0, 9.0], [9.0, 9.0, 0.0]];
+        assert_eq!(improve(&cost, &[1, 1, 2], vec![2, 0, 2]), (vec![0, 1, 2], 2.0));
+    }
+
+    #[test]
+    fn the_worst_start_ends_at_the_cheapest_assignment() {
+        let n = 24;
+        let cost =
+            Array2::from_shape_fn((n, n / 2), |(i, j)| ((i * 37 + j * 91) % 101) as f64 / 7.0);
+        let capacity: Vec<_> = (0..n / 2).map(|col| 2 + col % 3).collect();
+        let start: Vec<_> = (0..n).map(|row| (row * 5 + 7) % (n / 2)).collect();
+        let at_start = exact_sum(start.iter().enumerate().map(|(row, &col)| cost[[row, col]]));
+        let (found, bound) = improve(&cost, &capacity, start);
+        let total = exact_sum(found.iter().enumerate().map(|(row, &col)| cost[[row, col]]));
+        assert!(total < 0.5 * at_start, "{total} from {at_start}");
+        assert!((total - bound).abs() <= 1e-12 * total, "{total} is not proved by {bound}");
+        for (col, &capacity) in capacity.iter().enumerate() {
+            assert!(found.iter().filter(|&&it| it == col).count() <= capacity);
+        }
+    }
+}

@@ -11,6 +11,7 @@
 //! linear and mixed-integer linear programming", Mathematical Programming 99, 2004, doi 10.1007/s10107-003-0433-3.
 
 use super::{Bounded, LinearProgram, Relation, Row, Solution, Unsolved};
+use crate::scale::largest_or_one;
 use crate::sum::exact_sum;
 
 /// Rows may be missed by this much, see [`Solution::violation`].
@@ -45,7 +46,7 @@ pub(super) fn judge(program: &LinearProgram, answer: Answer) -> Result<Solution,
     let values: Vec<_> =
         raw.iter().zip(variables()).map(|(it, of)| it.clamp(of.lo, of.hi)).collect();
     let terms = || variables().zip(&values).map(|(of, value)| of.cost * value);
-    let largest_cost = variables().fold(0.0, |largest: f64, of| largest.max(of.cost.abs()));
+    let largest_cost = largest_or_one(variables().map(|of| of.cost));
     let bound_within = |box_of: &dyn Fn(&Bounded, f64) -> (f64, f64)| {
         duals.as_deref().map(|duals| dual_bound(program, duals, &values, box_of))
     };
@@ -84,13 +85,13 @@ fn missed(relation: Relation, sum: f64, rhs: f64) -> f64 {
 }
 
 fn largest_factor(row: &Row) -> f64 {
-    row.terms.iter().fold(0.0, |largest: f64, term| largest.max(term.1.abs()))
+    largest_or_one(row.terms.iter().map(|term| term.1))
 }
 
 fn worst_violation(program: &LinearProgram, values: &[f64]) -> f64 {
     let relative = |row: &Row| {
         let size = largest_factor(row) + row.rhs.abs();
-        missed(row.relation, evaluate(row, values), row.rhs) / size.max(f64::MIN_POSITIVE)
+        missed(row.relation, evaluate(row, values), row.rhs) / size
     };
     program.rows.iter().map(relative).fold(0.0, f64::max)
 }
@@ -151,6 +152,6 @@ fn is_falling_ray(program: &LinearProgram, direction: &[f64]) -> bool {
         missed(row.relation, evaluate(row, &ray), 0.0) <= RAY_TOLERANCE * largest_factor(row)
     });
     let fall = exact_sum(program.variables.iter().zip(&ray).map(|(it, step)| -it.cost * step));
-    let steepest = program.variables.iter().fold(0.0, |most: f64, it| most.max(it.cost.abs()));
+    let steepest = largest_or_one(program.variables.iter().map(|it| it.cost));
     stays_in_bounds && stays_in_rows && fall > RAY_TOLERANCE * steepest
 }

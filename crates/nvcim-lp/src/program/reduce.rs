@@ -3,6 +3,7 @@
 use super::check::Answer;
 use super::outer::RawAnswer;
 use super::{LinearProgram, Relation, Row, Unsolved};
+use crate::scale::largest_or_one;
 
 /// How far a row without variables may miss its right-hand side, relative to what was taken out of it.
 const EMPTY_ROW_TOLERANCE: f64 = 1e-9;
@@ -34,7 +35,7 @@ pub(super) fn reduce(program: &LinearProgram) -> Result<Reduced, Unsolved> {
         }
     }
     let kept = || original_variable.iter().map(|&index| &program.variables[index]);
-    let cost_scale = largest(kept().map(|it| it.cost));
+    let cost_scale = largest_or_one(kept().map(|it| it.cost));
     let variables = kept().map(|it| (it.lo, it.hi, it.cost / cost_scale)).collect();
 
     let (mut rows, mut original_row) = (Vec::new(), Vec::new());
@@ -44,7 +45,7 @@ pub(super) fn reduce(program: &LinearProgram) -> Result<Reduced, Unsolved> {
             check_empty(&row, fixed)?;
             continue;
         }
-        let scale = largest(row.terms.iter().map(|term| term.1));
+        let scale = largest_or_one(row.terms.iter().map(|term| term.1));
         let terms = row.terms.iter().map(|&(index, factor)| (index, factor / scale)).collect();
         rows.push(Row { terms, relation: row.relation, rhs: row.rhs / scale });
         original_row.push((at, scale));
@@ -77,12 +78,6 @@ fn check_empty(row: &Row, magnitude: f64) -> Result<(), Unsolved> {
         Relation::Equal => row.rhs.abs(),
     };
     if missed > EMPTY_ROW_TOLERANCE * magnitude { Err(Unsolved::Infeasible) } else { Ok(()) }
-}
-
-/// The largest magnitude, 1 where all are 0.
-fn largest(values: impl Iterator<Item = f64>) -> f64 {
-    let res = values.fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    if res > 0.0 { res } else { 1.0 }
 }
 
 impl Reduced {
