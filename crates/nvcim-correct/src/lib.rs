@@ -8,6 +8,7 @@ mod affine;
 pub mod after;
 pub mod before;
 mod closest;
+pub mod compensate;
 pub mod plan;
 mod probe;
 mod ranges;
