@@ -190,8 +190,8 @@ impl Column {
             }
             self.descend(first, covariance, &mut missing, most);
         }
-        for at in first..missing.len() {
-            self.plan[at] = (self.wanted[at] + missing[at]).clamp(self.lo[at], self.hi[at]);
+        for (at, missing) in missing.iter().enumerate().skip(first) {
+            self.plan[at] = (self.wanted[at] + missing).clamp(self.lo[at], self.hi[at]);
         }
     }
 
@@ -210,9 +210,9 @@ impl Column {
     }
 
     fn clip(&self, first: usize, missing: &mut [f64]) {
-        for at in first..missing.len() {
+        for (at, missing) in missing.iter_mut().enumerate().skip(first) {
             let wanted = self.wanted[at];
-            missing[at] = (wanted + missing[at]).clamp(self.lo[at], self.hi[at]) - wanted;
+            *missing = (wanted + *missing).clamp(self.lo[at], self.hi[at]) - wanted;
         }
     }
 

@@ -12,4 +12,5 @@ pub mod compensate;
 pub mod plan;
 mod probe;
 mod ranges;
+pub mod refresh;
 mod vectors;
