@@ -9,6 +9,7 @@ pub mod after;
 pub mod before;
 mod closest;
 pub mod compensate;
+pub mod localize;
 pub mod plan;
 mod probe;
 mod ranges;
