@@ -14,4 +14,5 @@ pub mod plan;
 mod probe;
 mod ranges;
 pub mod refresh;
+pub mod span;
 mod vectors;

@@ -110,7 +110,7 @@ pub struct ColumnFindings {
     pub offset: f64,
     /// What is left of the results in terms of their noise: about 1 where everything is explained.
     pub misfit: f64,
-    /// The fewest reads that would do for as many faults as were found.
+    /// The reads that a column with as many faults as were found asks for.
     pub reads_needed: usize,
     /// Whether the findings can be relied upon: enough reads, and results explained up to noise.
     pub trusted: bool,
@@ -125,18 +125,24 @@ pub fn search_drives(n_reads: usize, n_rows: usize, seed: u64) -> Array2<f64> {
     })
 }
 
-/// Reads that find the faults of a column of `n_rows` cells, of which at most the share `faults` is stuck low and
-/// as much stuck high, when a random half of the rows is driven.
+/// Reads that find the faults of the columns of an array of `n_rows` rows, of whose cells at most the share `faults`
+/// is stuck low and as much stuck high, when a random half of the rows is driven.
 ///
 /// `written` and `result` are standard deviations as in [`CellNoise`], both as shares of a cell's swing, the larger
 /// one where they differ. In units of a swing, `m` reads that are shared among `k = n psi(faults)` degrees of
 /// freedom leave each cell an error of variance `(n written^2 + 4 result^2) / (m - k)`, where `psi` is the minimax
 /// risk of soft thresholding for deviations of one sign. Half a swing is to be three such errors. The theory holds
-/// for large arrays; `2 sqrt(n)` reads more cover the width of the transition on small ones.
+/// for large arrays: `2 sqrt(n)` reads more cover the width of the transition on small ones, and `faults` is raised
+/// by two of its standard deviations from column to column.
 pub fn reads_needed(n_rows: usize, faults: f64, written: f64, result: f64) -> usize {
     let n = n_rows as f64;
-    let noise = n * written * written + 4.0 * result * result;
-    (n * minimax_risk(faults) + 36.0 * noise + 2.0 * n.sqrt()).ceil() as usize
+    let spread = (faults * (1.0 - faults) / n).max(0.0).sqrt();
+    (least_reads(n, faults + 2.0 * spread, written, result) + 2.0 * n.sqrt()).ceil() as usize
+}
+
+/// The reads that the theory of large arrays asks for.
+fn least_reads(n: f64, faults: f64, written: f64, result: f64) -> f64 {
+    n * minimax_risk(faults) + 36.0 * (n * written * written + 4.0 * result * result)
 }
 
 /// The mean squared error per entry of soft thresholding at its best threshold, when the share `faults` of all
@@ -257,7 +263,9 @@ impl FaultSearch {
         let [low, high] = self.cells.written;
         let variances = [0, 1].map(|at| Self::variances(&self.drives, &self.cells, self.usual, at));
         let worst = variances.iter().flatten().fold(0.0, |most: f64, value| most.max(*value));
-        reads_needed(n_rows, most, low.max(high), worst.sqrt())
+        // The share of this column is known; half the margin for small arrays is left.
+        let n = n_rows as f64;
+        (least_reads(n, most, low.max(high), worst.sqrt()) + n.sqrt()).ceil() as usize
     }
 
     /// A conductance from its place in the range, an end of the range within three errors of it.
