@@ -130,6 +130,7 @@ impl Simulated {
 /// in 500 accused for nothing, and of those found none is taken for the other kind; half the columns at least say that
 /// they can be relied upon.
 #[test]
+#[expect(clippy::print_stdout, reason = "the table stands in the documentation")]
 fn faults_are_found_with_the_reads_that_are_asked_for() {
     let mut table = String::from(
         "stuck low/high | programming | reads | stuck | missed | invented | wrong end\n",
