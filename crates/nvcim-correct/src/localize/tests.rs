@@ -164,6 +164,24 @@ fn faults_are_found_with_the_reads_that_are_asked_for() {
     println!("{table}");
 }
 
+/// 48 reads of 128 rows: what programming error makes of a number of reads that does without it.
+/// `cargo test -p nvcim-correct --lib forty_eight -- --nocapture` prints the table.
+#[test]
+#[expect(clippy::print_stdout, reason = "the table stands in the documentation")]
+fn forty_eight_reads_do_only_where_writing_is_nearly_exact() {
+    let mut wrong = Vec::new();
+    for written in [0.0, 0.03, 0.05, 0.1, 0.15] {
+        let faults = [0.0175, 0.0904];
+        let recipe =
+            Recipe { n_reads: 48, n_cols: 24, faults, written, result: 0.07, scale: 1.0, seed: 6 };
+        let score = recipe.make().score();
+        println!("programming {written}: {score:?}");
+        wrong.push(score.missed + score.invented + score.mistaken);
+    }
+    assert!(wrong[0] <= 1, "{wrong:?}");
+    assert!(wrong[4] >= 10, "{wrong:?}");
+}
+
 /// What is honest: with half the reads that are needed, columns are wrong, and say so.
 #[test]
 fn too_few_reads_are_noticed() {
