@@ -37,7 +37,7 @@
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use nvcim_chip::effects::Effect;
 use nvcim_chip::random::Stream;
-use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::diag::{Diagnostic, Kind, Result};
 use nvcim_lp::program::{LinearProgram, Relation, Solver};
 
 use refine::Regression;
@@ -104,7 +104,8 @@ pub struct StuckFinding {
 pub struct ColumnFindings {
     /// Stuck cells by row.
     pub stuck: Vec<StuckFinding>,
-    /// Results per swing of one fully driven cell: the column's gain, in the unit of the results.
+    /// Results per swing of one fully driven cell: the column's gain, in the unit of the results; 0 where no cell
+    /// swings.
     pub gain: f64,
     /// The column's offset, in the unit of the results.
     pub offset: f64,
@@ -289,7 +290,7 @@ impl FaultSearch {
         let finding = |row| StuckFinding { row, g, lost: 1.0, lost_error: 0.0, confidence: 1.0 };
         ColumnFindings {
             stuck: (0..self.drives.ncols() as u32).map(finding).collect(),
-            gain: self.usual,
+            gain: 0.0,
             offset,
             misfit: 1.0,
             reads_needed: 2,
@@ -332,7 +333,9 @@ impl FaultSearch {
             }
         }
         let solution = program.solve(Solver::Interior).map_err(|why| {
-            Diagnostic::internal("fault search", format!("has no solution: {why}"))
+            let message = format!("has a linear program that was not solved: {why}");
+            Diagnostic::new(Kind::Infeasible, "fault search", message)
+                .hint("look for results that are far from all others")
         })?;
         let gain = solution.value(gain).max(DEAD);
         Ok(deviations.iter().map(|deviation| solution.value(*deviation) / gain).collect())
