@@ -36,9 +36,9 @@ pub fn find_die_faults(
     let place = results.display().to_string();
     let mut arrays = IdVec::<ArrayId, ArrayRecord>::new();
     let mut warnings = Vec::new();
-    for at in 0..y[0].len() {
-        let [low, high] = [0, 1].map(|write: usize| y[write][at].view());
-        let columns = search_array(&x, low, high, chip, result_sd)
+    let [low, high] = &y;
+    for (at, (low, high)) in low.iter().zip(high).enumerate() {
+        let columns = search_array(&x, low.view(), high.view(), chip, result_sd)
             .map_err(|problems| within(problems, &format!("{place}: {}", ArrayId::new(at))))?;
         warnings.extend(warn_of(&columns, ArrayId::new(at), x.nrows(), &place));
         arrays.push(ArrayRecord { stuck: in_order(&columns), ..ArrayRecord::default() });
