@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use nvcim::describe::Chip;
 use nvcim::die_file::write_die;
 use nvcim::die_io::{open_die, write_npz};
+use nvcim::die_reads::find_die_faults;
 use nvcim::record::DieRecord;
 use nvcim::sample::sample_die;
 use serde_json::json;
@@ -33,10 +34,17 @@ enum Command {
         #[arg(short, long, value_name = "DIE")]
         output: PathBuf,
     },
-    /// Turn a die file into the other form: `.npz` measurements to TOML, or back.
+    /// Turn a die file into the other form, or matrix-vector products into a fault map.
     Import {
-        /// The file to read.
-        file: PathBuf,
+        /// The die file to read: `.npz` measurements or TOML.
+        #[arg(required_unless_present = "from_mvm", conflicts_with = "from_mvm")]
+        file: Option<PathBuf>,
+        /// Find stuck cells from drives X and results Y, both `.npy`; docs/die-format.md describes them.
+        #[arg(long, value_name = "X,Y", value_delimiter = ',')]
+        from_mvm: Vec<PathBuf>,
+        /// Standard deviation of a result in the unit of Y, where it exceeds rounding.
+        #[arg(long, value_name = "SD", requires = "from_mvm")]
+        result_sd: Option<f64>,
         /// Preset's name or TOML file.
         #[arg(long)]
         chip: String,
@@ -65,9 +73,13 @@ pub(crate) fn run(
             let count = choose_count(&chip, *arrays)?;
             (sample_die(&chip, global.seed, count), chip, Some(output))
         }
-        Command::Import { file, chip, output } => {
+        Command::Import { file: Some(file), chip, output, .. } => {
             let chip = open_chip(chip, terminal)?;
             (open_die(file, &chip)?, chip, Some(output))
+        }
+        Command::Import { file: None, from_mvm, result_sd, chip, output } => {
+            let chip = open_chip(chip, terminal)?;
+            (find_faults(from_mvm, *result_sd, &chip, terminal)?, chip, Some(output))
         }
         Command::Show { file, chip } => {
             let chip = open_chip(chip, terminal)?;
@@ -79,6 +91,25 @@ pub(crate) fn run(
     }
     print_summary(&die, &chip, output.map(PathBuf::as_path), terminal);
     Ok(ExitCode::SUCCESS)
+}
+
+fn find_faults(
+    files: &[PathBuf],
+    result_sd: Option<f64>,
+    chip: &Chip,
+    terminal: &Terminal,
+) -> Result<DieRecord, Failure> {
+    let [drives, results] = files else {
+        let message = format!("names {} files, must be drives and results", files.len());
+        let hint = "write them as `--from-mvm x.npy,y.npy`";
+        return Err(Failure::usage_hint("--from-mvm", &message, hint));
+    };
+    if result_sd.is_some_and(|sd| !(sd.is_finite() && sd >= 0.0)) {
+        return Err(Failure::usage("--result-sd", "must be 0 or more"));
+    }
+    let found = find_die_faults(drives, results, chip, result_sd)?;
+    terminal.warn(&found.warnings);
+    Ok(found.output)
 }
 
 fn choose_count(chip: &Chip, asked: Option<usize>) -> Result<usize, Failure> {

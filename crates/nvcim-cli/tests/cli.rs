@@ -85,6 +85,46 @@ fn a_die_is_compiled_for_and_recovers() {
     assert_eq!(bench.json(&strict, 1, "nvcim.verify/1")["first_bad_layer"], "conv1");
 }
 
+/// A `.npy` file of version 1: a text about the array, padded to 64 bytes, and its numbers.
+fn npy(shape: &str, values: impl Iterator<Item = f64>) -> Vec<u8> {
+    let about = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+    let header = format!("{about:<117}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.bytes());
+    bytes.extend(values.flat_map(f64::to_le_bytes));
+    bytes
+}
+
+/// A cell stuck at the top of column 1, found in results that are worked out here.
+#[test]
+fn a_fault_map_is_found_from_products() {
+    let bench = Bench::new();
+    let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nvcim-chip/presets");
+    let chip = fs::read_to_string(presets.join("stress-a.toml")).expect("a preset");
+    let chip = chip.replace("columns = 256", "columns = 2").replace("rows = 128", "rows = 16");
+    fs::write(bench.path("c.toml"), chip).expect("there is room");
+    // Every row alone, and all of them.
+    let drive = |read: usize, row: usize| f64::from(u8::from(read == row || read == 16));
+    let x = (0..17 * 16).map(|at| drive(at / 16, at % 16));
+    fs::write(bench.path("x.npy"), npy("(17, 16)", x)).expect("there is room");
+    let result = |write: usize, read: usize, col: usize| -> f64 {
+        let cell = |row| if (row, col) == (5, 1) { 1.0 } else { write as f64 };
+        (0..16).map(|row| drive(read, row) * cell(row)).sum::<f64>() * 30.0 + 7.0
+    };
+    let y = (0..2 * 17 * 2).map(|at| result(at / 34, at / 2 % 17, at % 2));
+    fs::write(bench.path("y.npy"), npy("(2, 17, 1, 2)", y)).expect("there is room");
+    let import = ["die", "import", "--chip", "c.toml", "-o", "d.toml", "--from-mvm"];
+    let die = bench.json(&[&import[..], &["x.npy,y.npy"]].concat(), 0, "nvcim.die/1");
+    assert_eq!((&die["arrays"], &die["faults"]), (&json!(1), &json!(1)));
+    let text = fs::read_to_string(bench.path("d.toml")).expect("it was written");
+    assert!(text.contains("5 = \".0\"") && text.contains("0 = 0.0001"), "{text}");
+    bench.json(&[&import[..], &["x.npy"]].concat(), 2, "nvcim.error/1");
+    bench.json(&[&import[..], &["x.npy,no.npy"]].concat(), 4, "nvcim.error/1");
+    bench.json(&[&import[..], &["y.npy,x.npy"]].concat(), 4, "nvcim.error/1");
+    bench.json(&import[..6], 2, "nvcim.error/1");
+}
+
 #[test]
 fn die_k_of_a_run_is_the_sampled_die_k() {
     let bench = Bench::new();

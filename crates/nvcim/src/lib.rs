@@ -13,6 +13,7 @@ pub mod chips;
 pub mod data;
 pub mod demo;
 pub mod die_io;
+pub mod die_reads;
 pub mod diff;
 pub mod explain;
 pub mod export;
