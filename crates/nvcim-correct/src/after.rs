@@ -27,7 +27,7 @@ use crate::outcome::{Outcome, Place, Status};
 use crate::plan::{Correction, Plan};
 use crate::predict::{offset_per_drive, predict_readouts};
 use crate::probe::{Codes, probe_tile};
-use crate::ranges::{MAX_ROUNDS, SHRINKS, close_in, join, shrink, stagger, widen_clipped};
+use crate::ranges::{MAX_ROUNDS, SHRINKS, close_in, is_settled, join, shrink, stagger};
 use crate::samples::{Samples, Student, Teacher, walk};
 
 /// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
@@ -195,12 +195,8 @@ impl Bench<'_> {
             [tile.array, tile.wiring.minus_array(tile.array)],
             self.known.faults().filter(|_| self.plan.has(Correction::Closest)),
         );
-        let seen = predict_readouts(
-            tile,
-            self.known,
-            &self.statistics,
-            &faults.unwrap_or_default(),
-        );
+        let seen =
+            predict_readouts(tile, self.known, &self.statistics, &faults.unwrap_or_default());
         Ok(Probe {
             wanted: x.slice_axis(Axis(1), tile.rows.clone().into()).dot(&weights),
             drive_sums: self.drive_sums(tile, &drives),
@@ -339,7 +335,8 @@ impl Bench<'_> {
                     .map(|(range, &centre)| shrink(*range, centre, factor))
                     .collect();
                 let currents = self.measure(id, probe.drives.view(), probe.signed, &ranges)?;
-                let scales = self.programmed.tiles[id].readouts.iter().map(|it| f64::from(it.scale));
+                let scales =
+                    self.programmed.tiles[id].readouts.iter().map(|it| f64::from(it.scale));
                 let columns = probe.expected.columns().into_iter().zip(currents.columns());
                 let lost = columns.zip(scales).map(|((p, y), scale)| scale * scale * unsaid(p, y));
                 errors.push(lost.collect());
@@ -352,8 +349,8 @@ impl Bench<'_> {
             }
         }
         for (group, (_, factor)) in groups.into_iter().zip(best) {
-            let mean: f32 = group.iter().map(|&(tile, at)| centres[tile][at]).sum::<f32>()
-                / group.len() as f32;
+            let mean: f32 =
+                group.iter().map(|&(tile, at)| centres[tile][at]).sum::<f32>() / group.len() as f32;
             for (tile, at) in group {
                 found[tile][at] = shrink(found[tile][at], mean, factor);
             }
@@ -382,13 +379,19 @@ impl Bench<'_> {
             [_] => probe.drives.clone(),
             digits => concatenate(Axis(0), digits).expect("all slices have the vectors' shape"),
         };
-        let mut codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
-        for _ in 0..MAX_ROUNDS {
-            let Some(wider) = widen_clipped(&codes, &ranges, chip) else { break };
-            ranges = wider;
-            codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
+        if digits.len() == 1 {
+            ranges = expected_ranges(&probe.expected, &ranges);
         }
-        Ok(close_in(&codes, &ranges, chip))
+        for _ in 0..MAX_ROUNDS {
+            let codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
+            let next = close_in(&codes, &ranges, chip);
+            let settled = ranges.iter().zip(&next).all(|(old, new)| is_settled(*old, *new));
+            ranges = next;
+            if settled {
+                break;
+            }
+        }
+        Ok(ranges)
     }
 
     /// Fits the scales of a layer, and keeps those that do best on held-out images.
@@ -584,6 +587,18 @@ fn unsaid(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> f64 {
         py += p * y;
     }
     (if yy > 0.0 { pp - py * py / yy } else { pp }) / n
+}
+
+/// Ranges round the currents expected, `[vectors, readouts]`, with some room; the present ones where none
+/// are.
+fn expected_ranges(expected: &Array2<f32>, ranges: &[AdcRange]) -> Vec<AdcRange> {
+    let around = |(column, range): (ArrayView1<'_, f32>, &AdcRange)| {
+        let lo = column.iter().copied().fold(f32::INFINITY, f32::min);
+        let hi = column.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let room = 0.1 * (hi - lo);
+        if room > 0.0 { AdcRange { lo: lo - room, hi: hi + room } } else { *range }
+    };
+    expected.columns().into_iter().zip(ranges).map(around).collect()
 }
 
 fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {

@@ -36,7 +36,10 @@ pub(crate) struct Spread {
 }
 
 /// Every tile once, where mapping put it; an error names an array that the die lacks.
-pub(crate) fn stay(net: &TiledNet, ground: &Ground<'_>) -> Result<IdVec<TileId, Vec<Piece>>, ArrayId> {
+pub(crate) fn stay(
+    net: &TiledNet,
+    ground: &Ground<'_>,
+) -> Result<IdVec<TileId, Vec<Piece>>, ArrayId> {
     let stay = |(id, tile): (TileId, &nvcim_ir::tiled::Tile)| {
         let site = ground.survey(tile.array, tile.wiring.minus_array)?;
         Ok(vec![Piece::new(id, tile, site, ground)])
@@ -57,8 +60,7 @@ pub(crate) fn spread(
     });
     let inside = copies_inside(net, known, ground);
     let mapped: f64 = (0..net.tiles.len()).map(|tile| damages[(tile, tile)]).sum();
-    let mut spread =
-        Spread { pieces: IdVec::new(), damage: [mapped; 2], gap: 0.0, moved: 0 };
+    let mut spread = Spread { pieces: IdVec::new(), damage: [mapped; 2], gap: 0.0, moved: 0 };
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); net.tiles.len()];
     let mut free: BTreeSet<usize> = (0..sites.len()).collect();
     for round in 0..MAX_COPIES {

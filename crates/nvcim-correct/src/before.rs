@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use nvcim_chip::coding::WeightCode;
-use nvcim_chip::describe::Cell;
+use nvcim_chip::describe::{Cell, RangePer, Subtract};
 use nvcim_chip::effects::EffectSet;
 use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::diag::{Diagnostic, Result};
@@ -25,11 +25,11 @@ use crate::arrays;
 use crate::grid::Grid;
 use crate::holding::{SpreadLaw, hold, largest};
 use crate::known::Known;
-use crate::pre_distort::pre_distort_tile;
 use crate::moments::{BoxFit, Moments};
 use crate::outcome::{Outcome, Place, Status};
 use crate::piece::{Ground, Piece};
 use crate::plan::{Correction, Plan};
+use crate::pre_distort::pre_distort_tile;
 use crate::predict::{offset_per_drive, predict_readouts, predict_weights, wires_of};
 use crate::rows::{Freedom, Placed, Wish, place};
 use crate::samples::{Samples, Student, Teacher, walk};
@@ -107,6 +107,9 @@ struct Drafts<'a> {
 impl<'a> Drafts<'a> {
     fn new(net: &'a TiledNet, known: &'a Known<'a>, plan: Plan) -> Self {
         let chip = known.chip;
+        // Columns at scales of their own need ranges that follow.
+        let ranges = plan.has(Correction::Ranges);
+        let plan = if ranges { plan } else { plan.without(Correction::Pairs) };
         let effects = if plan.has(Correction::Drift) { known.effects } else { EffectSet::NONE };
         let statistics = CellStatistics::new(chip, effects, known.at_s);
         let used = used_cell(&chip.cell, &statistics);
@@ -217,7 +220,11 @@ impl<'a> Drafts<'a> {
             rows: rows && holds.rows,
             cols: rows && holds.rows && paired,
             // Two conversions a pair have a terminal each, and no sign.
-            signs: rows && holds.column_signs && paired && self.subtracts_before(),
+            signs: rows
+                && holds.column_signs
+                && paired
+                && self.subtracts_before()
+                && self.ranges_follow(),
         };
         let size = wish.size();
         for piece in &mut self.pieces[tile] {
@@ -238,8 +245,13 @@ impl<'a> Drafts<'a> {
         }
     }
 
+    /// Whether a column may have a range of its own, or all ranges are set anew.
+    fn ranges_follow(&self) -> bool {
+        self.plan.has(Correction::Ranges) || self.known.chip.adc.range_per == RangePer::Column
+    }
+
     fn subtracts_before(&self) -> bool {
-        self.known.chip.arrays.subtract == nvcim_chip::describe::Subtract::Analog
+        self.known.chip.arrays.subtract == Subtract::Analog
     }
 
     /// Targets and nominal scales of a tile's pieces that hold `weights`, `[tile rows, tile columns]`, where
@@ -331,8 +343,7 @@ impl<'a> Drafts<'a> {
         let mut weights = Array2::zeros((shape.n_rows, shape.n_cols));
         for id in self.tiles_of(layer) {
             for (tile, piece) in self.tiles[&id].iter().zip(&self.pieces[id]) {
-                let seen =
-                    predict_readouts(tile, self.known, &self.statistics, &piece.site.faults);
+                let seen = predict_readouts(tile, self.known, &self.statistics, &piece.site.faults);
                 let held = predict_weights(tile, &seen, matrix.input.full_scale);
                 let mut there = weights.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
                 there += &held;
@@ -467,7 +478,14 @@ impl Drafts<'_> {
         let wide = self.ranges_of_layer(layer, ranges, shape.n_cols);
         let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[1]);
         let fitted_errors = error(&v, &wide);
-        self.keep_better(layer, (closest, closest_errors), (v, fitted_errors), held_out, ranges, &best)
+        self.keep_better(
+            layer,
+            (closest, closest_errors),
+            (v, fitted_errors),
+            held_out,
+            ranges,
+            &best,
+        )
     }
 
     /// The fit, or the closest weights where it does not do better on held-out images.

@@ -88,7 +88,8 @@ pub(crate) fn hold(
             }
         }
     }
-    let targets = cells.into_iter().map(|[plus, minus]| to_targets(&plus, &minus, &ground.chip.cell));
+    let targets =
+        cells.into_iter().map(|[plus, minus]| to_targets(&plus, &minus, &ground.chip.cell));
     (targets.collect(), on_stuck)
 }
 
@@ -112,7 +113,12 @@ pub(crate) struct SpreadLaw {
 
 impl SpreadLaw {
     /// The law of one copy: exact at 0 and at the largest weight.
-    pub(crate) fn new(code: &WeightCode, used: &Cell, cell: &Cell, statistics: &CellStatistics) -> Self {
+    pub(crate) fn new(
+        code: &WeightCode,
+        used: &Cell,
+        cell: &Cell,
+        statistics: &CellStatistics,
+    ) -> Self {
         let variance = |g: f64| {
             let (sd, read) = (statistics.sd(g), statistics.read_sd(g));
             sd * sd + read * read

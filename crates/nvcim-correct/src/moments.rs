@@ -55,12 +55,14 @@ impl Moments {
     pub(crate) fn errors(&self, v: ArrayView2<'_, f64>) -> Array1<f64> {
         let c_v = self.covariance.dot(&v);
         let mut errors = self.variance_z.clone();
-        Zip::from(&mut errors).and(v.columns()).and(c_v.columns()).and(self.cross.columns()).for_each(
-            |error, v, c_v, s| {
+        Zip::from(&mut errors)
+            .and(v.columns())
+            .and(c_v.columns())
+            .and(self.cross.columns())
+            .for_each(|error, v, c_v, s| {
                 let terms = v.iter().zip(&c_v).zip(&s);
                 *error += terms.fold(0.0, |sum, ((v, c_v), s)| sum + v * (c_v - 2.0 * s));
-            },
-        );
+            });
         errors.mapv(|error| error.max(0.0))
     }
 
@@ -92,7 +94,11 @@ pub(crate) struct BoxFit {
 impl BoxFit {
     /// States the problem: `w`, `[n_rows, n_cols]`, are the given weights; `spread`, `[n_rows]`, is the
     /// variance of a weight of each row in squares of the weight itself.
-    pub(crate) fn new(moments: &Moments, w: ArrayView2<'_, f64>, spread: ArrayView1<'_, f64>) -> Self {
+    pub(crate) fn new(
+        moments: &Moments,
+        w: ArrayView2<'_, f64>,
+        spread: ArrayView1<'_, f64>,
+    ) -> Self {
         let n_rows = moments.mean_x.len();
         let energies = moments.energies();
         let trace = energies.iter().fold(0.0, |sum, e| sum + e);

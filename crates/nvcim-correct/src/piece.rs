@@ -131,8 +131,9 @@ impl Piece {
                     reach[0] += (lo + 1.0) / copies;
                     reach[1] += (hi - 1.0) / copies;
                 }
-                None => reaches
-                    .push((col, [-1.0 + (lo + 1.0) / copies, 1.0 + (hi - 1.0) / copies])),
+                None => {
+                    reaches.push((col, [-1.0 + (lo + 1.0) / copies, 1.0 + (hi - 1.0) / copies]))
+                }
             }
         }
         for (col, reach) in &mut reaches {

@@ -77,11 +77,8 @@ pub(crate) fn pre_distort_tile(
     let distorted = &solved.blocks[0];
     let [plus, minus] =
         [&distorted.plus, &distorted.minus].map(|it| it.mapv(|g| statistics.target_for(g)));
-    let gained = Gained {
-        before: distorted.error_before,
-        after: distorted.relative_error,
-        lanes: n_lanes,
-    };
+    let gained =
+        Gained { before: distorted.error_before, after: distorted.relative_error, lanes: n_lanes };
     let gains = distorted.gain.clone();
     tile.targets = to_targets(&plus, &minus, cell);
     for scaled in &mut tile.readouts {

@@ -60,9 +60,12 @@ pub(crate) fn siemens_of(targets: &Targets, cell: &Cell) -> [Array2<f64>; 2] {
 
 /// The wires that corrections reckon with: passive arrays of cells that they take to be ohmic.
 pub(crate) fn wires_of<'a>(known: &Known<'a>) -> Option<&'a IrDrop> {
-    known.chip.effects.ir_drop.as_ref().filter(|ir_drop| {
-        known.effects.has(Effect::IrDrop) && ir_drop.gated.is_none()
-    })
+    known
+        .chip
+        .effects
+        .ir_drop
+        .as_ref()
+        .filter(|ir_drop| known.effects.has(Effect::IrDrop) && ir_drop.gated.is_none())
 }
 
 /// What a full-scale drive of each row makes of each readout, in normalised current, `[tile rows, readouts]`.

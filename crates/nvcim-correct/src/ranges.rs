@@ -1,8 +1,9 @@
 //! ADC ranges from clipped codes: widen until nothing clips, then close in on what was seen.
 //!
 //! A lab never sees a current, only codes; a code at either end says that the range was too narrow but
-//! not by how much. So the search widens by a factor until the ends stay free, and only then trusts the
-//! extremes that it measured.
+//! not by how much, and codes that keep to a few values say little of where they are. So the search widens
+//! by a factor while an end clips, closes in on the extremes that it measured otherwise, and ends when
+//! what it measured fills the range.
 
 use nvcim_chip::describe::Chip;
 use nvcim_ir::programmed::ProgrammedTile;
@@ -19,36 +20,15 @@ pub(crate) const SHRINKS: [f32; 6] = [1.0, 0.85, 0.72, 0.6, 0.5, 0.4];
 /// Most rounds of growth: `1.5^12 = 130` times the calibrated range.
 pub(crate) const MAX_ROUNDS: usize = 12;
 
-/// The next ranges to try, or `None` where no readout clipped.
-pub(crate) fn widen_clipped(
-    codes: &Codes,
-    ranges: &[AdcRange],
-    chip: &Chip,
-) -> Option<Vec<AdcRange>> {
-    let max_code = chip.adc.max_code() as f32;
-    let clipped = |readout: usize| {
-        codes
-            .passes
-            .iter()
-            .any(|pass| pass.column(readout).iter().any(|&code| code <= 0.0 || code >= max_code))
-    };
-    let mut any = false;
-    let mut next = ranges.to_vec();
-    for (readout, range) in next.iter_mut().enumerate() {
-        if clipped(readout) {
-            any = true;
-            let (centre, half) = ((range.hi + range.lo) / 2.0, (range.hi - range.lo) / 2.0);
-            *range = AdcRange { lo: centre - half * GROWTH, hi: centre + half * GROWTH };
-        }
-    }
-    any.then_some(next)
-}
+/// The share of a range that currents must fill for it to be good enough.
+const FILLED: f32 = 0.75;
 
-/// The ranges that just hold every code seen, one LSB wider on either side.
+/// The next ranges to try: wider where a code lies at an end, otherwise the ones that just hold every code
+/// seen, one step wider on either side.
 pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<AdcRange> {
     let max_code = chip.adc.max_code() as f32;
     let close = |(readout, range): (usize, &AdcRange)| {
-        let lsb = (range.hi - range.lo) / max_code;
+        let step = (range.hi - range.lo) / max_code;
         let seen = codes.passes.iter().flat_map(|pass| pass.column(readout).to_vec());
         let (low, high) = seen.fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), code| {
             (lo.min(code), hi.max(code))
@@ -56,12 +36,19 @@ pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<A
         if low > high {
             return *range;
         }
-        let closer =
-            AdcRange { lo: range.lo + (low - 1.0) * lsb, hi: range.lo + (high + 1.0) * lsb };
-        // A search that ended while still clipping keeps what it reached.
-        AdcRange { lo: closer.lo.max(range.lo), hi: closer.hi.min(range.hi) }
+        if low <= 0.0 || high >= max_code {
+            let (centre, half) = ((range.hi + range.lo) / 2.0, (range.hi - range.lo) / 2.0);
+            return AdcRange { lo: centre - half * GROWTH, hi: centre + half * GROWTH };
+        }
+        AdcRange { lo: range.lo + (low - 1.0) * step, hi: range.lo + (high + 1.0) * step }
     };
     ranges.iter().enumerate().map(close).collect()
+}
+
+/// Whether a search can end with the second range after the first: nothing clipped in it, and it was filled.
+pub(crate) fn is_settled(old: AdcRange, new: AdcRange) -> bool {
+    let (old, new) = (old.hi - old.lo, new.hi - new.lo);
+    new <= old && new >= FILLED * old
 }
 
 /// The smallest range that holds both.

@@ -83,9 +83,8 @@ pub(crate) fn place(piece: &mut Piece, wish: &Wish, freedom: Freedom, grid: &Gri
     let moved = |a: &[usize], b: &[usize]| a.iter().zip(b).filter(|(a, b)| a != b).count();
     let flat = |cols: &[Vec<usize>]| cols.concat();
     let turned = piece.signs.iter().filter(|sign| **sign < 0.0).count();
-    let changed = moved(&piece.rows, &mapped.rows)
-        + moved(&flat(&piece.cols), &flat(&mapped.cols))
-        + turned;
+    let changed =
+        moved(&piece.rows, &mapped.rows) + moved(&flat(&piece.cols), &flat(&mapped.cols)) + turned;
     Placed { before, after: after.min(before), gap, changed }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use libtest_mimic::Failed;
 use nvcim_chip::describe::Chip;
-use nvcim_chip::{die_file, file, presets};
 use nvcim_chip::effects::EffectSet;
+use nvcim_chip::{die_file, file, presets};
 use nvcim_correct::before::correct_before;
 use nvcim_correct::known::Known;
 use nvcim_correct::plan::Plan;
