@@ -20,6 +20,7 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
+use crate::ageing::{Aged, Ageing};
 use crate::affine::{LEAST_RIDGE, fit_column, regress};
 use crate::faults::Faults;
 use crate::known::Known;
@@ -85,6 +86,8 @@ pub fn correct_after(
         die,
         tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
         programmed,
+        aged: Aged::new(known, plan)?,
+        ageing: BTreeMap::new(),
         layers: Vec::new(),
         outcomes: Vec::new(),
     };
@@ -92,6 +95,7 @@ pub fn correct_after(
         bench.tiles_of[tile.layer].push(id);
     }
     walk(net, images, &teacher, &mut bench)?;
+    bench.prepare_for_use();
     verify_programmed(&bench.programmed, known.chip.array_size(), known.chip.cell.n_levels)?;
     Ok(Fitted { net: bench.programmed, layers: bench.layers, outcomes: bench.outcomes })
 }
@@ -120,6 +124,10 @@ struct Bench<'a> {
     die: &'a mut dyn Die,
     tiles_of: IdVec<LayerId, Vec<TileId>>,
     programmed: ProgrammedNet,
+    /// Cells at the times of use, where that is not the time of measuring.
+    aged: Option<Aged>,
+    /// What the times of use make of each tile.
+    ageing: BTreeMap<TileId, Ageing>,
     layers: Vec<LayerFit>,
     outcomes: Vec<Outcome>,
 }
@@ -129,6 +137,7 @@ impl Student for Bench<'_> {
         let tiles = self.tiles_of[layer].clone();
         let probes: Vec<Probe> =
             tiles.iter().map(|&id| self.make_probe(id, samples.x.view())).collect::<Result<_>>()?;
+        self.expect_ageing(&tiles, &probes)?;
         let before = self.measure_all(&tiles, &probes)?;
         let rms_before = self.error(layer, &tiles, &before, &probes, samples);
         if self.plan.has(Correction::Ranges) {
@@ -137,6 +146,11 @@ impl Student for Bench<'_> {
         let currents = self.measure_all(&tiles, &probes)?;
         if self.plan.has(Correction::Scale) {
             self.fit_scales(layer, &tiles, &currents, &probes, samples);
+        }
+        for ((&id, currents), probe) in tiles.iter().zip(&currents).zip(&probes) {
+            if let Some(ageing) = self.ageing.get_mut(&id) {
+                ageing.find_offsets(&probe.expected, currents);
+            }
         }
         let rms_after = self.error(layer, &tiles, &currents, &probes, samples);
         self.layers.push(LayerFit { layer, rms_before, rms_after });
@@ -174,6 +188,35 @@ impl Bench<'_> {
         let least = if input.signed { -1.0 } else { 0.0 };
         let x = x.slice_axis(Axis(1), tile.rows.clone().into());
         (x.mapv(|x| (x / input.full_scale).clamp(least, 1.0)), input.signed)
+    }
+
+    /// What is known to be stuck under a tile.
+    fn faults_of(&self, tile: &ProgrammedTile) -> Faults {
+        let arrays = [tile.array, tile.wiring.minus_array(tile.array)];
+        let die = self.known.faults().filter(|_| self.plan.has(Correction::Closest));
+        Faults::of_arrays(arrays, die).unwrap_or_default()
+    }
+
+    /// Works out what the times of use make of tiles, and turns nominal scales to the time of measuring.
+    fn expect_ageing(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<()> {
+        let Some(aged) = &self.aged else { return Ok(()) };
+        for (&id, probe) in tiles.iter().zip(probes) {
+            let tile = &self.programmed.tiles[id];
+            let faults = self.faults_of(tile);
+            let ageing =
+                aged.expect(tile, self.known, &faults, (&probe.drives, &probe.expected))?;
+            ageing.apply_now(&mut self.programmed.tiles[id]);
+            self.ageing.insert(id, ageing);
+        }
+        Ok(())
+    }
+
+    /// Turns scales, shifts and ranges from those of the time of measuring to those of the times of use.
+    fn prepare_for_use(&mut self) {
+        for (id, ageing) in std::mem::take(&mut self.ageing) {
+            ageing.apply(&mut self.programmed.tiles[id]);
+            self.outcomes.push(ageing.outcome(id));
+        }
     }
 
     fn drive_sums(&self, tile: &ProgrammedTile, drives: &Array2<f32>) -> Array1<f32> {
@@ -421,7 +464,9 @@ impl Bench<'_> {
             self.fit_one_by_one(tiles, &fit_currents, probes);
             let one_by_one = self.take_readouts(tiles);
             candidates.push(one_by_one.clone());
-            for ridge in RIDGES {
+            // What would be right together now need not be when some cells have drifted and others not.
+            let ridges = if self.aged.is_some() { &RIDGES[..0] } else { &RIDGES[..] };
+            for &ridge in ridges {
                 self.put_readouts(tiles, &one_by_one);
                 self.fit_together(layer, tiles, &fit_currents, probes, samples, ridge);
                 candidates.push(self.take_readouts(tiles));

@@ -7,6 +7,7 @@
 //! corrections run, [`outcome::Outcome`] what each of them did.
 
 mod affine;
+mod ageing;
 pub mod after;
 mod arrays;
 pub mod before;

@@ -34,6 +34,9 @@ pub struct CompileOptions<'a> {
     pub plan: Plan,
     /// The effects, time and seed under which the die is measured.
     pub conditions: Conditions,
+    /// First and last time of use in seconds, where the image is not for the time of measuring: drift until
+    /// then is made up for by what the chip's statistics say.
+    pub use_s: Option<[f64; 2]>,
 }
 
 impl Default for CompileOptions<'_> {
@@ -41,7 +44,7 @@ impl Default for CompileOptions<'_> {
     fn default() -> Self {
         let conditions =
             Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 };
-        Self { die: None, calibration: None, plan: Plan::NONE, conditions }
+        Self { die: None, calibration: None, plan: Plan::NONE, conditions, use_s: None }
     }
 }
 
@@ -73,14 +76,17 @@ pub fn compile_model(
     options: &CompileOptions<'_>,
 ) -> Result<Warned<Compiled>> {
     let mut warnings = Vec::new();
-    let CompileOptions { die, calibration, plan, conditions } = *options;
+    let CompileOptions { die, calibration, plan, conditions, use_s } = *options;
     let plan = plan.limited_to(chip.holds);
     check_options(options, plan, &mut warnings)?;
     warnings.extend(conditions.check_time(chip)?);
+    if let Some([_, last]) = use_s {
+        warnings.extend(Conditions { at_s: last, ..conditions }.check_time(chip)?);
+    }
 
     let graph = model.import()?.unload(&mut warnings);
     let mapped = map_graph(&graph, chip, calibration)?.unload(&mut warnings);
-    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s };
+    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
     let images = calibration.filter(|_| die.is_some());
     let targeted = correct_before(&mapped.net, &known, images, plan)?;
     let mut outcomes = targeted.outcomes;

@@ -210,8 +210,10 @@ impl Study {
 impl Bench<'_> {
     fn compile(&self, die: Option<&DieRecord>, plan: Plan) -> Result<Compiled> {
         let conditions = conditions_at(self.case.corrected_at_s);
-        let options =
-            CompileOptions { die, calibration: Some(&self.opened.calibration), plan, conditions };
+        let &Case { corrected_at_s, used_at_s, .. } = self.case;
+        let use_s = (corrected_at_s != used_at_s).then_some([used_at_s; 2]);
+        let calibration = Some(&self.opened.calibration);
+        let options = CompileOptions { die, calibration, plan, conditions, use_s };
         Ok(compile_model(&self.opened.model, &self.chip, &options)?.output)
     }
 
