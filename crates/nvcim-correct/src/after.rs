@@ -138,12 +138,23 @@ impl Student for Bench<'_> {
         let probes: Vec<Probe> =
             tiles.iter().map(|&id| self.make_probe(id, samples.x.view())).collect::<Result<_>>()?;
         self.expect_ageing(&tiles, &probes)?;
-        let before = self.measure_all(&tiles, &probes)?;
-        let rms_before = self.error(layer, &tiles, &before, &probes, samples);
+        let mut currents = self.measure_all(&tiles, &probes)?;
+        let rms_before = self.error(layer, &tiles, &currents, &probes, samples);
         if self.plan.has(Correction::Ranges) {
-            self.fit_ranges(layer, &tiles, &probes)?;
+            let changed = self.fit_ranges(&tiles, &probes)?;
+            currents = self.measure_all(&tiles, &probes)?;
+            let rms = self.error(layer, &tiles, &currents, &probes, samples);
+            let size = spread_of(samples);
+            self.outcomes.push(Outcome {
+                correction: Correction::Ranges,
+                place: Place::Layer(layer),
+                status: Status::Kept,
+                gap: None,
+                changed,
+                before: rms_before / size,
+                after: rms / size,
+            });
         }
-        let currents = self.measure_all(&tiles, &probes)?;
         if self.plan.has(Correction::Scale) {
             self.fit_scales(layer, &tiles, &currents, &probes, samples);
         }
@@ -315,7 +326,8 @@ impl Bench<'_> {
         (off.iter().fold(0.0, |sum, off| sum + off * off) / off.len().max(1) as f64).sqrt()
     }
 
-    fn fit_ranges(&mut self, layer: LayerId, tiles: &[TileId], probes: &[Probe]) -> Result<()> {
+    /// Sets the ranges of a layer's tiles; answers how many changed.
+    fn fit_ranges(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<usize> {
         let per = self.known.chip.adc.range_per;
         let mut found = Vec::new();
         for (&id, probe) in tiles.iter().zip(probes) {
@@ -341,16 +353,7 @@ impl Bench<'_> {
                 stagger(tile, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
             }
         }
-        self.outcomes.push(Outcome {
-            correction: Correction::Ranges,
-            place: Place::Layer(layer),
-            status: Status::Kept,
-            gap: None,
-            changed,
-            before: 0.0,
-            after: 0.0,
-        });
-        Ok(())
+        Ok(changed)
     }
 
     /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.
@@ -483,8 +486,7 @@ impl Bench<'_> {
             }
         }
         self.put_readouts(tiles, &best.1);
-        let held_out = samples.z.slice(s![samples.n_fit.., ..]);
-        let size = f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE);
+        let size = spread_of(samples);
         let kept = best.0 < nominal_error;
         self.outcomes.push(Outcome {
             correction: Correction::Scale,
@@ -601,6 +603,12 @@ impl Bench<'_> {
             }
         }
     }
+}
+
+/// The spread of the outputs wanted on held-out images, in output units; never 0.
+fn spread_of(samples: &Samples) -> f64 {
+    let held_out = samples.z.slice(s![samples.n_fit.., ..]);
+    f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE)
 }
 
 /// The readouts, by tile and place in it, that share one range.
