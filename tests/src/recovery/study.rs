@@ -39,17 +39,16 @@ impl Method {
     /// The mapping without corrections, whose image all dies share.
     pub const NAIVE: &str = "naive";
 
-    /// Reads `naive`, a level of `--correct`, or a list without commas (`+closest+ranges`).
+    /// Reads `naive`, a level of `--correct`, or a list without commas (`+closest+ranges`, `full-arrays`).
     ///
     /// # Errors
     /// Whatever the plan reports.
     pub fn parse(text: &str) -> Result<Self> {
-        let spelled = match text.strip_prefix('+') {
-            Some(list) => format!("+{}", list.replace('+', ",+")),
-            None if text == Self::NAIVE => "none".to_owned(),
-            None => text.to_owned(),
+        let spelled = match text {
+            Self::NAIVE => "none".to_owned(),
+            list => list.replace('+', ",+").replace('-', ",-"),
         };
-        let plan = Plan::parse(&spelled)?;
+        let plan = Plan::parse(spelled.trim_start_matches(','))?;
         Ok(Self { name: text.to_owned(), plan })
     }
 }
