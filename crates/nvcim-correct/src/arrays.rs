@@ -19,8 +19,8 @@ use crate::known::Known;
 use crate::piece::{Ground, Piece, Site, excess};
 use crate::rows::Wish;
 
-/// The most copies of a tile: each costs conversions, and the fourth already gains little.
-pub(crate) const MAX_COPIES: usize = 4;
+/// The most copies of a tile: each costs conversions, and gains ever less.
+pub(crate) const MAX_COPIES: usize = 8;
 
 /// Where the copies of every tile go.
 #[derive(Debug)]
