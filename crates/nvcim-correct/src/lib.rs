@@ -7,9 +7,11 @@
 //! corrections run, [`outcome::Outcome`] what each of them did.
 
 mod affine;
+pub mod affine_norm;
 pub mod after;
 mod arrays;
 pub mod before;
+pub mod box_l1;
 mod closest;
 pub mod compensate;
 mod faults;
@@ -27,6 +29,7 @@ mod predict;
 mod probe;
 mod ranges;
 pub mod refresh;
+pub mod row_rules;
 mod rows;
 mod samples;
 pub mod span;
