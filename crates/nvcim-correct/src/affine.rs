@@ -19,7 +19,7 @@ pub(crate) const LEAST_RIDGE: f64 = 1e-6;
 
 /// Gains that one-by-one fits believe in; outside, and where an answer has little to do with what is
 /// expected, the readout keeps its scale.
-const GAINS: [f64; 2] = [0.2, 5.0];
+pub(crate) const GAINS: [f64; 2] = [0.2, 5.0];
 
 /// The least correlation of answer and expectation that one-by-one fits believe in.
 const LEAST_CORRELATION: f64 = 0.3;

@@ -20,8 +20,9 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
+use crate::affine::LEAST_RIDGE;
+use crate::affine_norm::AffineNorm;
 use crate::ageing::{Aged, Ageing};
-use crate::affine::{LEAST_RIDGE, fit_column, regress};
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place, Status};
@@ -59,6 +60,22 @@ pub struct Fitted {
     pub outcomes: Vec<Outcome>,
 }
 
+/// How a die is corrected once it is programmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AfterOptions {
+    /// The corrections to run.
+    pub plan: Plan,
+    /// What fits of gain and offset make small.
+    pub norm: AffineNorm,
+}
+
+impl From<Plan> for AfterOptions {
+    /// Least squares.
+    fn from(plan: Plan) -> Self {
+        Self { plan, norm: AffineNorm::default() }
+    }
+}
+
 /// Fits ranges and scales to a die that `programmed` was programmed onto.
 ///
 /// `images` is `[samples, sample shape...]`, unlabelled.
@@ -71,8 +88,9 @@ pub fn correct_after(
     known: &Known<'_>,
     die: &mut dyn Die,
     images: &Tensor,
-    plan: Plan,
+    options: AfterOptions,
 ) -> Result<Fitted> {
+    let AfterOptions { plan, norm } = options;
     if !plan.measures() {
         return Ok(Fitted { net: programmed, layers: Vec::new(), outcomes: Vec::new() });
     }
@@ -82,6 +100,7 @@ pub fn correct_after(
         net,
         known,
         plan,
+        norm,
         statistics: CellStatistics::new(known.chip, effects, known.at_s),
         die,
         tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
@@ -120,6 +139,7 @@ struct Bench<'a> {
     net: &'a TiledNet,
     known: &'a Known<'a>,
     plan: Plan,
+    norm: AffineNorm,
     statistics: CellStatistics,
     die: &'a mut dyn Die,
     tiles_of: IdVec<LayerId, Vec<TileId>>,
@@ -460,7 +480,7 @@ impl Bench<'_> {
             candidates.push(self.take_readouts(tiles));
         } else if !self.plan.has(Correction::Bias) || has_reference {
             for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-                fit_tile(&mut self.programmed.tiles[id], currents, probe, samples.n_fit);
+                fit_tile(&mut self.programmed.tiles[id], currents, probe, samples.n_fit, self.norm);
             }
             candidates.push(self.take_readouts(tiles));
         } else {
@@ -550,7 +570,7 @@ impl Bench<'_> {
             let expected = probe.expected.slice(s![..currents.nrows(), ..]);
             let columns = expected.columns().into_iter().zip(currents.columns());
             for (scaled, (p, y)) in self.programmed.tiles[id].readouts.iter_mut().zip(columns) {
-                if let Some([gain, offset]) = regress(p, y) {
+                if let Some([gain, offset]) = self.norm.regress(p, y) {
                     let scale = f64::from(scaled.scale) / gain;
                     (scaled.scale, scaled.shift) = (scale as f32, (-scale * offset) as f32);
                 }
@@ -595,7 +615,7 @@ impl Bench<'_> {
                 f64::from(self.programmed.tiles[id].readouts[readout].scale)
             };
             let nominal: Vec<f64> = parts.iter().map(scaled).collect();
-            let fit = fit_column(y.view(), wanted.view(), &nominal, ridge);
+            let fit = self.norm.fit_column(y.view(), wanted.view(), &nominal, ridge);
             for (place, &(_, id, readout)) in parts.iter().enumerate() {
                 let scaled = &mut self.programmed.tiles[id].readouts[readout];
                 scaled.scale = fit.scales[place] as f32;
@@ -703,14 +723,20 @@ fn shared_contributions(
 ///
 /// A reference column comes first, against the offset that it is to take off: no column could undo its
 /// errors, which follow the sum of the drives. What the digital sum of drives contributes is exact.
-fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, probe: &Probe, n_fit: usize) {
+fn fit_tile(
+    tile: &mut ProgrammedTile,
+    currents: &Array2<f32>,
+    probe: &Probe,
+    n_fit: usize,
+    norm: AffineNorm,
+) {
     let taken_off = probe.drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
     let rows = s![..n_fit, ..];
-    fit_readouts(tile, tile.cols.len(), currents.slice(rows), taken_off.slice(s![..n_fit]));
+    fit_readouts(tile, tile.cols.len(), currents.slice(rows), taken_off.slice(s![..n_fit]), norm);
     let shared = shared_contributions(tile, currents, &probe.drive_sums);
     for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
         let wanted = &wanted - &shared.column(col);
-        fit_readouts(tile, col, currents.slice(rows), wanted.slice(s![..n_fit]));
+        fit_readouts(tile, col, currents.slice(rows), wanted.slice(s![..n_fit]), norm);
     }
 }
 
@@ -720,6 +746,7 @@ fn fit_readouts(
     col: usize,
     currents: ArrayView2<'_, f32>,
     wanted: ArrayView1<'_, f32>,
+    norm: AffineNorm,
 ) {
     let readouts: Vec<usize> = (0..tile.readouts.len())
         .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
@@ -730,7 +757,7 @@ fn fit_readouts(
     let nominal: Vec<f64> =
         readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
     let y = currents.select(Axis(1), &readouts);
-    let fit = fit_column(y.view(), wanted, &nominal, LEAST_RIDGE);
+    let fit = norm.fit_column(y.view(), wanted, &nominal, LEAST_RIDGE);
     for (place, &readout) in readouts.iter().enumerate() {
         tile.readouts[readout].scale = fit.scales[place] as f32;
         tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };

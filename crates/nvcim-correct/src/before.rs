@@ -31,6 +31,7 @@ use crate::piece::{Ground, Piece};
 use crate::plan::{Correction, Plan};
 use crate::pre_distort::pre_distort_tile;
 use crate::predict::{offset_per_drive, predict_readouts, predict_weights, wires_of};
+use crate::row_rules::{RowRules, explain_unplaced};
 use crate::rows::{Freedom, Placed, Wish, place};
 use crate::samples::{Samples, Student, Teacher, walk};
 
@@ -64,7 +65,23 @@ pub fn correct_before(
     images: Option<&Tensor>,
     plan: Plan,
 ) -> Result<Targeted> {
-    let drafts = Drafts::new(net, known, plan);
+    correct_before_by(net, known, images, plan, &RowRules::default())
+}
+
+/// [`correct_before`] with rows that are pinned to places, or kept off them.
+///
+/// # Errors
+/// As [`correct_before`]; rules that no placement obeys, that name what is not there, or that meet rows which
+/// do not move.
+pub fn correct_before_by(
+    net: &TiledNet,
+    known: &Known<'_>,
+    images: Option<&Tensor>,
+    plan: Plan,
+    rules: &RowRules,
+) -> Result<Targeted> {
+    rules.check(net.tiles.len(), plan, images.is_some())?;
+    let drafts = Drafts::new(net, known, plan, rules);
     let mut drafts = match images.filter(|_| plan.looks_at_images()) {
         None => drafts.stay_as_mapped()?,
         Some(images) => {
@@ -91,6 +108,7 @@ struct Drafts<'a> {
     net: &'a TiledNet,
     known: &'a Known<'a>,
     plan: Plan,
+    rules: &'a RowRules,
     ground: Ground<'a>,
     statistics: CellStatistics,
     spread: SpreadLaw,
@@ -105,7 +123,7 @@ struct Drafts<'a> {
 }
 
 impl<'a> Drafts<'a> {
-    fn new(net: &'a TiledNet, known: &'a Known<'a>, plan: Plan) -> Self {
+    fn new(net: &'a TiledNet, known: &'a Known<'a>, plan: Plan, rules: &'a RowRules) -> Self {
         let chip = known.chip;
         // Columns at scales of their own need ranges that follow.
         let ranges = plan.has(Correction::Ranges);
@@ -122,6 +140,7 @@ impl<'a> Drafts<'a> {
             net,
             known,
             plan,
+            rules,
             ground: Ground { chip, grid: Grid::new(chip), code, used, die },
             statistics,
             spread,
@@ -211,7 +230,7 @@ impl<'a> Drafts<'a> {
     }
 
     /// Chooses rows, columns and signs of a tile's pieces.
-    fn place_tile(&mut self, tile: TileId, ranges: &[f64], energies: &[f64]) {
+    fn place_tile(&mut self, tile: TileId, ranges: &[f64], energies: &[f64]) -> Result<()> {
         let wish = self.wish(tile, ranges, energies);
         let holds = self.known.chip.holds;
         let rows = self.plan.has(Correction::Rows);
@@ -227,9 +246,11 @@ impl<'a> Drafts<'a> {
                 && self.ranges_follow(),
         };
         let size = wish.size();
+        let rules = self.rules.of_tile(tile);
         for piece in &mut self.pieces[tile] {
+            let placed = place(piece, &wish, freedom, &rules, &self.ground.grid);
             let Placed { before, after, gap, changed } =
-                place(piece, &wish, freedom, &self.ground.grid);
+                placed.map_err(|why| explain_unplaced(tile, &why))?;
             let [before, after] = [before, after].map(|error| (error / size).sqrt());
             if rows {
                 self.outcomes.push(Outcome {
@@ -243,6 +264,7 @@ impl<'a> Drafts<'a> {
                 });
             }
         }
+        Ok(())
     }
 
     /// Whether a column may have a range of its own, or all ranges are set anew.
@@ -366,7 +388,7 @@ impl Student for Drafts<'_> {
             tiles.iter().map(|&id| (id, self.whole_ranges(id))).collect();
         for &id in &tiles {
             let rows = self.net.tiles[id].rows.clone();
-            self.place_tile(id, &ranges[&id], &energies[rows]);
+            self.place_tile(id, &ranges[&id], &energies[rows])?;
         }
         let weights = self.fit_weights(layer, &moments, &held_out, &mut ranges);
         for &id in &tiles {
@@ -478,10 +500,11 @@ impl Drafts<'_> {
         let wide = self.ranges_of_layer(layer, ranges, shape.n_cols);
         let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[1]);
         let fitted_errors = error(&v, &wide);
+        let gap = fit.gap(v.view(), lo.view(), hi.view());
         self.keep_better(
             layer,
             (closest, closest_errors),
-            (v, fitted_errors),
+            (v, fitted_errors, gap),
             held_out,
             ranges,
             &best,
@@ -493,7 +516,7 @@ impl Drafts<'_> {
         &mut self,
         layer: LayerId,
         (closest, closest_errors): (Array2<f64>, Array1<f64>),
-        (fitted, fitted_errors): (Array2<f64>, Array1<f64>),
+        (fitted, fitted_errors, gap): (Array2<f64>, Array1<f64>, f64),
         held_out: &Moments,
         ranges: &mut BTreeMap<TileId, Vec<f64>>,
         scales: &[(f64, f64)],
@@ -505,7 +528,7 @@ impl Drafts<'_> {
             correction: Correction::Box,
             place: Place::Layer(layer),
             status: if kept { Status::Kept } else { Status::Dropped },
-            gap: None,
+            gap: Some(gap),
             changed: if kept { closest_errors.len() } else { 0 },
             before,
             after,

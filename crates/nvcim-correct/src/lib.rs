@@ -7,10 +7,12 @@
 //! corrections run, [`outcome::Outcome`] what each of them did.
 
 mod affine;
+pub mod affine_norm;
 mod ageing;
 pub mod after;
 mod arrays;
 pub mod before;
+pub mod box_l1;
 mod closest;
 pub mod compensate;
 mod faults;
@@ -28,6 +30,7 @@ mod predict;
 mod probe;
 mod ranges;
 pub mod refresh;
+pub mod row_rules;
 mod rows;
 mod samples;
 pub mod span;

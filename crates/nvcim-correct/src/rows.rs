@@ -11,11 +11,14 @@
 //! with `a_j` the weight that takes the whole range of column `j`, and `s_j` its sign. Rows are assigned to
 //! places at least total cost, which is a linear program with an integral optimum; so are columns to their
 //! places, with rows as they are; signs are chosen by comparison. The three are taken in turn: no turn can
-//! make the sum worse. Idea of remapping rows round faults: L. Xia et al., DAC 2017,
+//! make the sum worse. Rows that are pinned or kept off places ([`crate::row_rules`]) are assigned by the same
+//! program with those pairs alone that the rules leave; columns and signs are free of them. Idea of remapping rows round faults: L. Xia et al., DAC 2017,
 //! doi 10.1145/3061639.3062248.
 
-use ndarray::{Array2, ArrayView2};
-use nvcim_lp::assign::assign;
+use ndarray::Array2;
+use nvcim_lp::assign::{Assignment, assign};
+use nvcim_lp::place::Rules;
+use nvcim_lp::program::{Solver, Unsolved};
 
 use crate::grid::Grid;
 use crate::piece::{Piece, excess};
@@ -55,19 +58,32 @@ pub(crate) struct Placed {
     pub(crate) changed: usize,
 }
 
-/// Moves what may move of a piece.
-pub(crate) fn place(piece: &mut Piece, wish: &Wish, freedom: Freedom, grid: &Grid) -> Placed {
+/// Moves what may move of a piece, its rows by `rules`.
+///
+/// # Errors
+/// Rules that no placement obeys, or that name what is not there.
+pub(crate) fn place(
+    piece: &mut Piece,
+    wish: &Wish,
+    freedom: Freedom,
+    rules: &Rules,
+    grid: &Grid,
+) -> Result<Placed, Unsolved> {
     let mapped = piece.clone();
     let before = total(piece, wish, grid);
+    let may_stay = obeys(&mapped.rows, rules);
+    if !(may_stay || freedom.rows) {
+        return Err(Unsolved::Infeasible);
+    }
     let mut gap = 0.0_f64;
     let spoiled = piece.site.spoiled.iter().any(|row| !row.is_empty());
-    for _ in 0..if spoiled { TURNS } else { 0 } {
+    for _ in 0..if spoiled || !may_stay { TURNS } else { 0 } {
         let last = (piece.rows.clone(), piece.cols.clone(), piece.signs.clone());
         if freedom.cols {
             gap = gap.max(assign_cols(piece, wish, grid));
         }
         if freedom.rows {
-            gap = gap.max(assign_rows(piece, wish, grid));
+            gap = gap.max(assign_rows(piece, wish, rules, grid)?);
         }
         if freedom.signs {
             choose_signs(piece, wish, grid);
@@ -76,16 +92,23 @@ pub(crate) fn place(piece: &mut Piece, wish: &Wish, freedom: Freedom, grid: &Gri
             break;
         }
     }
-    let after = total(piece, wish, grid);
-    if after >= before {
+    let mut after = total(piece, wish, grid);
+    if after >= before && may_stay {
         *piece = mapped.clone();
+        after = before;
     }
     let moved = |a: &[usize], b: &[usize]| a.iter().zip(b).filter(|(a, b)| a != b).count();
     let flat = |cols: &[Vec<usize>]| cols.concat();
     let turned = piece.signs.iter().filter(|sign| **sign < 0.0).count();
     let changed =
         moved(&piece.rows, &mapped.rows) + moved(&flat(&piece.cols), &flat(&mapped.cols)) + turned;
-    Placed { before, after: after.min(before), gap, changed }
+    Ok(Placed { before, after, gap, changed })
+}
+
+/// Whether rows at these places obey `rules`.
+fn obeys(rows: &[usize], rules: &Rules) -> bool {
+    let sits = |&(row, place): &(usize, usize)| rows.get(row) == Some(&place);
+    rules.pinned.iter().all(sits) && !rules.forbidden.iter().any(sits)
 }
 
 /// The weighted square error of a piece as it is.
@@ -102,7 +125,12 @@ fn total(piece: &Piece, wish: &Wish, grid: &Grid) -> f64 {
 }
 
 /// Assigns rows to places; answers with the gap.
-fn assign_rows(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
+fn assign_rows(
+    piece: &mut Piece,
+    wish: &Wish,
+    rules: &Rules,
+    grid: &Grid,
+) -> Result<f64, Unsolved> {
     let cols = piece.cols_at_places(grid);
     let shares = wish.shares.t().as_standard_layout().into_owned();
     let n_rows = piece.rows.len();
@@ -117,11 +145,16 @@ fn assign_rows(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
         }
         costs.iter_mut().zip(&wish.energies).for_each(|(cost, energy)| *cost *= energy);
     }
-    let (order, gap) = assign_evenly(costs.t());
+    let assignment = if *rules == Rules::default() {
+        assign(costs.t())
+    } else {
+        Some(nvcim_lp::place::place(costs.t(), rules, Solver::Vertex)?)
+    };
+    let (order, gap) = order_of(assignment);
     if let Some(order) = order {
         piece.rows = order;
     }
-    gap
+    Ok(gap)
 }
 
 /// Assigns copies of columns to places, one by one as if each stood alone; answers with the gap.
@@ -139,16 +172,16 @@ fn assign_cols(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
             }
         }
     }
-    let (order, gap) = assign_evenly(costs.view());
+    let (order, gap) = order_of(assign(costs.view()));
     if let Some(order) = order {
         piece.cols = order.chunks(copies).map(<[usize]>::to_vec).collect();
     }
     gap
 }
 
-/// A least-cost assignment and its gap; none where it is not possible.
-fn assign_evenly(costs: ArrayView2<'_, f64>) -> (Option<Vec<usize>>, f64) {
-    match assign(costs) {
+/// An assignment and its gap; none where it is not possible.
+fn order_of(assignment: Option<Assignment>) -> (Option<Vec<usize>>, f64) {
+    match assignment {
         Some(assignment) => {
             let gap = assignment.gap();
             (Some(assignment.col_of_row), gap)
@@ -172,5 +205,128 @@ fn choose_signs(piece: &mut Piece, wish: &Wish, grid: &Grid) {
         if gain > 0.0 {
             *sign = -*sign;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use nvcim_chip::coding::WeightCode;
+    use nvcim_chip::describe::Chip;
+    use nvcim_chip::effects::Effect;
+    use nvcim_chip::presets::find_preset;
+    use nvcim_chip::random::Stream;
+    use nvcim_chip::record::{ArrayRecord, DieRecord, StuckCell};
+    use nvcim_ir::ids::{ArrayId, Id, TileId};
+    use nvcim_lp::place::Rules;
+    use nvcim_lp::program::Unsolved;
+
+    use super::{Freedom, Placed, Wish, place};
+    use crate::grid::Grid;
+    use crate::piece::{Ground, Piece};
+
+    const N_ROWS: usize = 20;
+    const N_COLS: usize = 10;
+    const ALL: Freedom = Freedom { rows: true, cols: true, signs: true };
+
+    fn chip() -> Chip {
+        let mut chip = find_preset("stress-a").expect("a preset");
+        (chip.arrays.n_rows, chip.arrays.n_cols) = (24, 2 * N_COLS);
+        chip
+    }
+
+    /// An array with a tenth of its cells stuck at either end.
+    fn die(chip: &Chip, stream: &Stream) -> DieRecord {
+        let mut stuck = Vec::new();
+        for row in 0..chip.arrays.n_rows as u32 {
+            for col in 0..chip.arrays.n_cols as u32 {
+                if stream.uniform([row, col, 0, 0]) < 0.1 {
+                    let high = stream.uniform([row, col, 0, 1]) < 0.5;
+                    let g = if high { chip.cell.g_max } else { chip.cell.g_min };
+                    stuck.push(StuckCell { row, col, g: g as f32 });
+                }
+            }
+        }
+        let array = ArrayRecord { stuck, ..ArrayRecord::default() };
+        let arrays = [array].into_iter().collect();
+        DieRecord { name: "d".into(), seed: None, chip_hash: [0; 32], arrays }
+    }
+
+    /// Places a random tile by `rules`.
+    fn placed(seed: u64, freedom: Freedom, rules: &Rules) -> Result<(Piece, Placed), Unsolved> {
+        let (chip, stream) = (chip(), Stream::new(seed, 0, Effect::Stuck));
+        let die = die(&chip, &stream);
+        let (grid, code) = (Grid::new(&chip), WeightCode::new(&chip));
+        let ground = Ground { chip: &chip, grid, code, used: chip.cell, die: Some(&die) };
+        let mut piece = Piece {
+            tile: TileId::new(0),
+            site: ground.survey(ArrayId::new(0), None).expect("the die has one array"),
+            rows: (0..N_ROWS).collect(),
+            cols: (0..N_COLS).map(|col| vec![col]).collect(),
+            signs: vec![1.0; N_COLS],
+        };
+        let draw = |(row, col)| 2.0 * stream.uniform([row as u32, col as u32, 1, 0]) - 1.0;
+        let energy = |row| stream.uniform([row as u32, 0, 2, 0]);
+        let wish = Wish {
+            shares: Array2::from_shape_fn((N_ROWS, N_COLS), draw),
+            energies: (0..N_ROWS).map(energy).collect(),
+            worths: vec![1.0; N_COLS],
+        };
+        let placed = place(&mut piece, &wish, freedom, rules, &ground.grid)?;
+        Ok((piece, placed))
+    }
+
+    #[test]
+    fn rules_without_content_change_nothing() {
+        // One row a place is what holds anyway, but takes the general path.
+        let general = Rules { capacity: vec![1; 24], ..Rules::default() };
+        for seed in 0..8 {
+            let (pure, of_pure) = placed(seed, ALL, &Rules::default()).expect("nothing is asked");
+            let (ruled, of_ruled) = placed(seed, ALL, &general).expect("nothing is asked");
+            assert_eq!(
+                (&pure.rows, &pure.cols, &pure.signs),
+                (&ruled.rows, &ruled.cols, &ruled.signs)
+            );
+            assert_eq!(of_pure, of_ruled);
+            assert!(
+                of_pure.after < 0.8 * of_pure.before,
+                "there was something to gain: {of_pure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn rules_are_obeyed_at_the_least_cost_they_leave() {
+        let rows_alone = Freedom { rows: true, cols: false, signs: false };
+        for seed in 0..8 {
+            let (free, of_free) = placed(seed, rows_alone, &Rules::default()).expect("it is free");
+            let elsewhere = (0..24).find(|place| !free.rows.contains(place)).expect("4 are spare");
+            let rules = Rules {
+                pinned: vec![(3, elsewhere)],
+                forbidden: vec![(0, free.rows[0]), (5, 5)],
+                capacity: Vec::new(),
+            };
+            let (ruled, of_ruled) = placed(seed, rows_alone, &rules).expect("plenty is left");
+            assert_eq!(ruled.rows[3], elsewhere);
+            assert!(ruled.rows[0] != free.rows[0] && ruled.rows[5] != 5);
+            assert!(of_ruled.after >= of_free.after, "{of_ruled:?} {of_free:?}");
+            assert!(of_ruled.gap <= 1e-9 && of_free.gap <= 1e-9, "{of_ruled:?} {of_free:?}");
+            // Rules that the free answer obeys cost nothing.
+            let pinned = (0..5).map(|row| (row, free.rows[row])).collect();
+            let (_, again) =
+                placed(seed, rows_alone, &Rules { pinned, ..Rules::default() }).unwrap();
+            assert!((again.after - of_free.after).abs() <= 1e-12 * of_free.after);
+        }
+    }
+
+    #[test]
+    fn rules_that_leave_nothing_are_refused() {
+        let two = Rules { pinned: vec![(0, 4), (1, 4)], ..Rules::default() };
+        assert_eq!(placed(0, ALL, &two).err(), Some(Unsolved::Infeasible));
+        let fixed = Freedom { rows: false, ..ALL };
+        let moved = Rules { pinned: vec![(0, 4)], ..Rules::default() };
+        assert_eq!(placed(0, fixed, &moved).err(), Some(Unsolved::Infeasible));
+        let beyond = Rules { pinned: vec![(0, 24)], ..Rules::default() };
+        assert!(matches!(placed(0, ALL, &beyond).err(), Some(Unsolved::Failed(_))));
     }
 }

@@ -94,7 +94,8 @@ pub fn compile_model(
         (Some(record), Some(images)) if plan.measures() => {
             let mut sim = SimDie::new(chip, record, conditions);
             die::program_net(&mut sim, &targeted.net, &chip.cell)?;
-            let fitted = correct_after(&mapped.net, targeted.net, &known, &mut sim, images, plan)?;
+            let fitted =
+                correct_after(&mapped.net, targeted.net, &known, &mut sim, images, plan.into())?;
             outcomes.extend(fitted.outcomes);
             (fitted.net, fitted.layers)
         }
