@@ -32,4 +32,6 @@ pub mod refresh;
 pub mod row_rules;
 mod rows;
 mod samples;
+#[cfg(test)]
+mod scales;
 pub mod span;
