@@ -39,7 +39,7 @@ use crate::samples::{Samples, Student, Teacher, walk};
 const SWEEPS: [usize; 2] = [4, 24];
 
 /// Scales that are tried for a column, as shares of the one that its largest weight asks for.
-const SCALES: [f64; 5] = [1.0, 0.85, 0.7, 1.2, 1.5];
+pub(crate) const SCALES: [f64; 5] = [1.0, 0.85, 0.7, 1.2, 1.5];
 
 /// A net with cell targets, and what led to them.
 #[derive(Debug, Clone, PartialEq)]

@@ -33,4 +33,6 @@ pub mod refresh;
 pub mod row_rules;
 mod rows;
 mod samples;
+#[cfg(test)]
+mod scales;
 pub mod span;
