@@ -20,7 +20,7 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
-use crate::affine::{LEAST_RIDGE, fit_column, regress};
+use crate::affine::{LEAST_RIDGE, fit_column, gain_towards, regress};
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place, Status};
@@ -58,7 +58,16 @@ pub struct Fitted {
     pub outcomes: Vec<Outcome>,
 }
 
-/// Fits ranges and scales to a die that `programmed` was programmed onto.
+/// What the scales of a net's readouts are before they are fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scales {
+    /// Worth what their columns are meant to see.
+    Nominal,
+    /// Fitted to this die before, at another time: errors of columns are already in them.
+    Fitted,
+}
+
+/// Fits ranges and scales to a die that `programmed`, straight from [`crate::before`], was programmed onto.
 ///
 /// `images` is `[samples, sample shape...]`, unlabelled.
 ///
@@ -67,6 +76,21 @@ pub struct Fitted {
 pub fn correct_after(
     net: &TiledNet,
     programmed: ProgrammedNet,
+    known: &Known<'_>,
+    die: &mut dyn Die,
+    images: &Tensor,
+    plan: Plan,
+) -> Result<Fitted> {
+    correct_again(net, (programmed, Scales::Nominal), known, die, images, plan)
+}
+
+/// [`correct_after`] for a net whose scales may have been fitted before.
+///
+/// # Errors
+/// Whatever the die reports.
+pub fn correct_again(
+    net: &TiledNet,
+    (programmed, scales): (ProgrammedNet, Scales),
     known: &Known<'_>,
     die: &mut dyn Die,
     images: &Tensor,
@@ -85,6 +109,7 @@ pub fn correct_after(
         die,
         tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
         programmed,
+        scales,
         layers: Vec::new(),
         outcomes: Vec::new(),
     };
@@ -120,6 +145,7 @@ struct Bench<'a> {
     die: &'a mut dyn Die,
     tiles_of: IdVec<LayerId, Vec<TileId>>,
     programmed: ProgrammedNet,
+    scales: Scales,
     layers: Vec<LayerFit>,
     outcomes: Vec<Outcome>,
 }
@@ -410,7 +436,10 @@ impl Bench<'_> {
         let has_reference = WeightCode::new(self.known.chip).has_reference();
         let mut candidates = Vec::new();
         if !self.known.chip.holds.column_affine {
-            self.fit_tile_gains(tiles, &fit_currents, probes);
+            match self.scales {
+                Scales::Nominal => self.fit_tile_gains(tiles, &fit_currents, probes),
+                Scales::Fitted => self.refresh_tiles(tiles, &fit_currents, probes),
+            }
             candidates.push(self.take_readouts(tiles));
         } else if !self.plan.has(Correction::Bias) || has_reference {
             for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
@@ -418,7 +447,10 @@ impl Bench<'_> {
             }
             candidates.push(self.take_readouts(tiles));
         } else {
-            self.fit_one_by_one(tiles, &fit_currents, probes);
+            match self.scales {
+                Scales::Nominal => self.fit_one_by_one(tiles, &fit_currents, probes),
+                Scales::Fitted => self.refresh_tiles(tiles, &fit_currents, probes),
+            }
             let one_by_one = self.take_readouts(tiles);
             candidates.push(one_by_one.clone());
             for ridge in RIDGES {
@@ -487,6 +519,42 @@ impl Bench<'_> {
             if py > 0.0 && pp > 0.0 {
                 for scaled in &mut self.programmed.tiles[id].readouts {
                     scaled.scale = (f64::from(scaled.scale) * pp / py) as f32;
+                }
+            }
+        }
+    }
+
+    /// One gain for the copies of each tile, against their clean partial product: what drift has done to all
+    /// columns alike since the scales were fitted.
+    fn refresh_tiles(
+        &mut self,
+        tiles: &[TileId],
+        currents: &[ArrayView2<'_, f32>],
+        probes: &[Probe],
+    ) {
+        let mut copies: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+        for (at, &id) in tiles.iter().enumerate() {
+            let tile = &self.programmed.tiles[id];
+            copies.entry([tile.rows.start, tile.cols.start]).or_default().push(at);
+        }
+        for of_tile in copies.into_values() {
+            let n_fit = currents[of_tile[0]].nrows();
+            let mut wanted = probes[of_tile[0]].wanted.slice(s![..n_fit, ..]).to_owned();
+            let mut made = Array2::zeros(wanted.dim());
+            for &at in &of_tile {
+                let tile = &self.programmed.tiles[tiles[at]];
+                let sums = probes[at].drive_sums.slice(s![..n_fit]).to_owned();
+                let all = contributions(tile, &currents[at].to_owned(), &sums);
+                let exact = drive_contributions(tile, &sums);
+                made += &(all - &exact);
+                wanted -= &exact;
+            }
+            if let Some(gain) = gain_towards(made.view(), wanted.view()) {
+                for &at in &of_tile {
+                    for scaled in &mut self.programmed.tiles[tiles[at]].readouts {
+                        scaled.scale = (f64::from(scaled.scale) * gain) as f32;
+                        scaled.shift = (f64::from(scaled.shift) * gain) as f32;
+                    }
                 }
             }
         }
@@ -623,19 +691,25 @@ fn contributions(
     added
 }
 
+/// What the digital sum of drives contributes to each output, `[vectors, tile columns]`: it is exact.
+fn drive_contributions(tile: &ProgrammedTile, drive_sums: &Array1<f32>) -> Array2<f32> {
+    let mut exact = Array2::zeros((drive_sums.len(), tile.cols.len()));
+    if !tile.drive_sum.is_empty() {
+        for (mut exact, sum) in exact.rows_mut().into_iter().zip(drive_sums) {
+            let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
+            exact.iter_mut().zip(gains).for_each(|(exact, gain)| *exact += gain);
+        }
+    }
+    exact
+}
+
 /// What the reference column and the drives' sum contribute to each output, `[vectors, tile columns]`.
 fn shared_contributions(
     tile: &ProgrammedTile,
     currents: &Array2<f32>,
     drive_sums: &Array1<f32>,
 ) -> Array2<f32> {
-    let mut shared = Array2::zeros((currents.nrows(), tile.cols.len()));
-    if !tile.drive_sum.is_empty() {
-        for (mut shared, sum) in shared.rows_mut().into_iter().zip(drive_sums) {
-            let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
-            shared.iter_mut().zip(gains).for_each(|(shared, gain)| *shared += gain);
-        }
-    }
+    let mut shared = drive_contributions(tile, drive_sums);
     for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
         if scaled.readout.col as usize == tile.cols.len() {
             let worth = currents.mapv(|y| scaled.scale * y + scaled.shift);

@@ -21,6 +21,7 @@ pub mod localize;
 mod moments;
 pub mod outcome;
 mod piece;
+mod pinned;
 pub mod plan;
 mod pre_distort;
 mod predict;

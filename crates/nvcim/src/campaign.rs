@@ -74,6 +74,7 @@ impl Campaign<'_> {
             calibration: Some(self.calibration),
             plan: Plan::NONE,
             conditions: self.conditions,
+            base: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(&mut warnings);
         let perfect = resolve_die(&naive.image, DieChoice::Perfect);

@@ -190,6 +190,7 @@ impl Explain<'_> {
             calibration: self.calibration,
             plan: Plan::NONE,
             conditions: self.conditions,
+            base: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(warnings).image;
         let perfect = resolve_die(&naive, DieChoice::Perfect);
@@ -244,7 +245,7 @@ impl Setting<'_> {
         if plan == Plan::NONE {
             return load_image(&self.naive, die, conditions);
         }
-        let options = CompileOptions { die: Some(die), calibration, plan, conditions };
+        let options = CompileOptions { die: Some(die), calibration, plan, conditions, base: None };
         let compiled = compile_model(model, chip, &options)?.unload(warnings);
         load_image(&compiled.image, die, conditions)
     }
