@@ -56,8 +56,15 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         None => None,
     };
     let conditions = args.effects.conditions(global.seed);
-    let options =
-        CompileOptions { die: die.as_ref(), calibration: calibration.as_ref(), plan, conditions };
+    let calibration = calibration.as_ref();
+    let options = CompileOptions {
+        die: die.as_ref(),
+        calibration,
+        plan,
+        conditions,
+        base: None,
+        use_s: None,
+    };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);
     let compiled = compiled.output;

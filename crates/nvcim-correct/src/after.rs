@@ -21,6 +21,8 @@ use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
 use crate::affine::{LEAST_RIDGE, fit_column, gain_towards, regress};
+use crate::ageing::{Aged, Ageing};
+use crate::contributions::{contributions, drive_contributions, shared_contributions};
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place, Status};
@@ -110,6 +112,8 @@ pub fn correct_again(
         tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
         programmed,
         scales,
+        aged: Aged::new(known, plan)?,
+        ageing: BTreeMap::new(),
         layers: Vec::new(),
         outcomes: Vec::new(),
     };
@@ -117,6 +121,7 @@ pub fn correct_again(
         bench.tiles_of[tile.layer].push(id);
     }
     walk(net, images, &teacher, &mut bench)?;
+    bench.prepare_for_use();
     verify_programmed(&bench.programmed, known.chip.array_size(), known.chip.cell.n_levels)?;
     Ok(Fitted { net: bench.programmed, layers: bench.layers, outcomes: bench.outcomes })
 }
@@ -146,6 +151,10 @@ struct Bench<'a> {
     tiles_of: IdVec<LayerId, Vec<TileId>>,
     programmed: ProgrammedNet,
     scales: Scales,
+    /// Cells at the times of use, where that is not the time of measuring.
+    aged: Option<Aged>,
+    /// What the times of use make of each tile.
+    ageing: BTreeMap<TileId, Ageing>,
     layers: Vec<LayerFit>,
     outcomes: Vec<Outcome>,
 }
@@ -155,14 +164,31 @@ impl Student for Bench<'_> {
         let tiles = self.tiles_of[layer].clone();
         let probes: Vec<Probe> =
             tiles.iter().map(|&id| self.make_probe(id, samples.x.view())).collect::<Result<_>>()?;
-        let before = self.measure_all(&tiles, &probes)?;
-        let rms_before = self.error(layer, &tiles, &before, &probes, samples);
+        self.expect_ageing(&tiles, &probes)?;
+        let mut currents = self.measure_all(&tiles, &probes)?;
+        let rms_before = self.error(layer, &tiles, &currents, &probes, samples);
         if self.plan.has(Correction::Ranges) {
-            self.fit_ranges(layer, &tiles, &probes)?;
+            let changed = self.fit_ranges(&tiles, &probes)?;
+            currents = self.measure_all(&tiles, &probes)?;
+            let rms = self.error(layer, &tiles, &currents, &probes, samples);
+            let size = spread_of(samples);
+            self.outcomes.push(Outcome {
+                correction: Correction::Ranges,
+                place: Place::Layer(layer),
+                status: Status::Kept,
+                gap: None,
+                changed,
+                before: rms_before / size,
+                after: rms / size,
+            });
         }
-        let currents = self.measure_all(&tiles, &probes)?;
         if self.plan.has(Correction::Scale) {
             self.fit_scales(layer, &tiles, &currents, &probes, samples);
+        }
+        for ((&id, currents), probe) in tiles.iter().zip(&currents).zip(&probes) {
+            if let Some(ageing) = self.ageing.get_mut(&id) {
+                ageing.find_offsets(&probe.expected, currents);
+            }
         }
         let rms_after = self.error(layer, &tiles, &currents, &probes, samples);
         self.layers.push(LayerFit { layer, rms_before, rms_after });
@@ -200,6 +226,35 @@ impl Bench<'_> {
         let least = if input.signed { -1.0 } else { 0.0 };
         let x = x.slice_axis(Axis(1), tile.rows.clone().into());
         (x.mapv(|x| (x / input.full_scale).clamp(least, 1.0)), input.signed)
+    }
+
+    /// What is known to be stuck under a tile.
+    fn faults_of(&self, tile: &ProgrammedTile) -> Faults {
+        let arrays = [tile.array, tile.wiring.minus_array(tile.array)];
+        let die = self.known.faults().filter(|_| self.plan.has(Correction::Closest));
+        Faults::of_arrays(arrays, die).unwrap_or_default()
+    }
+
+    /// Works out what the times of use make of tiles, and turns nominal scales to the time of measuring.
+    fn expect_ageing(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<()> {
+        let Some(aged) = &self.aged else { return Ok(()) };
+        for (&id, probe) in tiles.iter().zip(probes) {
+            let tile = &self.programmed.tiles[id];
+            let faults = self.faults_of(tile);
+            let ageing =
+                aged.expect(tile, self.known, &faults, (&probe.drives, &probe.expected))?;
+            ageing.apply_now(&mut self.programmed.tiles[id]);
+            self.ageing.insert(id, ageing);
+        }
+        Ok(())
+    }
+
+    /// Turns scales, shifts and ranges from those of the time of measuring to those of the times of use.
+    fn prepare_for_use(&mut self) {
+        for (id, ageing) in std::mem::take(&mut self.ageing) {
+            ageing.apply(&mut self.programmed.tiles[id]);
+            self.outcomes.push(ageing.outcome(id));
+        }
     }
 
     fn drive_sums(&self, tile: &ProgrammedTile, drives: &Array2<f32>) -> Array1<f32> {
@@ -298,7 +353,8 @@ impl Bench<'_> {
         (off.iter().fold(0.0, |sum, off| sum + off * off) / off.len().max(1) as f64).sqrt()
     }
 
-    fn fit_ranges(&mut self, layer: LayerId, tiles: &[TileId], probes: &[Probe]) -> Result<()> {
+    /// Sets the ranges of a layer's tiles; answers how many changed.
+    fn fit_ranges(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<usize> {
         let per = self.known.chip.adc.range_per;
         let mut found = Vec::new();
         for (&id, probe) in tiles.iter().zip(probes) {
@@ -324,16 +380,7 @@ impl Bench<'_> {
                 stagger(tile, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
             }
         }
-        self.outcomes.push(Outcome {
-            correction: Correction::Ranges,
-            place: Place::Layer(layer),
-            status: Status::Kept,
-            gap: None,
-            changed,
-            before: 0.0,
-            after: 0.0,
-        });
-        Ok(())
+        Ok(changed)
     }
 
     /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.
@@ -453,7 +500,9 @@ impl Bench<'_> {
             }
             let one_by_one = self.take_readouts(tiles);
             candidates.push(one_by_one.clone());
-            for ridge in RIDGES {
+            // What would be right together now need not be when some cells have drifted and others not.
+            let ridges = if self.aged.is_some() { &RIDGES[..0] } else { &RIDGES[..] };
+            for &ridge in ridges {
                 self.put_readouts(tiles, &one_by_one);
                 self.fit_together(layer, tiles, &fit_currents, probes, samples, ridge);
                 candidates.push(self.take_readouts(tiles));
@@ -470,8 +519,7 @@ impl Bench<'_> {
             }
         }
         self.put_readouts(tiles, &best.1);
-        let held_out = samples.z.slice(s![samples.n_fit.., ..]);
-        let size = f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE);
+        let size = spread_of(samples);
         let kept = best.0 < nominal_error;
         self.outcomes.push(Outcome {
             correction: Correction::Scale,
@@ -626,6 +674,12 @@ impl Bench<'_> {
     }
 }
 
+/// The spread of the outputs wanted on held-out images, in output units; never 0.
+fn spread_of(samples: &Samples) -> f64 {
+    let held_out = samples.z.slice(s![samples.n_fit.., ..]);
+    f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE)
+}
+
 /// The readouts, by tile and place in it, that share one range.
 fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
     let mut groups: BTreeMap<(usize, usize), Vec<(usize, usize)>> = BTreeMap::new();
@@ -671,52 +725,6 @@ fn expected_ranges(expected: &Array2<f32>, ranges: &[AdcRange]) -> Vec<AdcRange>
 
 fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {
     tile.readouts.iter().map(|scaled| scaled.readout.range).collect()
-}
-
-/// What a tile adds to its outputs, `[vectors, tile columns]`.
-fn contributions(
-    tile: &ProgrammedTile,
-    currents: &Array2<f32>,
-    drive_sums: &Array1<f32>,
-) -> Array2<f32> {
-    let mut added = shared_contributions(tile, currents, drive_sums);
-    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
-        let col = scaled.readout.col as usize;
-        if col < tile.cols.len() {
-            for (added, &y) in added.column_mut(col).iter_mut().zip(currents) {
-                *added += scaled.scale * y + scaled.shift;
-            }
-        }
-    }
-    added
-}
-
-/// What the digital sum of drives contributes to each output, `[vectors, tile columns]`: it is exact.
-fn drive_contributions(tile: &ProgrammedTile, drive_sums: &Array1<f32>) -> Array2<f32> {
-    let mut exact = Array2::zeros((drive_sums.len(), tile.cols.len()));
-    if !tile.drive_sum.is_empty() {
-        for (mut exact, sum) in exact.rows_mut().into_iter().zip(drive_sums) {
-            let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
-            exact.iter_mut().zip(gains).for_each(|(exact, gain)| *exact += gain);
-        }
-    }
-    exact
-}
-
-/// What the reference column and the drives' sum contribute to each output, `[vectors, tile columns]`.
-fn shared_contributions(
-    tile: &ProgrammedTile,
-    currents: &Array2<f32>,
-    drive_sums: &Array1<f32>,
-) -> Array2<f32> {
-    let mut shared = drive_contributions(tile, drive_sums);
-    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
-        if scaled.readout.col as usize == tile.cols.len() {
-            let worth = currents.mapv(|y| scaled.scale * y + scaled.shift);
-            shared.columns_mut().into_iter().for_each(|mut shared| shared += &worth);
-        }
-    }
-    shared
 }
 
 /// Fits the scales of every column of a tile against its clean partial product, on the first `n_fit`

@@ -133,11 +133,11 @@ impl<'a> Drafts<'a> {
         let ranges = plan.has(Correction::Ranges);
         let plan = if ranges { plan } else { plan.without(Correction::Pairs) };
         let effects = if plan.has(Correction::Drift) { known.effects } else { EffectSet::NONE };
-        let statistics = CellStatistics::new(chip, effects, known.at_s);
+        let statistics = CellStatistics::new(chip, effects, known.aim_s());
         let used = used_cell(&chip.cell, &statistics);
         let code = WeightCode::new(chip);
         // How much cells spread is the chip's business, whether or not their mean is made up for.
-        let spread = CellStatistics::new(chip, known.effects, known.at_s);
+        let spread = CellStatistics::new(chip, known.effects, known.aim_s());
         let spread = SpreadLaw::new(&code, &used, &chip.cell, &spread);
         let die = known.faults().filter(|_| plan.has(Correction::Closest));
         Self {

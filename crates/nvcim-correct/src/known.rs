@@ -13,11 +13,31 @@ pub struct Known<'a> {
     pub die: Option<&'a DieRecord>,
     /// The effects that act.
     pub effects: EffectSet,
-    /// Seconds from the reference read after programming to the time of use.
+    /// Seconds from the reference read after programming to the time of measuring.
     pub at_s: f64,
+    /// First and last time of use, where that is not the time of measuring.
+    pub use_s: Option<[f64; 2]>,
 }
 
 impl<'a> Known<'a> {
+    /// First and last time of use.
+    pub(crate) fn span_s(&self) -> [f64; 2] {
+        self.use_s.unwrap_or([self.at_s; 2])
+    }
+
+    /// The time that cells aim at: the middle of the time of use on the scale of drift, its logarithm since
+    /// programming.
+    pub(crate) fn aim_s(&self) -> f64 {
+        let [from, to] = self.span_s();
+        let t0 = self.t0_s();
+        if from == to { from } else { ((from + t0) * (to + t0)).sqrt() - t0 }
+    }
+
+    /// Seconds from programming to the reference read.
+    pub(crate) fn t0_s(&self) -> f64 {
+        self.chip.effects.drift.as_ref().map_or(1.0, |drift| drift.t0_s())
+    }
+
     /// The die's fault map, where it is known and faults act.
     pub(crate) fn faults(&self) -> Option<&'a DieRecord> {
         self.die.filter(|_| self.effects.has(Effect::Stuck))

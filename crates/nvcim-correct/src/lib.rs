@@ -8,10 +8,12 @@
 
 mod affine;
 pub mod after;
+mod ageing;
 mod arrays;
 pub mod before;
 mod closest;
 pub mod compensate;
+mod contributions;
 mod faults;
 mod grid;
 mod holding;

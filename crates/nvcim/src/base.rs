@@ -41,7 +41,8 @@ pub fn check_base(
         let message = format!("was compiled by version {tool_version}, which may map otherwise");
         return problem(message, "compile it anew with this version".into());
     }
-    let differs = calibration_hash.is_some() && calibration_hash != base.provenance.calibration_hash;
+    let differs =
+        calibration_hash.is_some() && calibration_hash != base.provenance.calibration_hash;
     let message = "converter ranges are those of the base, which were not set on these images";
     let hint = "compile the base with the same `--calib` and data options";
     Ok(differs.then(|| Diagnostic::bad_input("--calib", message).hint(hint)))

@@ -64,7 +64,7 @@ pub fn calibrate_image(
     die::program_net(&mut sim, net, &chip.cell)?;
     // Scales that were never measured are worth what cells were meant to be at the time of the image.
     let at_s = if scales == Scales::Fitted { conditions.at_s } else { provenance.at_s };
-    let known = Known { chip, die: Some(die), effects: conditions.effects, at_s };
+    let known = Known { chip, die: Some(die), effects: conditions.effects, at_s, use_s: None };
     let start = (net.clone(), scales);
     let fitted = correct_again(&tiled, start, &known, &mut sim, images, plan)?;
 
@@ -103,8 +103,7 @@ fn check_origin(image: &Image, model: &Model, die: &DieRecord) -> Result<()> {
 fn plan_again(image: &Image) -> Result<(Plan, Scales)> {
     let names = image.provenance.corrections.iter();
     let made = names.filter_map(|name| Correction::find(name)).fold(Plan::NONE, Plan::with);
-    let scales =
-        if made.has(Correction::Scale) { Scales::Fitted } else { Scales::Nominal };
+    let scales = if made.has(Correction::Scale) { Scales::Fitted } else { Scales::Nominal };
     if made.measures() {
         return Ok((made, scales));
     }
@@ -115,10 +114,8 @@ fn plan_again(image: &Image) -> Result<(Plan, Scales)> {
     if plan.measures() {
         return Ok((plan, scales));
     }
-    let message = format!(
-        "chip `{}` holds no range, gain or offset that could be set anew",
-        image.chip.name
-    );
+    let message =
+        format!("chip `{}` holds no range, gain or offset that could be set anew", image.chip.name);
     let hint = "see `[holds]` in the chip file for what a chip can hold";
     Err(Diagnostic::bad_input("image", message).hint(hint).into())
 }

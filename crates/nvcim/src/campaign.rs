@@ -75,6 +75,7 @@ impl Campaign<'_> {
             plan: Plan::NONE,
             conditions: self.conditions,
             base: None,
+            use_s: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(&mut warnings);
         let perfect = resolve_die(&naive.image, DieChoice::Perfect);

@@ -38,6 +38,9 @@ pub struct CompileOptions<'a> {
     /// An image of the same model and chip for any die: its converter calibration is taken over, and tiles
     /// that the die does not harm stay as they are in it. See [`crate::base`].
     pub base: Option<&'a Image>,
+    /// First and last time of use in seconds, where the image is not for the time of measuring: drift until
+    /// then is made up for by what the chip's statistics say.
+    pub use_s: Option<[f64; 2]>,
 }
 
 impl Default for CompileOptions<'_> {
@@ -45,7 +48,7 @@ impl Default for CompileOptions<'_> {
     fn default() -> Self {
         let conditions =
             Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 };
-        Self { die: None, calibration: None, plan: Plan::NONE, conditions, base: None }
+        Self { die: None, calibration: None, plan: Plan::NONE, conditions, base: None, use_s: None }
     }
 }
 
@@ -77,12 +80,15 @@ pub fn compile_model(
     options: &CompileOptions<'_>,
 ) -> Result<Warned<Compiled>> {
     let mut warnings = Vec::new();
-    let CompileOptions { die, calibration, plan, conditions, base } = *options;
+    let CompileOptions { die, calibration, plan, conditions, base, use_s } = *options;
     let plan = plan.limited_to(chip.holds);
     check_options(options, plan, &mut warnings)?;
     let plan = if die.is_some() { plan } else { Plan::NONE };
     let plan = if base.is_some() { plan.without(Correction::Arrays) } else { plan };
     warnings.extend(conditions.check_time(chip)?);
+    if let Some([_, last]) = use_s {
+        warnings.extend(Conditions { at_s: last, ..conditions }.check_time(chip)?);
+    }
 
     let graph = model.import()?.unload(&mut warnings);
     let mapped = match base {
@@ -92,7 +98,7 @@ pub fn compile_model(
         }
         None => map_graph(&graph, chip, calibration)?.unload(&mut warnings),
     };
-    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s };
+    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
     let images = calibration.filter(|_| die.is_some());
     let targeted = correct_from(&mapped.net, base.map(|it| &it.net), &known, images, plan)?;
     let mut outcomes = targeted.outcomes;

@@ -55,6 +55,7 @@ impl Bench {
             plan: Plan::NONE,
             conditions,
             base: None,
+            use_s: None,
         };
         let compile = |options| compile_model(&self.model, chip, options).expect("it fits").output;
         let naive = compile(&options).image;

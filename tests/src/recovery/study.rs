@@ -39,17 +39,16 @@ impl Method {
     /// The mapping without corrections, whose image all dies share.
     pub const NAIVE: &str = "naive";
 
-    /// Reads `naive`, a level of `--correct`, or a list without commas (`+closest+ranges`).
+    /// Reads `naive`, a level of `--correct`, or a list without commas (`+closest+ranges`, `full-arrays`).
     ///
     /// # Errors
     /// Whatever the plan reports.
     pub fn parse(text: &str) -> Result<Self> {
-        let spelled = match text.strip_prefix('+') {
-            Some(list) => format!("+{}", list.replace('+', ",+")),
-            None if text == Self::NAIVE => "none".to_owned(),
-            None => text.to_owned(),
+        let spelled = match text {
+            Self::NAIVE => "none".to_owned(),
+            list => list.replace('+', ",+").replace('-', ",-"),
         };
-        let plan = Plan::parse(&spelled)?;
+        let plan = Plan::parse(spelled.trim_start_matches(','))?;
         Ok(Self { name: text.to_owned(), plan })
     }
 }
@@ -210,8 +209,10 @@ impl Study {
 impl Bench<'_> {
     fn compile(&self, die: Option<&DieRecord>, plan: Plan) -> Result<Compiled> {
         let conditions = conditions_at(self.case.corrected_at_s);
-        let options =
-            CompileOptions { die, calibration: Some(&self.opened.calibration), plan, conditions };
+        let &Case { corrected_at_s, used_at_s, .. } = self.case;
+        let use_s = (corrected_at_s != used_at_s).then_some([used_at_s; 2]);
+        let calibration = Some(&self.opened.calibration);
+        let options = CompileOptions { die, calibration, plan, conditions, base: None, use_s };
         Ok(compile_model(&self.opened.model, &self.chip, &options)?.output)
     }
 

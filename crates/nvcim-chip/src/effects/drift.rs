@@ -107,6 +107,16 @@ impl Drift {
         let (nu_mean, nu_sd) = (Fit::Constant(nu_mean), Fit::Constant(nu_sd));
         Self::Power(PowerLaw { nu_mean, nu_sd, t0_s })
     }
+
+    /// Seconds from programming to the reference read, from which times of use count.
+    pub fn t0_s(&self) -> f64 {
+        match self {
+            Self::Power(PowerLaw { t0_s, .. })
+            | Self::LogTime(LogTime { t0_s, .. })
+            | Self::Retention(Retention { t0_s, .. }) => *t0_s,
+            Self::Series(Series { times_s, .. }) => times_s.first().copied().unwrap_or(1.0),
+        }
+    }
 }
 
 impl PowerLaw {
