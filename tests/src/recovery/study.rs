@@ -282,8 +282,8 @@ mod tests {
     fn methods_are_levels_or_lists_without_commas() {
         let parse = |text| Method::parse(text).map(|method| method.plan);
         assert_eq!(parse("naive"), Ok(Plan::NONE));
-        assert_eq!(parse("lab"), Plan::parse("lab").map(|plan| plan.output));
-        let list = Plan::parse("+closest,+ranges").map(|plan| plan.output);
+        assert_eq!(parse("lab"), Plan::parse("lab"));
+        let list = Plan::parse("+closest,+ranges");
         assert_eq!(parse("+closest+ranges"), list);
         assert!(parse("closest+ranges").is_err());
     }
