@@ -5,14 +5,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use nvcim::die_io::open_die;
+use nvcim::diff::{Difference, diff_images};
 use nvcim::ids::{Id, LayerId};
 use nvcim::model::Model;
 use nvcim::pipeline::{CALIBRATION_IMAGES, CompileOptions, Compiled, compile_model};
 use nvcim::plan::Plan;
+use nvcim::programmed::{ProgrammedNet, measure_usage};
 use serde_json::json;
 
 use crate::args::{DataOptions, EffectOptions, Global};
-use crate::files::{open_chip, write_file};
+use crate::files::{open_chip, open_image, write_file};
+use crate::outcomes;
 use crate::terminal::{Failure, Terminal, hex};
 
 #[derive(clap::Args)]
@@ -31,9 +34,21 @@ pub(crate) struct Args {
     /// Calibration data; the first 256 images are used, never their labels.
     #[arg(long, value_name = "DATA")]
     calib: Option<String>,
-    /// none, closest, lab, rows, full, or a list such as +closest,+ranges [default: full with --die].
-    #[arg(long, value_name = "LEVEL")]
+    /// A level of corrections, or a list [default: full with --die, else none].
+    ///
+    /// Levels: none, the naive mapping; closest, pairs round stuck cells; lab, also ADC ranges and gain and
+    /// offset per column, measured on the die; rows, also rows and columns chosen against the fault map; full,
+    /// everything the chip can hold. A list adds or takes out single corrections, from nothing or from a level
+    /// before it: +closest,+ranges or full,-arrays.
+    #[arg(long, value_name = "LEVEL", allow_hyphen_values = true)]
     correct: Option<String>,
+    /// An image of the same model and chip for any die: what does not depend on the die is taken from it.
+    ///
+    /// Its converter calibration is used, and tiles without a stuck cell on the die keep its place and targets
+    /// cell for cell; no tile changes its array, and none is copied. `nvcim diff` counts what changed. Corrections
+    /// that reshape every tile (pairs, drift, box, ir_drop) act on tiles with stuck cells only.
+    #[arg(long, value_name = "IMAGE")]
+    base: Option<PathBuf>,
     #[command(flatten)]
     data: DataOptions,
     #[command(flatten)]
@@ -57,8 +72,16 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     };
     let conditions = args.effects.conditions(global.seed);
     let calibration = calibration.as_ref();
-    let options =
-        CompileOptions { die: die.as_ref(), calibration, plan, conditions, use_s: None };
+    let base = args.base.as_deref().map(|path| open_image(path, None, false, terminal));
+    let base = base.transpose()?;
+    let options = CompileOptions {
+        die: die.as_ref(),
+        calibration,
+        plan,
+        conditions,
+        base: base.as_ref(),
+        use_s: None,
+    };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);
     let compiled = compiled.output;
@@ -70,21 +93,27 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
             fit.layer, fit.rms_before, fit.rms_after
         ));
     }
+    for line in outcomes::list(&compiled.outcomes, &compiled.image.net) {
+        terminal.tell(&line);
+    }
     let extrapolated = !conditions.check_time(&chip)?.is_empty();
-    print_result(args, &compiled, (seconds, extrapolated), terminal);
+    let diff = base.as_ref().map(|base| diff_images(base, &compiled.image));
+    print_result(args, &compiled, diff.as_ref(), (seconds, extrapolated), terminal);
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_result(
     args: &Args,
     compiled: &Compiled,
+    diff: Option<&Difference>,
     (seconds, extrapolated): (f64, bool),
     terminal: &Terminal,
 ) {
     let image = &compiled.image;
     let arrays = &image.chip.arrays;
-    let cells = compiled.mapped.arrays_needed * arrays.n_rows * arrays.n_cols;
-    let utilisation = compiled.mapped.cells_used as f64 / cells.max(1) as f64;
+    let usage = measure_usage(&image.net);
+    let cells = usage.arrays * arrays.n_rows * arrays.n_cols;
+    let utilisation = usage.cells as f64 / cells.max(1) as f64;
     let tiles_of = |layer: LayerId| image.net.tiles.iter().filter(move |tile| tile.layer == layer);
     let layers: Vec<_> = image
         .net
@@ -94,7 +123,11 @@ fn print_result(
         .map(|(index, layer)| {
             let (rows, cols) = (layer.shape.n_rows, layer.shape.n_cols);
             let tiles = tiles_of(LayerId::new(index)).count();
-            json!({"name": layer.name, "tiles": tiles, "rows": rows, "cols": cols})
+            let conversions = count_conversions(&image.net, LayerId::new(index));
+            json!({
+                "name": layer.name, "tiles": tiles, "rows": rows, "cols": cols,
+                "conversions": conversions,
+            })
         })
         .collect();
     let hash = hex(&nvcim::codec::hash_image(&compiled.bytes));
@@ -104,7 +137,8 @@ fn print_result(
         "image_hash": hash,
         "bytes": compiled.bytes.len(),
         "chip": image.chip.name,
-        "arrays_used": compiled.mapped.arrays_needed,
+        "arrays_used": usage.arrays,
+        "arrays_needed": compiled.mapped.arrays_needed,
         "arrays_bound": compiled.mapped.arrays_bound,
         "cell_utilisation": utilisation,
         "seconds": seconds,
@@ -112,6 +146,13 @@ fn print_result(
         "extrapolated": extrapolated,
         "weights_on_stuck_pairs": compiled.weights_on_stuck_pairs,
         "layers": layers,
+        "outcomes": outcomes::to_json(&compiled.outcomes, &image.net),
+        "base": diff.map(|diff| json!({
+            "tiles_moved": diff.tiles_moved,
+            "readouts_changed": diff.readouts_changed,
+            "cells_changed": diff.cells_changed,
+            "arrays_touched": diff.arrays_touched,
+        })),
     });
     terminal.print(&document, || {
         let mut text = String::new();
@@ -119,11 +160,13 @@ fn print_result(
             let tiles = tiles_of(LayerId::new(index)).count();
             let noun = if tiles == 1 { "tile" } else { "tiles" };
             let size = format!("{}x{}", layer.shape.n_rows, layer.shape.n_cols);
-            text += &format!("{:<24} {size:>11}  {tiles} {noun}\n", layer.name);
+            let conversions = count_conversions(&image.net, LayerId::new(index));
+            let name = &layer.name;
+            text += &format!("{name:<24} {size:>11}  {tiles} {noun}, {conversions} conversions\n");
         }
         text += &format!(
             "\n{} arrays of `{}` (at least {}), {:.1} % of their cells in use\n",
-            compiled.mapped.arrays_needed,
+            usage.arrays,
             image.chip.name,
             compiled.mapped.arrays_bound,
             100.0 * utilisation,
@@ -136,6 +179,15 @@ fn print_result(
                 corrections.join(", ")
             );
         }
+        if !compiled.outcomes.is_empty() {
+            text += &format!("\n{}\n", outcomes::summarise(&compiled.outcomes));
+        }
+        if let Some(diff) = diff {
+            text += &format!(
+                "{} cells on {} arrays and {} readouts differ from the base\n",
+                diff.cells_changed, diff.arrays_touched, diff.readouts_changed
+            );
+        }
         let bytes = compiled.bytes.len();
         text + &format!(
             "{} ({bytes} bytes, {}) in {seconds:.2} s",
@@ -143,4 +195,10 @@ fn print_result(
             &hash[..16]
         )
     });
+}
+
+/// Conversions of a layer per input vector and pass.
+fn count_conversions(net: &ProgrammedNet, layer: LayerId) -> usize {
+    let tiles = net.tiles.iter().filter(|tile| tile.layer == layer);
+    tiles.map(|tile| tile.readouts.len()).sum()
 }

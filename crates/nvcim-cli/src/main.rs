@@ -1,6 +1,7 @@
 //! The command line: one file per sub-command; data on stdout, progress and messages on stderr.
 
 mod args;
+mod calibrate;
 mod check;
 mod chip;
 mod chip_show;
@@ -13,6 +14,7 @@ mod explain;
 mod export;
 mod files;
 mod inspect;
+mod outcomes;
 mod simulate;
 mod terminal;
 mod verify;
@@ -41,6 +43,11 @@ enum Command {
     Check(check::Args),
     /// Compile a model to a deployment image.
     Compile(compile::Args),
+    /// Set ranges, gains and offsets of an image anew, on its die at another time.
+    ///
+    /// The die is measured as it is at that time, and the corrections after programming are repeated; no cell
+    /// is written. An image that was compiled without any gets all that its chip holds.
+    Calibrate(calibrate::Args),
     /// Say what a file is: kind, version, hash, contents.
     Inspect(inspect::Args),
     /// Run an image on simulated dies.
@@ -116,6 +123,7 @@ fn run_command(
         Command::Demo(args) => demo::run(args, global, terminal),
         Command::Check(args) => check::run(args, terminal),
         Command::Compile(args) => compile::run(args, global, terminal),
+        Command::Calibrate(args) => calibrate::run(args, global, terminal),
         Command::Inspect(args) => inspect::run(args, terminal),
         Command::Simulate(args) => simulate::run(args, global, terminal),
         Command::Verify(args) => verify::run(args, global, terminal),

@@ -85,6 +85,22 @@ pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<
     believed.then_some([gain, mean_y - gain * mean_p])
 }
 
+/// The gain that brings what is made closest to what is wanted, both about the means of their columns; `None`
+/// where the two have nothing in common.
+pub(crate) fn gain_towards(made: ArrayView2<'_, f32>, wanted: ArrayView2<'_, f32>) -> Option<f64> {
+    let n = made.nrows().max(1) as f64;
+    let (mut wm, mut mm) = (0.0, 0.0);
+    for (made, wanted) in made.columns().into_iter().zip(wanted.columns()) {
+        let (mean_made, mean_wanted) = (sum(made.iter()) / n, sum(wanted.iter()) / n);
+        for (&made, &wanted) in made.iter().zip(wanted) {
+            let made = f64::from(made) - mean_made;
+            wm += made * (f64::from(wanted) - mean_wanted);
+            mm += made * made;
+        }
+    }
+    (wm > 0.0 && mm > 0.0).then(|| wm / mm)
+}
+
 fn sum<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
     values.fold(0.0, |sum, &value| sum + f64::from(value))
 }

@@ -20,9 +20,10 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
-use crate::affine::LEAST_RIDGE;
+use crate::affine::{LEAST_RIDGE, gain_towards};
 use crate::affine_norm::AffineNorm;
 use crate::ageing::{Aged, Ageing};
+use crate::contributions::{contributions, drive_contributions, shared_contributions};
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place, Status};
@@ -60,6 +61,15 @@ pub struct Fitted {
     pub outcomes: Vec<Outcome>,
 }
 
+/// What the scales of a net's readouts are before they are fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scales {
+    /// Worth what their columns are meant to see.
+    Nominal,
+    /// Fitted to this die before, at another time: errors of columns are already in them.
+    Fitted,
+}
+
 /// How a die is corrected once it is programmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AfterOptions {
@@ -67,12 +77,14 @@ pub struct AfterOptions {
     pub plan: Plan,
     /// What fits of gain and offset make small.
     pub norm: AffineNorm,
+    /// What the net's scales are: nominal straight from [`crate::before`].
+    pub scales: Scales,
 }
 
 impl From<Plan> for AfterOptions {
-    /// Least squares.
+    /// Least squares, from nominal scales.
     fn from(plan: Plan) -> Self {
-        Self { plan, norm: AffineNorm::default() }
+        Self { plan, norm: AffineNorm::default(), scales: Scales::Nominal }
     }
 }
 
@@ -90,7 +102,7 @@ pub fn correct_after(
     images: &Tensor,
     options: AfterOptions,
 ) -> Result<Fitted> {
-    let AfterOptions { plan, norm } = options;
+    let AfterOptions { plan, norm, scales } = options;
     if !plan.measures() {
         return Ok(Fitted { net: programmed, layers: Vec::new(), outcomes: Vec::new() });
     }
@@ -105,6 +117,7 @@ pub fn correct_after(
         die,
         tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
         programmed,
+        scales,
         aged: Aged::new(known, plan)?,
         ageing: BTreeMap::new(),
         layers: Vec::new(),
@@ -144,6 +157,7 @@ struct Bench<'a> {
     die: &'a mut dyn Die,
     tiles_of: IdVec<LayerId, Vec<TileId>>,
     programmed: ProgrammedNet,
+    scales: Scales,
     /// Cells at the times of use, where that is not the time of measuring.
     aged: Option<Aged>,
     /// What the times of use make of each tile.
@@ -476,7 +490,10 @@ impl Bench<'_> {
         let has_reference = WeightCode::new(self.known.chip).has_reference();
         let mut candidates = Vec::new();
         if !self.known.chip.holds.column_affine {
-            self.fit_tile_gains(tiles, &fit_currents, probes);
+            match self.scales {
+                Scales::Nominal => self.fit_tile_gains(tiles, &fit_currents, probes),
+                Scales::Fitted => self.refresh_tiles(tiles, &fit_currents, probes),
+            }
             candidates.push(self.take_readouts(tiles));
         } else if !self.plan.has(Correction::Bias) || has_reference {
             for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
@@ -484,7 +501,10 @@ impl Bench<'_> {
             }
             candidates.push(self.take_readouts(tiles));
         } else {
-            self.fit_one_by_one(tiles, &fit_currents, probes);
+            match self.scales {
+                Scales::Nominal => self.fit_one_by_one(tiles, &fit_currents, probes),
+                Scales::Fitted => self.refresh_tiles(tiles, &fit_currents, probes),
+            }
             let one_by_one = self.take_readouts(tiles);
             candidates.push(one_by_one.clone());
             // What would be right together now need not be when some cells have drifted and others not.
@@ -554,6 +574,42 @@ impl Bench<'_> {
             if py > 0.0 && pp > 0.0 {
                 for scaled in &mut self.programmed.tiles[id].readouts {
                     scaled.scale = (f64::from(scaled.scale) * pp / py) as f32;
+                }
+            }
+        }
+    }
+
+    /// One gain for the copies of each tile, against their clean partial product: what drift has done to all
+    /// columns alike since the scales were fitted.
+    fn refresh_tiles(
+        &mut self,
+        tiles: &[TileId],
+        currents: &[ArrayView2<'_, f32>],
+        probes: &[Probe],
+    ) {
+        let mut copies: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+        for (at, &id) in tiles.iter().enumerate() {
+            let tile = &self.programmed.tiles[id];
+            copies.entry([tile.rows.start, tile.cols.start]).or_default().push(at);
+        }
+        for of_tile in copies.into_values() {
+            let n_fit = currents[of_tile[0]].nrows();
+            let mut wanted = probes[of_tile[0]].wanted.slice(s![..n_fit, ..]).to_owned();
+            let mut made = Array2::zeros(wanted.dim());
+            for &at in &of_tile {
+                let tile = &self.programmed.tiles[tiles[at]];
+                let sums = probes[at].drive_sums.slice(s![..n_fit]).to_owned();
+                let all = contributions(tile, &currents[at].to_owned(), &sums);
+                let exact = drive_contributions(tile, &sums);
+                made += &(all - &exact);
+                wanted -= &exact;
+            }
+            if let Some(gain) = gain_towards(made.view(), wanted.view()) {
+                for &at in &of_tile {
+                    for scaled in &mut self.programmed.tiles[tiles[at]].readouts {
+                        scaled.scale = (f64::from(scaled.scale) * gain) as f32;
+                        scaled.shift = (f64::from(scaled.shift) * gain) as f32;
+                    }
                 }
             }
         }
@@ -676,46 +732,6 @@ fn expected_ranges(expected: &Array2<f32>, ranges: &[AdcRange]) -> Vec<AdcRange>
 
 fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {
     tile.readouts.iter().map(|scaled| scaled.readout.range).collect()
-}
-
-/// What a tile adds to its outputs, `[vectors, tile columns]`.
-fn contributions(
-    tile: &ProgrammedTile,
-    currents: &Array2<f32>,
-    drive_sums: &Array1<f32>,
-) -> Array2<f32> {
-    let mut added = shared_contributions(tile, currents, drive_sums);
-    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
-        let col = scaled.readout.col as usize;
-        if col < tile.cols.len() {
-            for (added, &y) in added.column_mut(col).iter_mut().zip(currents) {
-                *added += scaled.scale * y + scaled.shift;
-            }
-        }
-    }
-    added
-}
-
-/// What the reference column and the drives' sum contribute to each output, `[vectors, tile columns]`.
-fn shared_contributions(
-    tile: &ProgrammedTile,
-    currents: &Array2<f32>,
-    drive_sums: &Array1<f32>,
-) -> Array2<f32> {
-    let mut shared = Array2::zeros((currents.nrows(), tile.cols.len()));
-    if !tile.drive_sum.is_empty() {
-        for (mut shared, sum) in shared.rows_mut().into_iter().zip(drive_sums) {
-            let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
-            shared.iter_mut().zip(gains).for_each(|(shared, gain)| *shared += gain);
-        }
-    }
-    for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
-        if scaled.readout.col as usize == tile.cols.len() {
-            let worth = currents.mapv(|y| scaled.scale * y + scaled.shift);
-            shared.columns_mut().into_iter().for_each(|mut shared| shared += &worth);
-        }
-    }
-    shared
 }
 
 /// Fits the scales of every column of a tile against its clean partial product, on the first `n_fit`

@@ -28,6 +28,7 @@ use crate::known::Known;
 use crate::moments::{BoxFit, Moments};
 use crate::outcome::{Outcome, Place, Status};
 use crate::piece::{Ground, Piece};
+use crate::pinned::pin;
 use crate::plan::{Correction, Plan};
 use crate::pre_distort::pre_distort_tile;
 use crate::predict::{offset_per_drive, predict_readouts, predict_weights, wires_of};
@@ -65,10 +66,21 @@ pub fn correct_before(
     images: Option<&Tensor>,
     plan: Plan,
 ) -> Result<Targeted> {
-    correct_before_by(net, known, images, plan, &RowRules::default())
+    let none = RowRules::default();
+    correct_before_by(net, known, images, plan, &Bounds { rules: &none, base: None })
 }
 
-/// [`correct_before`] with rows that are pinned to places, or kept off them.
+/// What keeps corrections before programming from choosing freely.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds<'a> {
+    /// Rows that are pinned to places, or kept off them.
+    pub rules: &'a RowRules,
+    /// The same net, targeted without a die and without corrections. Only what the die asks for is touched:
+    /// tiles without a known stuck cell stay cell for cell, and no tile changes its array.
+    pub base: Option<&'a ProgrammedNet>,
+}
+
+/// [`correct_before`] within bounds.
 ///
 /// # Errors
 /// As [`correct_before`]; rules that no placement obeys, that name what is not there, or that meet rows which
@@ -78,10 +90,13 @@ pub fn correct_before_by(
     known: &Known<'_>,
     images: Option<&Tensor>,
     plan: Plan,
-    rules: &RowRules,
+    bounds: &Bounds<'_>,
 ) -> Result<Targeted> {
+    let &Bounds { rules, base } = bounds;
+    let plan = if base.is_some() { plan.without(Correction::Arrays) } else { plan };
     rules.check(net.tiles.len(), plan, images.is_some())?;
-    let drafts = Drafts::new(net, known, plan, rules);
+    let mut drafts = Drafts::new(net, known, plan, rules);
+    drafts.pinned = base.map_or_else(BTreeMap::new, |base| pin(base, drafts.ground.die));
     let mut drafts = match images.filter(|_| plan.looks_at_images()) {
         None => drafts.stay_as_mapped()?,
         Some(images) => {
@@ -113,6 +128,8 @@ struct Drafts<'a> {
     statistics: CellStatistics,
     spread: SpreadLaw,
     pieces: IdVec<TileId, Vec<Piece>>,
+    /// What stays as it is, by tile of the tiled net.
+    pinned: BTreeMap<TileId, ProgrammedTile>,
     /// What is finished, by tile of the tiled net.
     tiles: BTreeMap<TileId, Vec<ProgrammedTile>>,
     layers: IdVec<LayerId, ProgrammedLayer>,
@@ -145,6 +162,7 @@ impl<'a> Drafts<'a> {
             statistics,
             spread,
             pieces: IdVec::new(),
+            pinned: BTreeMap::new(),
             tiles: BTreeMap::new(),
             layers: net.layers.iter().map(to_programmed).collect(),
             expected: BTreeMap::new(),
@@ -199,6 +217,12 @@ impl<'a> Drafts<'a> {
         tiles.filter(|(_, tile)| tile.layer == layer).map(|(id, _)| id).collect()
     }
 
+    /// The tiles of a layer that are not pinned.
+    fn free_tiles_of(&self, layer: LayerId) -> Vec<TileId> {
+        let tiles = self.tiles_of(layer).into_iter();
+        tiles.filter(|id| !self.pinned.contains_key(id)).collect()
+    }
+
     fn weights_of(&self, tile: TileId) -> Array2<f64> {
         let tile = &self.net.tiles[tile];
         let layer = &self.net.layers[tile.layer];
@@ -208,7 +232,8 @@ impl<'a> Drafts<'a> {
     /// The weight that takes the whole range of each column of a tile.
     fn whole_ranges(&self, tile: TileId) -> Vec<f64> {
         let w_max = f64::from(self.net.layers[self.net.tiles[tile].layer].w_max);
-        if self.plan.has(Correction::Pairs) && self.ground.code.is_paired() {
+        let own = self.plan.has(Correction::Pairs) && self.ground.code.is_paired();
+        if own && !self.pinned.contains_key(&tile) {
             self.weights_of(tile).columns().into_iter().map(largest).collect()
         } else {
             vec![w_max; self.net.tiles[tile].cols.len()]
@@ -279,6 +304,10 @@ impl<'a> Drafts<'a> {
     /// Targets and nominal scales of a tile's pieces that hold `weights`, `[tile rows, tile columns]`, where
     /// `ranges` take the whole range of each column.
     fn finish_tile(&mut self, id: TileId, ranges: &[f64], weights: ArrayView2<'_, f64>) {
+        if let Some(tile) = self.pinned.get(&id) {
+            self.tiles.insert(id, vec![tile.clone()]);
+            return;
+        }
         let pieces = &self.pieces[id];
         let mut shares = weights.to_owned();
         for (mut column, range) in shares.columns_mut().into_iter().zip(ranges) {
@@ -386,7 +415,7 @@ impl Student for Drafts<'_> {
         let tiles = self.tiles_of(layer);
         let mut ranges: BTreeMap<TileId, Vec<f64>> =
             tiles.iter().map(|&id| (id, self.whole_ranges(id))).collect();
-        for &id in &tiles {
+        for id in self.free_tiles_of(layer) {
             let rows = self.net.tiles[id].rows.clone();
             self.place_tile(id, &ranges[&id], &energies[rows])?;
         }
@@ -470,7 +499,7 @@ impl Drafts<'_> {
         };
         let of_scale = |scale: f64| {
             let [lo, hi] = self.scaled(layer, &reach, ranges, scale);
-            let wide = self.ranges_of_layer(layer, ranges, shape.n_cols) * scale;
+            let wide = self.ranges_of_layer(layer, ranges, shape.n_cols, scale);
             (lo, hi, wide)
         };
         let (lo, hi, wide) = of_scale(1.0);
@@ -489,7 +518,7 @@ impl Drafts<'_> {
                 }
             }
         }
-        for id in self.tiles_of(layer) {
+        for id in self.free_tiles_of(layer) {
             let cols = self.net.tiles[id].cols.clone();
             let ranges = ranges.get_mut(&id).expect("every tile has its ranges");
             for (range, (_, scale)) in ranges.iter_mut().zip(&best[cols]) {
@@ -497,7 +526,7 @@ impl Drafts<'_> {
             }
         }
         let [lo, hi] = self.scaled(layer, &reach, ranges, 1.0);
-        let wide = self.ranges_of_layer(layer, ranges, shape.n_cols);
+        let wide = self.ranges_of_layer(layer, ranges, shape.n_cols, 1.0);
         let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[1]);
         let fitted_errors = error(&v, &wide);
         let gap = fit.gap(v.view(), lo.view(), hi.view());
@@ -536,7 +565,7 @@ impl Drafts<'_> {
         if kept {
             return fitted;
         }
-        for id in self.tiles_of(layer) {
+        for id in self.free_tiles_of(layer) {
             let cols = self.net.tiles[id].cols.clone();
             let ranges = ranges.get_mut(&id).expect("every tile has its ranges");
             for (range, (_, scale)) in ranges.iter_mut().zip(&scales[cols]) {
@@ -572,23 +601,35 @@ impl Drafts<'_> {
         ranges: &BTreeMap<TileId, Vec<f64>>,
         scale: f64,
     ) -> [Array2<f64>; 2] {
-        let wide = self.ranges_of_layer(layer, ranges, reach[0].ncols()) * scale;
-        [&reach[0] * &wide, &reach[1] * &wide]
+        let wide = self.ranges_of_layer(layer, ranges, reach[0].ncols(), scale);
+        let mut bounds = [&reach[0] * &wide, &reach[1] * &wide];
+        // What is pinned leaves no choice.
+        for id in self.tiles_of(layer).into_iter().filter(|id| self.pinned.contains_key(id)) {
+            let tile = &self.net.tiles[id];
+            for bound in &mut bounds {
+                let mut there = bound.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
+                there.assign(&self.weights_of(id));
+            }
+        }
+        bounds
     }
 
-    /// The weight that takes the whole range, for every weight of a layer; 0 outside tiles.
+    /// The weight that takes the whole range, for every weight of a layer, under scales that are `scale` times
+    /// `ranges`; 0 outside tiles.
     fn ranges_of_layer(
         &self,
         layer: LayerId,
         ranges: &BTreeMap<TileId, Vec<f64>>,
         n_cols: usize,
+        scale: f64,
     ) -> Array2<f64> {
         let n_rows = self.net.layers[layer].shape().n_rows;
         let mut wide = Array2::zeros((n_rows, n_cols));
         for id in self.tiles_of(layer) {
             let tile = &self.net.tiles[id];
             let mut wide = wide.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
-            let ranges = Array1::from(ranges[&id].clone());
+            let scale = if self.pinned.contains_key(&id) { 1.0 } else { scale };
+            let ranges = Array1::from(ranges[&id].clone()) * scale;
             wide.outer_iter_mut().for_each(|mut row| row.assign(&ranges));
         }
         wide

@@ -8,13 +8,14 @@
 
 mod affine;
 pub mod affine_norm;
-mod ageing;
 pub mod after;
+mod ageing;
 mod arrays;
 pub mod before;
 pub mod box_l1;
 mod closest;
 pub mod compensate;
+mod contributions;
 mod faults;
 mod grid;
 mod holding;
@@ -24,6 +25,7 @@ pub mod localize;
 mod moments;
 pub mod outcome;
 mod piece;
+mod pinned;
 pub mod plan;
 mod pre_distort;
 mod predict;

@@ -2,6 +2,7 @@
 //!
 //! No float weight survives to this noun: what the simulator computes, it computes from these targets.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -190,6 +191,28 @@ fn check_tile(
         return Err(format!("needs {} finite drive sums or none", tile.cols.len()));
     }
     Ok(())
+}
+
+/// What a net takes of a chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Arrays that hold a cell of it.
+    pub arrays: usize,
+    /// Cells that hold a target.
+    pub cells: usize,
+}
+
+/// Counts the arrays and cells that a net uses; no two tiles share a cell.
+pub fn measure_usage(net: &ProgrammedNet) -> Usage {
+    let sides = net.tiles.iter().flat_map(|tile| tile.wiring.sides(tile.array));
+    let sides = sides.map(|(array, rows, cols)| (array, rows.len() * cols.len()));
+    let mut arrays = BTreeSet::new();
+    let mut cells = 0;
+    for (array, count) in sides.filter(|(_, count)| *count > 0) {
+        arrays.insert(array);
+        cells += count;
+    }
+    Usage { arrays: arrays.len(), cells }
 }
 
 /// The highest array in use, plus one.

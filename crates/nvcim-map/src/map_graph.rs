@@ -7,7 +7,7 @@ use nvcim_ir::ids::{LayerId, NodeId};
 use nvcim_ir::tiled::{self, TiledNet};
 use nvcim_ops::tensor::Tensor;
 
-use crate::calibrate::{self, Task};
+use crate::calibrate::{self, Calibration, Task};
 use crate::cut::{self, Cut};
 use crate::lower::{self, Lowered};
 use crate::place::{self, Demand};
@@ -112,27 +112,39 @@ pub fn map_graph_with(
     calibration: Option<&Tensor>,
     options: &MapOptions,
 ) -> Result<Warned<Mapped>> {
-    let Draft { lowered, cuts, outline } = draft_graph(graph, chip)?;
-    let Outline { places, arrays_needed, arrays_bound, cells_used, misfit } = outline;
-    fail_if_any(misfit.into_iter().collect())?;
-    let Lowered { program, mut layers, .. } = lowered;
-
-    let task = Task { program: &program, layers: &layers, cuts: &cuts, chip };
+    let draft = draft_graph(graph, chip)?;
+    fail_if_any(draft.outline.misfit.iter().cloned().collect())?;
+    let Lowered { program, layers, .. } = &draft.lowered;
+    let task = Task { program, layers, cuts: &draft.cuts, chip };
     let Warned { output: calibrated, warnings } = match calibration {
         Some(images) => {
             Warned::clean(calibrate::observe_ranges(&task, images, options.percentile)?)
         }
         None => calibrate::bound_ranges(&task),
     };
-    for (layer, &input) in layers.iter_mut().zip(&calibrated.inputs) {
-        layer.input = input;
-    }
+    Ok(Warned { output: draft.place(calibrated, chip)?, warnings })
+}
 
-    let tiles = place::place_cuts(cuts, calibrated.readouts, chip);
-    let net = TiledNet { program, layers, tiles };
-    tiled::verify_tiled(&net, chip.array_size())?;
-    let output = Mapped { net, places, arrays_needed, arrays_bound, cells_used };
-    Ok(Warned { output, warnings })
+/// Maps a verified graph to a chip whose converters are already calibrated: no image is looked at.
+///
+/// # Errors
+/// A chip without room for the network; a calibration that is not one of these layers, cut for this chip.
+pub fn map_graph_as(graph: &Graph, chip: &Chip, calibrated: Calibration) -> Result<Mapped> {
+    let draft = draft_graph(graph, chip)?;
+    fail_if_any(draft.outline.misfit.iter().cloned().collect())?;
+    let Calibration { inputs, readouts } = &calibrated;
+    if (inputs.len(), readouts.len()) != (draft.lowered.layers.len(), draft.cuts.len()) {
+        let message = format!(
+            "is of {} layers in {} tiles, the network has {} in {}",
+            inputs.len(),
+            readouts.len(),
+            draft.lowered.layers.len(),
+            draft.cuts.len()
+        );
+        let hint = "calibrate on images";
+        return Err(Diagnostic::bad_input("calibration", message).hint(hint).into());
+    }
+    draft.place(calibrated, chip)
 }
 
 /// Says what mapping a verified graph to a chip would take, however few arrays the chip has.
@@ -148,6 +160,21 @@ struct Draft {
     lowered: Lowered,
     cuts: Vec<Cut>,
     outline: Outline,
+}
+
+impl Draft {
+    /// Every cut with its calibrated readouts on its array.
+    fn place(self, calibrated: Calibration, chip: &Chip) -> Result<Mapped> {
+        let Outline { places, arrays_needed, arrays_bound, cells_used, misfit: _ } = self.outline;
+        let Lowered { program, mut layers, .. } = self.lowered;
+        for (layer, &input) in layers.iter_mut().zip(&calibrated.inputs) {
+            layer.input = input;
+        }
+        let tiles = place::place_cuts(self.cuts, calibrated.readouts, chip);
+        let net = TiledNet { program, layers, tiles };
+        tiled::verify_tiled(&net, chip.array_size())?;
+        Ok(Mapped { net, places, arrays_needed, arrays_bound, cells_used })
+    }
 }
 
 fn draft_graph(graph: &Graph, chip: &Chip) -> Result<Draft> {

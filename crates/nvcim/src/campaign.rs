@@ -74,6 +74,7 @@ impl Campaign<'_> {
             calibration: Some(self.calibration),
             plan: Plan::NONE,
             conditions: self.conditions,
+            base: None,
             use_s: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(&mut warnings);

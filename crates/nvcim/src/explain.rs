@@ -190,6 +190,7 @@ impl Explain<'_> {
             calibration: self.calibration,
             plan: Plan::NONE,
             conditions: self.conditions,
+            base: None,
             use_s: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(warnings).image;
@@ -245,7 +246,14 @@ impl Setting<'_> {
         if plan == Plan::NONE {
             return load_image(&self.naive, die, conditions);
         }
-        let options = CompileOptions { die: Some(die), calibration, plan, conditions, use_s: None };
+        let options = CompileOptions {
+            die: Some(die),
+            calibration,
+            plan,
+            conditions,
+            base: None,
+            use_s: None,
+        };
         let compiled = compile_model(model, chip, &options)?.unload(warnings);
         load_image(&compiled.image, die, conditions)
     }

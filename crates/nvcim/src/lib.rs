@@ -7,6 +7,8 @@
 //! [`pipeline::compile_model`] goes from a model to a deployment image, [`simulate`] runs an image on
 //! dies, [`verify`] compares it with the float network, [`campaign`] asks what corrections are worth.
 
+pub mod base;
+pub mod calibrate;
 pub mod campaign;
 pub mod check;
 pub mod chips;

@@ -6,18 +6,19 @@ use nvcim_chip::die_file;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::record::DieRecord;
 use nvcim_correct::after::{LayerFit, correct_after};
-use nvcim_correct::before::correct_before;
+use nvcim_correct::before::{Bounds, correct_before_by};
 use nvcim_correct::known::Known;
 use nvcim_correct::outcome::Outcome;
-use nvcim_correct::plan::Plan;
+use nvcim_correct::plan::{Correction, Plan};
 use nvcim_image::codec;
 use nvcim_image::layout::{DieStamp, Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
-use nvcim_map::map_graph::{Mapped, map_graph};
+use nvcim_map::map_graph::{Mapped, map_graph, map_graph_as};
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::die::SimDie;
 
+use crate::base::{calibration_of, check_base};
 use crate::model::Model;
 
 /// Images that calibration uses, from the start of the data.
@@ -34,6 +35,9 @@ pub struct CompileOptions<'a> {
     pub plan: Plan,
     /// The effects, time and seed under which the die is measured.
     pub conditions: Conditions,
+    /// An image of the same model and chip for any die: its converter calibration is taken over, and tiles
+    /// that the die does not harm stay as they are in it. See [`crate::base`].
+    pub base: Option<&'a Image>,
     /// First and last time of use in seconds, where the image is not for the time of measuring: drift until
     /// then is made up for by what the chip's statistics say.
     pub use_s: Option<[f64; 2]>,
@@ -44,7 +48,7 @@ impl Default for CompileOptions<'_> {
     fn default() -> Self {
         let conditions =
             Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 };
-        Self { die: None, calibration: None, plan: Plan::NONE, conditions, use_s: None }
+        Self { die: None, calibration: None, plan: Plan::NONE, conditions, base: None, use_s: None }
     }
 }
 
@@ -76,19 +80,29 @@ pub fn compile_model(
     options: &CompileOptions<'_>,
 ) -> Result<Warned<Compiled>> {
     let mut warnings = Vec::new();
-    let CompileOptions { die, calibration, plan, conditions, use_s } = *options;
+    let CompileOptions { die, calibration, plan, conditions, base, use_s } = *options;
     let plan = plan.limited_to(chip.holds);
     check_options(options, plan, &mut warnings)?;
+    let plan = if die.is_some() { plan } else { Plan::NONE };
+    let plan = if base.is_some() { plan.without(Correction::Arrays) } else { plan };
     warnings.extend(conditions.check_time(chip)?);
     if let Some([_, last]) = use_s {
         warnings.extend(Conditions { at_s: last, ..conditions }.check_time(chip)?);
     }
 
     let graph = model.import()?.unload(&mut warnings);
-    let mapped = map_graph(&graph, chip, calibration)?.unload(&mut warnings);
+    let mapped = match base {
+        Some(base) => {
+            warnings.extend(check_base(base, model, chip, calibration.map(hash_tensor))?);
+            map_graph_as(&graph, chip, calibration_of(base))?
+        }
+        None => map_graph(&graph, chip, calibration)?.unload(&mut warnings),
+    };
     let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
     let images = calibration.filter(|_| die.is_some());
-    let targeted = correct_before(&mapped.net, &known, images, plan)?;
+    let rules = RowRules::default();
+    let bounds = Bounds { rules: &rules, base: base.map(|it| &it.net) };
+    let targeted = correct_before_by(&mapped.net, &known, images, plan, &bounds)?;
     let mut outcomes = targeted.outcomes;
     let (net, fits) = match (die, images) {
         (Some(record), Some(images)) if plan.measures() => {
@@ -135,22 +149,29 @@ fn describe_origin(
     options: &CompileOptions<'_>,
     plan: Plan,
 ) -> Provenance {
-    let hash_die =
-        |die: &DieRecord| DieStamp { name: die.name.clone(), seed: die.seed, hash: hash_die(die) };
     let measured = options.die.is_some() && plan.measures();
-    let modelled = Effect::ALL
-        .into_iter()
-        .filter(|effect| measured && options.conditions.effects.has(*effect))
-        .filter(|effect| chip.describes(*effect));
+    let effects = if measured { options.conditions.effects } else { EffectSet::NONE };
+    let of_base = options.base.and_then(|base| base.provenance.calibration_hash);
     Provenance {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         model_hash: model.hash(),
-        calibration_hash: options.calibration.map(hash_tensor),
-        die: options.die.map(hash_die),
-        corrections: if options.die.is_some() { plan.names() } else { Vec::new() },
-        effects: modelled.map(|effect| effect.name().to_owned()).collect(),
+        calibration_hash: options.calibration.map(hash_tensor).or(of_base),
+        die: options.die.map(stamp_die),
+        corrections: plan.names(),
+        effects: name_effects(effects, chip),
         at_s: options.conditions.at_s,
     }
+}
+
+/// The names of the effects that a chip describes, in order.
+pub(crate) fn name_effects(effects: EffectSet, chip: &Chip) -> Vec<String> {
+    let acting = Effect::ALL.into_iter().filter(|it| effects.has(*it) && chip.describes(*it));
+    acting.map(|effect| effect.name().to_owned()).collect()
+}
+
+/// What an image says of the die that it is for.
+pub(crate) fn stamp_die(die: &DieRecord) -> DieStamp {
+    DieStamp { name: die.name.clone(), seed: die.seed, hash: hash_die(die) }
 }
 
 /// BLAKE3 of a die file's canonical text.
@@ -158,7 +179,8 @@ pub fn hash_die(die: &DieRecord) -> [u8; 32] {
     blake3::hash(die_file::write_die(die).as_bytes()).into()
 }
 
-fn hash_tensor(tensor: &Tensor) -> [u8; 32] {
+/// BLAKE3 of a tensor's shape and values.
+pub(crate) fn hash_tensor(tensor: &Tensor) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for len in tensor.shape() {
         hasher.update(&(*len as u64).to_le_bytes());

@@ -54,6 +54,7 @@ impl Bench {
             calibration: Some(&self.calibration),
             plan: Plan::NONE,
             conditions,
+            base: None,
             use_s: None,
         };
         let compile = |options| compile_model(&self.model, chip, options).expect("it fits").output;

@@ -21,7 +21,7 @@ use nvcim_chip::die;
 use nvcim_chip::effects::programming::Programming;
 use nvcim_correct::affine_norm::AffineNorm;
 use nvcim_correct::after::{AfterOptions, correct_after};
-use nvcim_correct::before::{Targeted, correct_before, correct_before_by};
+use nvcim_correct::before::{Bounds, Targeted, correct_before, correct_before_by};
 use nvcim_correct::known::Known;
 use nvcim_correct::row_rules::RowRules;
 use nvcim_map::map_graph::{Mapped, map_graph};
@@ -303,7 +303,7 @@ fn norms_of_gain_and_offset() {
         for norm in AffineNorm::ALL {
             let mut sim = SimDie::new(&chip, &die, conditions(0.0));
             die::program_net(&mut sim, &net, &chip.cell).expect("lines exist");
-            let options = AfterOptions { plan, norm };
+            let options = AfterOptions { norm, ..plan.into() };
             let images = &bench.calibration;
             let fitted = correct_after(&mapped.net, net.clone(), &known, &mut sim, images, options);
             let layers = fitted.expect("the die answers").layers;
@@ -325,7 +325,8 @@ fn rows_obey_the_rules_set_for_them() {
     let die = sample_die(&chip, 3, 24);
     let known = Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0 };
     let run = |plan, images, rules: &RowRules| {
-        correct_before_by(&mapped.net, &known, images, plan, rules)
+        let bounds = Bounds { rules, base: None };
+        correct_before_by(&mapped.net, &known, images, plan, &bounds)
     };
     let images = Some(&bench.calibration);
     let free = run(BEFORE, images, &RowRules::default()).expect("the die fits");

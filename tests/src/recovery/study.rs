@@ -212,7 +212,7 @@ impl Bench<'_> {
         let &Case { corrected_at_s, used_at_s, .. } = self.case;
         let use_s = (corrected_at_s != used_at_s).then_some([used_at_s; 2]);
         let calibration = Some(&self.opened.calibration);
-        let options = CompileOptions { die, calibration, plan, conditions, use_s };
+        let options = CompileOptions { die, calibration, plan, conditions, base: None, use_s };
         Ok(compile_model(&self.opened.model, &self.chip, &options)?.output)
     }
 
@@ -282,8 +282,8 @@ mod tests {
     fn methods_are_levels_or_lists_without_commas() {
         let parse = |text| Method::parse(text).map(|method| method.plan);
         assert_eq!(parse("naive"), Ok(Plan::NONE));
-        assert_eq!(parse("lab"), Plan::parse("lab").map(|plan| plan.output));
-        let list = Plan::parse("+closest,+ranges").map(|plan| plan.output);
+        assert_eq!(parse("lab"), Plan::parse("lab"));
+        let list = Plan::parse("+closest,+ranges");
         assert_eq!(parse("+closest+ranges"), list);
         assert!(parse("closest+ranges").is_err());
     }

@@ -184,6 +184,7 @@ fn write_run(chip: &Chip, task: Task, folder: &Path) -> Result<(), Failed> {
         calibration: Some(&images),
         plan: Plan::LAB,
         conditions: CONDITIONS,
+        base: None,
         use_s: None,
     };
     let image = compile_model(&model, chip, &options).map_err(fail)?.output.image;
