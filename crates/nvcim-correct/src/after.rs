@@ -7,7 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
+use ndarray::{
+    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, Zip, concatenate,
+    s,
+};
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
 use nvcim_chip::die::Die;
@@ -21,14 +24,16 @@ use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
 use crate::ageing::{Aged, Ageing};
-use crate::affine::{LEAST_RIDGE, fit_column, regress};
+use crate::affine::{ColumnFit, LEAST_RIDGE, fit_column, regress};
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place, Status};
 use crate::plan::{Correction, Plan};
 use crate::predict::{offset_per_drive, predict_readouts};
 use crate::probe::{Codes, probe_tile};
-use crate::ranges::{MAX_ROUNDS, SHRINKS, close_in, is_settled, join, shrink, stagger};
+use crate::ranges::{
+    MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
+};
 use crate::samples::{Samples, Student, Teacher, walk};
 
 /// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
@@ -36,6 +41,9 @@ const RIDGES: [f64; 4] = [0.003, 0.03, 0.3, 3.0];
 
 /// Converters above this many codes need no range narrower than their currents.
 const FINE_CODES: u32 = 64;
+
+/// Vectors, about, that ranges are searched and compared with before all of them have the last word.
+const SEARCHED: usize = 600;
 
 /// What the measurements of one layer changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,8 +113,6 @@ struct Probe {
     /// `[vectors, tile rows]`, in units of the DAC's full scale.
     drives: Array2<f32>,
     signed: bool,
-    /// The clean partial product, `[vectors, tile columns]`, in output units.
-    wanted: Array2<f32>,
     /// The digital sums of the drives, quantised, `[vectors]`.
     drive_sums: Array1<f32>,
     /// What an offset adds to every output per unit of them.
@@ -138,11 +144,16 @@ impl Student for Bench<'_> {
         let probes: Vec<Probe> =
             tiles.iter().map(|&id| self.make_probe(id, samples.x.view())).collect::<Result<_>>()?;
         self.expect_ageing(&tiles, &probes)?;
-        let mut currents = self.measure_all(&tiles, &probes)?;
-        let rms_before = self.error(layer, &tiles, &currents, &probes, samples);
-        if self.plan.has(Correction::Ranges) {
-            let changed = self.fit_ranges(&tiles, &probes)?;
-            currents = self.measure_all(&tiles, &probes)?;
+        let held_out = samples.first_held_out();
+        let before = self.measure_all(&tiles, &probes, held_out)?;
+        let rms_before = self.error(layer, &tiles, &views_from(&before, 0), &probes, samples);
+        let changed = match self.plan.has(Correction::Ranges) {
+            true => Some(self.fit_ranges(&tiles, &probes)?),
+            false => None,
+        };
+        let currents = self.measure_all(&tiles, &probes, 0)?;
+        if let Some(changed) = changed {
+            let currents = views_from(&currents, held_out);
             let rms = self.error(layer, &tiles, &currents, &probes, samples);
             let size = spread_of(samples);
             self.outcomes.push(Outcome {
@@ -163,6 +174,7 @@ impl Student for Bench<'_> {
                 ageing.find_offsets(&probe.expected, currents);
             }
         }
+        let currents = views_from(&currents, held_out);
         let rms_after = self.error(layer, &tiles, &currents, &probes, samples);
         self.layers.push(LayerFit { layer, rms_before, rms_after });
         Ok(())
@@ -185,7 +197,7 @@ impl Student for Bench<'_> {
             let tile = &self.programmed.tiles[id];
             let sums = self.drive_sums(tile, &drives);
             let mut there = out.slice_mut(s![tile.cols.clone(), ..]);
-            there += &contributions(tile, &currents, &sums).t();
+            there += &contributions(tile, currents.view(), sums.view()).t();
         }
         Ok(())
     }
@@ -243,19 +255,15 @@ impl Bench<'_> {
         let layer = &self.net.layers[tile.layer];
         let code = WeightCode::new(self.known.chip);
         let (drives, signed) = self.drives(id, x);
-        let weights = layer.weights(tile.rows.clone(), tile.cols.clone());
         let worth = f64::from(layer.w_max) * f64::from(layer.input.full_scale);
-        let faults = Faults::of_arrays(
-            [tile.array, tile.wiring.minus_array(tile.array)],
-            self.known.faults().filter(|_| self.plan.has(Correction::Closest)),
-        );
-        let seen =
-            predict_readouts(tile, self.known, &self.statistics, &faults.unwrap_or_default());
+        let faults = self.faults_of(tile);
+        let seen = predict_readouts(tile, self.known, &self.statistics, &faults);
+        let seen = seen.mapv(|it| it as f32);
         Ok(Probe {
-            wanted: x.slice_axis(Axis(1), tile.rows.clone().into()).dot(&weights),
             drive_sums: self.drive_sums(tile, &drives),
             offset_per_drive: offset_per_drive(worth, &code, &self.known.chip.cell) as f32,
-            expected: drives.dot(&seen.mapv(|it| it as f32)),
+            // Whoever asks goes through it readout by readout.
+            expected: seen.t().dot(&drives.t()).reversed_axes(),
             drives,
             signed,
         })
@@ -280,50 +288,44 @@ impl Bench<'_> {
         signed: bool,
         ranges: &[AdcRange],
     ) -> Result<Array2<f32>> {
-        Ok(self.probe(id, drives, signed, ranges)?.currents(self.known.chip, ranges))
+        Ok(self.probe(id, drives, signed, ranges)?.into_currents(self.known.chip, ranges))
     }
 
-    fn measure_all(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<Vec<Array2<f32>>> {
+    /// Currents of every tile under its own ranges, for the vectors from `first` on.
+    fn measure_all(
+        &mut self,
+        tiles: &[TileId],
+        probes: &[Probe],
+        first: usize,
+    ) -> Result<Vec<Array2<f32>>> {
         let measure = |(&id, probe): (&TileId, &Probe)| {
             let ranges = ranges_of(&self.programmed.tiles[id]);
-            self.measure(id, probe.drives.view(), probe.signed, &ranges)
+            self.measure(id, probe.drives.slice(s![first.., ..]), probe.signed, &ranges)
         };
         tiles.iter().zip(probes).map(measure).collect()
     }
 
-    /// What the layer's tiles make of the probes' vectors, `[vectors, n_cols]`, bias included.
-    fn outputs(
-        &self,
-        layer: LayerId,
-        tiles: &[TileId],
-        currents: &[Array2<f32>],
-        probes: &[Probe],
-    ) -> Array2<f32> {
-        let bias = Array1::from(self.programmed.layers[layer].bias.clone());
-        let n_vectors = probes.first().map_or(0, |probe| probe.drives.nrows());
-        let mut outputs = Array2::zeros((n_vectors, bias.len()));
-        outputs.outer_iter_mut().for_each(|mut row| row.assign(&bias));
-        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-            let tile = &self.programmed.tiles[id];
-            let mut there = outputs.slice_mut(s![.., tile.cols.clone()]);
-            there += &contributions(tile, currents, &probe.drive_sums);
-        }
-        outputs
-    }
-
-    /// Root mean square error of the layer's outputs on held-out images, in output units.
+    /// Root mean square error of the layer's outputs on held-out images, in output units; `currents` are
+    /// those of the held-out vectors, `[vectors, readouts]` of each tile.
     fn error(
         &self,
         layer: LayerId,
         tiles: &[TileId],
-        currents: &[Array2<f32>],
+        currents: &[ArrayView2<'_, f32>],
         probes: &[Probe],
         samples: &Samples,
     ) -> f64 {
-        let outputs = self.outputs(layer, tiles, currents, probes);
-        let held_out = s![samples.n_fit.min(samples.z.nrows().saturating_sub(1)).., ..];
-        let off = (&outputs.slice(held_out) - &samples.z.slice(held_out)).mapv(f64::from);
-        (off.iter().fold(0.0, |sum, off| sum + off * off) / off.len().max(1) as f64).sqrt()
+        let held_out = s![samples.first_held_out().., ..];
+        let bias = Array1::from(self.programmed.layers[layer].bias.clone());
+        let mut off = &bias - &samples.z.slice(held_out);
+        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
+            let tile = &self.programmed.tiles[id];
+            let sums = probe.drive_sums.slice(s![samples.first_held_out()..]);
+            let mut there = off.slice_mut(s![.., tile.cols.clone()]);
+            there += &contributions(tile, *currents, sums);
+        }
+        let squares = off.iter().fold(0.0, |sum, &off| sum + f64::from(off) * f64::from(off));
+        (squares / off.len().max(1) as f64).sqrt()
     }
 
     /// Sets the ranges of a layer's tiles; answers how many changed.
@@ -368,7 +370,7 @@ impl Bench<'_> {
         let mut best = vec![(f64::INFINITY, 1.0_f32); groups.len()];
         let mut centres: Vec<Vec<f32>> = Vec::new();
         for (&id, (probe, ranges)) in tiles.iter().zip(probes.iter().zip(found.iter())) {
-            let currents = self.measure(id, probe.drives.view(), probe.signed, ranges)?;
+            let currents = self.measure(id, probe.some_drives(), probe.signed, ranges)?;
             let mean = currents.mean_axis(Axis(0)).map_or(Vec::new(), |mean| mean.to_vec());
             centres.push(mean);
         }
@@ -380,10 +382,11 @@ impl Bench<'_> {
                     .zip(&centres[at])
                     .map(|(range, &centre)| shrink(*range, centre, factor))
                     .collect();
-                let currents = self.measure(id, probe.drives.view(), probe.signed, &ranges)?;
+                let currents = self.measure(id, probe.some_drives(), probe.signed, &ranges)?;
                 let scales =
                     self.programmed.tiles[id].readouts.iter().map(|it| f64::from(it.scale));
-                let columns = probe.expected.columns().into_iter().zip(currents.columns());
+                let expected = some_of(&probe.expected);
+                let columns = expected.columns().into_iter().zip(currents.columns());
                 let lost = columns.zip(scales).map(|((p, y), scale)| scale * scale * unsaid(p, y));
                 errors.push(lost.collect());
             }
@@ -410,6 +413,8 @@ impl Bench<'_> {
     /// one of them clipped. So the digits of the vectors are driven as vectors of their own: all slices of
     /// such a drive have the same digit, and its code is theirs. Where the last slice is a shorter one no
     /// drive does that, and the observed ranges stay.
+    ///
+    /// Some of the vectors come near; all of them then start from there, with some room.
     fn search_ranges(&mut self, id: TileId, probe: &Probe) -> Result<Vec<AdcRange>> {
         let mut ranges = ranges_of(&self.programmed.tiles[id]);
         let chip = self.known.chip;
@@ -428,10 +433,24 @@ impl Bench<'_> {
         if digits.len() == 1 {
             ranges = expected_ranges(&probe.expected, &ranges);
         }
+        let found = self.search(id, (some_of(&drives), probe.signed), ranges, is_settled)?;
+        let with_room = found.into_iter().map(widen).collect();
+        self.search(id, (drives.view(), probe.signed), with_room, is_inside)
+    }
+
+    /// Rounds of probing under ranges and closing in on what was seen, until that is `enough` for every
+    /// readout.
+    fn search(
+        &mut self,
+        id: TileId,
+        (drives, signed): (ArrayView2<'_, f32>, bool),
+        mut ranges: Vec<AdcRange>,
+        enough: fn(AdcRange, AdcRange) -> bool,
+    ) -> Result<Vec<AdcRange>> {
         for _ in 0..MAX_ROUNDS {
-            let codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
-            let next = close_in(&codes, &ranges, chip);
-            let settled = ranges.iter().zip(&next).all(|(old, new)| is_settled(*old, *new));
+            let codes = self.probe(id, drives, signed, &ranges)?;
+            let next = close_in(&codes, &ranges, self.known.chip);
+            let settled = ranges.iter().zip(&next).all(|(old, new)| enough(*old, *new));
             ranges = next;
             if settled {
                 break;
@@ -451,16 +470,18 @@ impl Bench<'_> {
     ) {
         let fit_rows = s![..samples.n_fit, ..];
         let fit_currents: Vec<_> = currents.iter().map(|it| it.slice(fit_rows)).collect();
+        let held_out = views_from(currents, samples.first_held_out());
         let nominal = self.take_readouts(tiles);
-        let nominal_error = self.error(layer, tiles, currents, probes, samples);
+        let nominal_error = self.error(layer, tiles, &held_out, probes, samples);
         let has_reference = WeightCode::new(self.known.chip).has_reference();
         let mut candidates = Vec::new();
         if !self.known.chip.holds.column_affine {
             self.fit_tile_gains(tiles, &fit_currents, probes);
             candidates.push(self.take_readouts(tiles));
         } else if !self.plan.has(Correction::Bias) || has_reference {
-            for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-                fit_tile(&mut self.programmed.tiles[id], currents, probe, samples.n_fit);
+            for ((&id, currents), probe) in tiles.iter().zip(&fit_currents).zip(probes) {
+                let wanted = self.partial_product(id, samples.fit_x());
+                fit_tile(&mut self.programmed.tiles[id], *currents, probe, wanted.view());
             }
             candidates.push(self.take_readouts(tiles));
         } else {
@@ -469,18 +490,15 @@ impl Bench<'_> {
             candidates.push(one_by_one.clone());
             // What would be right together now need not be when some cells have drifted and others not.
             let ridges = if self.aged.is_some() { &RIDGES[..0] } else { &RIDGES[..] };
-            for &ridge in ridges {
-                self.put_readouts(tiles, &one_by_one);
-                self.fit_together(layer, tiles, &fit_currents, probes, samples, ridge);
-                candidates.push(self.take_readouts(tiles));
-            }
+            let start = (&one_by_one, ridges);
+            candidates.extend(self.fit_together(layer, tiles, &fit_currents, probes, samples, start));
         }
         // A lab takes its fit as it is; who holds images out can tell.
         let careful = self.plan.has(Correction::Bias);
         let mut best = (if careful { nominal_error } else { f64::INFINITY }, nominal);
         for candidate in candidates {
             self.put_readouts(tiles, &candidate);
-            let error = self.error(layer, tiles, currents, probes, samples);
+            let error = self.error(layer, tiles, &held_out, probes, samples);
             if error < best.0 {
                 best = (error, candidate);
             }
@@ -499,6 +517,15 @@ impl Bench<'_> {
         });
     }
 
+    /// The clean partial product of a tile, `[vectors, tile columns]`, in output units, for inputs
+    /// `[vectors, n_rows]` of its layer.
+    fn partial_product(&self, id: TileId, x: ArrayView2<'_, f32>) -> Array2<f32> {
+        let tile = &self.programmed.tiles[id];
+        let weights = self.net.layers[tile.layer].weights(tile.rows.clone(), tile.cols.clone());
+        x.slice_axis(Axis(1), tile.rows.clone().into()).dot(&weights)
+    }
+
+    /// Scale and shift of every readout, by tile.
     fn take_readouts(&self, tiles: &[TileId]) -> Vec<Vec<(f32, f32)>> {
         let of_tile = |id: &TileId| {
             let readouts = self.programmed.tiles[*id].readouts.iter();
@@ -558,16 +585,18 @@ impl Bench<'_> {
         }
     }
 
-    /// Gains of all conversions of each column and the column's offset, against the outputs wanted.
+    /// Gains of all conversions of each column and the column's offset, against the outputs wanted: scales
+    /// and shifts, as [`Bench::take_readouts`] answers them, for each of `ridges`, starting from `start`.
     fn fit_together(
-        &mut self,
+        &self,
         layer: LayerId,
         tiles: &[TileId],
         currents: &[ArrayView2<'_, f32>],
         probes: &[Probe],
         samples: &Samples,
-        ridge: f64,
-    ) {
+        (start, ridges): (&Vec<Vec<(f32, f32)>>, &[f64]),
+    ) -> Vec<Vec<Vec<(f32, f32)>>> {
+        let mut fitted = vec![start.clone(); ridges.len()];
         let bias = &self.programmed.layers[layer].bias;
         for (col, wanted) in samples.fit_z().columns().into_iter().enumerate() {
             let mut wanted = wanted.mapv(|z| z - bias[col]);
@@ -584,25 +613,43 @@ impl Bench<'_> {
                 }
                 let readouts = tile.readouts.iter().enumerate();
                 let mine = readouts.filter(|(_, it)| it.readout.col as usize == own);
-                parts.extend(mine.map(|(readout, _)| (at, id, readout)));
+                parts.extend(mine.map(|(readout, _)| (at, readout)));
             }
-            let y: Vec<_> = parts
-                .iter()
-                .map(|&(at, _, readout)| currents[at].column(readout).insert_axis(Axis(1)))
-                .collect();
-            let Ok(y) = concatenate(Axis(1), &y) else { continue };
-            let scaled = |&(_, id, readout): &(usize, TileId, usize)| {
-                f64::from(self.programmed.tiles[id].readouts[readout].scale)
-            };
-            let nominal: Vec<f64> = parts.iter().map(scaled).collect();
-            let fit = fit_column(y.view(), wanted.view(), &nominal, ridge);
-            for (place, &(_, id, readout)) in parts.iter().enumerate() {
-                let scaled = &mut self.programmed.tiles[id].readouts[readout];
-                scaled.scale = fit.scales[place] as f32;
-                scaled.shift = if place == 0 { fit.shift as f32 } else { 0.0 };
+            let mut y = Array2::zeros((wanted.len(), parts.len()).f());
+            for (mut y, &(at, readout)) in y.columns_mut().into_iter().zip(&parts) {
+                y.assign(&currents[at].column(readout));
+            }
+            let scale = |&(at, readout): &(usize, usize)| f64::from(start[at][readout].0);
+            let nominal: Vec<f64> = parts.iter().map(scale).collect();
+            let problem = ColumnFit::new(y.view(), wanted.view(), &nominal);
+            for (fitted, &ridge) in fitted.iter_mut().zip(ridges) {
+                let fit = problem.solve(ridge);
+                for (place, &(at, readout)) in parts.iter().enumerate() {
+                    let shift = if place == 0 { fit.shift as f32 } else { 0.0 };
+                    fitted[at][readout] = (fit.scales[place] as f32, shift);
+                }
             }
         }
+        fitted
     }
+}
+
+impl Probe {
+    /// Some of the drives, `[vectors, tile rows]`.
+    fn some_drives(&self) -> ArrayView2<'_, f32> {
+        some_of(&self.drives)
+    }
+}
+
+/// About [`SEARCHED`] of all vectors, evenly spread, or all where they are few.
+fn some_of(vectors: &Array2<f32>) -> ArrayView2<'_, f32> {
+    let step = (vectors.nrows() / SEARCHED).max(1);
+    vectors.slice(s![..;step, ..])
+}
+
+/// The vectors from `first` on, of each tile.
+fn views_from(currents: &[Array2<f32>], first: usize) -> Vec<ArrayView2<'_, f32>> {
+    currents.iter().map(|it| it.slice(s![first.., ..])).collect()
 }
 
 /// The spread of the outputs wanted on held-out images, in output units; never 0.
@@ -661,16 +708,17 @@ fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {
 /// What a tile adds to its outputs, `[vectors, tile columns]`.
 fn contributions(
     tile: &ProgrammedTile,
-    currents: &Array2<f32>,
-    drive_sums: &Array1<f32>,
+    currents: ArrayView2<'_, f32>,
+    drive_sums: ArrayView1<'_, f32>,
 ) -> Array2<f32> {
     let mut added = shared_contributions(tile, currents, drive_sums);
     for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
         let col = scaled.readout.col as usize;
         if col < tile.cols.len() {
-            for (added, &y) in added.column_mut(col).iter_mut().zip(currents) {
-                *added += scaled.scale * y + scaled.shift;
-            }
+            let (scale, shift) = (scaled.scale, scaled.shift);
+            Zip::from(added.column_mut(col)).and(currents).for_each(|added, y| {
+                *added += scale * y + shift;
+            });
         }
     }
     added
@@ -679,15 +727,13 @@ fn contributions(
 /// What the reference column and the drives' sum contribute to each output, `[vectors, tile columns]`.
 fn shared_contributions(
     tile: &ProgrammedTile,
-    currents: &Array2<f32>,
-    drive_sums: &Array1<f32>,
+    currents: ArrayView2<'_, f32>,
+    drive_sums: ArrayView1<'_, f32>,
 ) -> Array2<f32> {
-    let mut shared = Array2::zeros((currents.nrows(), tile.cols.len()));
-    if !tile.drive_sum.is_empty() {
-        for (mut shared, sum) in shared.rows_mut().into_iter().zip(drive_sums) {
-            let gains = tile.drive_sum.iter().map(|per_drive| per_drive * sum);
-            shared.iter_mut().zip(gains).for_each(|(shared, gain)| *shared += gain);
-        }
+    // Like currents, column by column in memory.
+    let mut shared = Array2::zeros((currents.nrows(), tile.cols.len()).f());
+    for (mut shared, &per_drive) in shared.columns_mut().into_iter().zip(&tile.drive_sum) {
+        shared.scaled_add(per_drive, &drive_sums);
     }
     for (scaled, currents) in tile.readouts.iter().zip(currents.columns()) {
         if scaled.readout.col as usize == tile.cols.len() {
@@ -698,19 +744,24 @@ fn shared_contributions(
     shared
 }
 
-/// Fits the scales of every column of a tile against its clean partial product, on the first `n_fit`
-/// vectors; its shift goes to the column's first readout.
+/// Fits the scales of every column of a tile against its clean partial product `wanted`,
+/// `[vectors, tile columns]`, on as many of the first vectors; its shift goes to the column's first readout.
 ///
 /// A reference column comes first, against the offset that it is to take off: no column could undo its
 /// errors, which follow the sum of the drives. What the digital sum of drives contributes is exact.
-fn fit_tile(tile: &mut ProgrammedTile, currents: &Array2<f32>, probe: &Probe, n_fit: usize) {
-    let taken_off = probe.drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
-    let rows = s![..n_fit, ..];
-    fit_readouts(tile, tile.cols.len(), currents.slice(rows), taken_off.slice(s![..n_fit]));
-    let shared = shared_contributions(tile, currents, &probe.drive_sums);
-    for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
+fn fit_tile(
+    tile: &mut ProgrammedTile,
+    currents: ArrayView2<'_, f32>,
+    probe: &Probe,
+    wanted: ArrayView2<'_, f32>,
+) {
+    let drive_sums = probe.drive_sums.slice(s![..wanted.nrows()]);
+    let taken_off = drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
+    fit_readouts(tile, tile.cols.len(), currents, taken_off.view());
+    let shared = shared_contributions(tile, currents, drive_sums);
+    for (col, wanted) in wanted.columns().into_iter().enumerate() {
         let wanted = &wanted - &shared.column(col);
-        fit_readouts(tile, col, currents.slice(rows), wanted.slice(s![..n_fit]));
+        fit_readouts(tile, col, currents, wanted.view());
     }
 }
 
