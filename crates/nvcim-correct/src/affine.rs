@@ -12,7 +12,8 @@
 //!
 //! Gain and offset are always fitted together.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 /// The `lambda` that decides only columns that answer nothing.
 pub(crate) const LEAST_RIDGE: f64 = 1e-6;
@@ -40,31 +41,54 @@ pub(crate) fn fit_column(
     nominal: &[f64],
     ridge: f64,
 ) -> Fit {
-    let n = y.nrows() as f64;
-    let mean_y: Vec<f64> = y.columns().into_iter().map(|column| sum(column.iter()) / n).collect();
-    let mean_t = sum(t.iter()) / n;
-    let k = nominal.len();
-    let mut covariance = Array2::<f64>::zeros((k, k));
-    let mut residual = Array1::<f64>::zeros(k);
-    for (row, &t) in y.rows().into_iter().zip(&t) {
-        let y: Vec<f64> = row.iter().zip(&mean_y).map(|(&y, mean)| f64::from(y) - mean).collect();
-        let predicted: f64 = y.iter().zip(nominal).map(|(y, s)| y * s).sum();
-        let missing = f64::from(t) - mean_t - predicted;
-        for a in 0..k {
-            residual[a] += y[a] * missing;
-            for b in 0..k {
-                covariance[(a, b)] += y[a] * y[b];
-            }
-        }
+    ColumnFit::new(y, t, nominal).solve(ridge)
+}
+
+/// The least-squares problem of one output column, for any ridge.
+#[derive(Debug, Clone)]
+pub(crate) struct ColumnFit<'a> {
+    /// The scales so far.
+    nominal: &'a [f64],
+    mean_y: Array1<f64>,
+    mean_t: f64,
+    /// Covariances of readouts, times the number of vectors.
+    covariance: Array2<f64>,
+    /// Those of readouts with what the scales so far leave missing.
+    residual: Array1<f64>,
+}
+
+impl<'a> ColumnFit<'a> {
+    /// States the problem; `y` is `[vectors, readouts]`, `t` is `[vectors]`.
+    pub(crate) fn new(
+        y: ArrayView2<'_, f32>,
+        t: ArrayView1<'_, f32>,
+        nominal: &'a [f64],
+    ) -> Self {
+        let n = y.nrows() as f64;
+        let mean_y: Array1<f64> =
+            y.columns().into_iter().map(|column| sum(column.iter()) / n).collect();
+        let mean_t = sum(t.iter()) / n;
+        let y = y.mapv(f64::from) - &mean_y.view().insert_axis(Axis(0));
+        let mut missing = t.mapv(|t| f64::from(t) - mean_t).insert_axis(Axis(1));
+        let scales = ArrayView1::from(nominal).insert_axis(Axis(1));
+        general_mat_mul(-1.0, &y, &scales, 1.0, &mut missing);
+        let residual = y.t().dot(&missing).remove_axis(Axis(1));
+        Self { nominal, mean_y, mean_t, covariance: y.t().dot(&y), residual }
     }
-    let trace: f64 = covariance.diag().sum();
-    // A column that never moved has no covariance; any positive ridge then leaves the nominal scale.
-    let least = (LEAST_RIDGE * trace / k as f64).max(f64::MIN_POSITIVE.sqrt());
-    covariance.diag_mut().mapv_inplace(|variance| variance + (ridge * variance).max(least));
-    let change = solve_positive(covariance, residual);
-    let scales: Vec<f64> = nominal.iter().zip(&change).map(|(s, d)| s + d).collect();
-    let shift = mean_t - scales.iter().zip(&mean_y).map(|(s, y)| s * y).sum::<f64>();
-    Fit { scales, shift }
+
+    /// Scales and shift under a ridge.
+    pub(crate) fn solve(&self, ridge: f64) -> Fit {
+        let mut covariance = self.covariance.clone();
+        let trace: f64 = covariance.diag().sum();
+        // A column that never moved has no covariance; any positive ridge then leaves the nominal scale.
+        let k = self.nominal.len() as f64;
+        let least = (LEAST_RIDGE * trace / k).max(f64::MIN_POSITIVE.sqrt());
+        covariance.diag_mut().mapv_inplace(|variance| variance + (ridge * variance).max(least));
+        let change = solve_positive(covariance, self.residual.clone());
+        let scales: Vec<f64> = self.nominal.iter().zip(&change).map(|(s, d)| s + d).collect();
+        let seen: f64 = scales.iter().zip(&self.mean_y).map(|(s, y)| s * y).sum();
+        Fit { shift: self.mean_t - seen, scales }
+    }
 }
 
 /// Gain and offset of one readout: `y` is nearly `gain p + offset`, `p` what is expected; `None` where that

@@ -23,7 +23,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 use nvcim_lp::fit;
 use nvcim_lp::program::Unsolved;
 
-use crate::affine::{self, Fit, GAINS};
+use crate::affine::{self, ColumnFit, Fit, GAINS};
 
 /// Vectors that a linear program is given at most.
 pub const MOST_VECTORS: usize = 256;
@@ -58,6 +58,21 @@ impl AffineNorm {
             Self::Minimax => fit_column_minimax(y, t, nominal, ridge).ok(),
         };
         by_program.unwrap_or_else(|| affine::fit_column(y, t, nominal, ridge))
+    }
+
+    /// The same for several ridges, which least squares solve from one covariance.
+    pub(crate) fn fit_columns(
+        self,
+        y: ArrayView2<'_, f32>,
+        t: ArrayView1<'_, f32>,
+        nominal: &[f64],
+        ridges: &[f64],
+    ) -> Vec<Fit> {
+        if self == Self::LeastSquares {
+            let problem = ColumnFit::new(y, t, nominal);
+            return ridges.iter().map(|&ridge| problem.solve(ridge)).collect();
+        }
+        ridges.iter().map(|&ridge| self.fit_column(y, t, nominal, ridge)).collect()
     }
 
     /// Gain and offset of one readout: `y` is nearly `gain p + offset`, `p` what is expected; `None` where

@@ -5,9 +5,15 @@
 //! is fitted against what it should see, and all conversions of a column together against what the float
 //! network makes of the same images. Then the die, so corrected, makes the inputs of the next layer.
 
+mod fit_ranges;
+mod fit_scales;
+
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
+use ndarray::{
+    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, concatenate,
+    s,
+};
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
 use nvcim_chip::die::Die;
@@ -30,14 +36,13 @@ use crate::outcome::{Outcome, Place, Status};
 use crate::plan::{Correction, Plan};
 use crate::predict::{offset_per_drive, predict_readouts};
 use crate::probe::{Codes, probe_tile};
-use crate::ranges::{MAX_ROUNDS, SHRINKS, close_in, is_settled, join, shrink, stagger};
+use crate::ranges::{
+    MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
+};
 use crate::samples::{Samples, Student, Teacher, walk};
 
-/// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
-const RIDGES: [f64; 4] = [0.003, 0.03, 0.3, 3.0];
-
-/// Converters above this many codes need no range narrower than their currents.
-const FINE_CODES: u32 = 64;
+/// Vectors, about, that ranges are searched and compared with before all of them have the last word.
+const SEARCHED: usize = 600;
 
 /// What the measurements of one layer changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,8 +142,6 @@ struct Probe {
     /// `[vectors, tile rows]`, in units of the DAC's full scale.
     drives: Array2<f32>,
     signed: bool,
-    /// The clean partial product, `[vectors, tile columns]`, in output units.
-    wanted: Array2<f32>,
     /// The digital sums of the drives, quantised, `[vectors]`.
     drive_sums: Array1<f32>,
     /// What an offset adds to every output per unit of them.
@@ -172,11 +175,16 @@ impl Student for Bench<'_> {
         let probes: Vec<Probe> =
             tiles.iter().map(|&id| self.make_probe(id, samples.x.view())).collect::<Result<_>>()?;
         self.expect_ageing(&tiles, &probes)?;
-        let mut currents = self.measure_all(&tiles, &probes)?;
-        let rms_before = self.error(layer, &tiles, &currents, &probes, samples);
-        if self.plan.has(Correction::Ranges) {
-            let changed = self.fit_ranges(&tiles, &probes)?;
-            currents = self.measure_all(&tiles, &probes)?;
+        let held_out = samples.first_held_out();
+        let before = self.measure_all(&tiles, &probes, held_out)?;
+        let rms_before = self.error(layer, &tiles, &views_from(&before, 0), &probes, samples);
+        let changed = match self.plan.has(Correction::Ranges) {
+            true => Some(self.fit_ranges(&tiles, &probes)?),
+            false => None,
+        };
+        let currents = self.measure_all(&tiles, &probes, 0)?;
+        if let Some(changed) = changed {
+            let currents = views_from(&currents, held_out);
             let rms = self.error(layer, &tiles, &currents, &probes, samples);
             let size = spread_of(samples);
             self.outcomes.push(Outcome {
@@ -197,6 +205,7 @@ impl Student for Bench<'_> {
                 ageing.find_offsets(&probe.expected, currents);
             }
         }
+        let currents = views_from(&currents, held_out);
         let rms_after = self.error(layer, &tiles, &currents, &probes, samples);
         self.layers.push(LayerFit { layer, rms_before, rms_after });
         Ok(())
@@ -219,7 +228,7 @@ impl Student for Bench<'_> {
             let tile = &self.programmed.tiles[id];
             let sums = self.drive_sums(tile, &drives);
             let mut there = out.slice_mut(s![tile.cols.clone(), ..]);
-            there += &contributions(tile, &currents, &sums).t();
+            there += &contributions(tile, currents.view(), sums.view()).t();
         }
         Ok(())
     }
@@ -277,19 +286,15 @@ impl Bench<'_> {
         let layer = &self.net.layers[tile.layer];
         let code = WeightCode::new(self.known.chip);
         let (drives, signed) = self.drives(id, x);
-        let weights = layer.weights(tile.rows.clone(), tile.cols.clone());
         let worth = f64::from(layer.w_max) * f64::from(layer.input.full_scale);
-        let faults = Faults::of_arrays(
-            [tile.array, tile.wiring.minus_array(tile.array)],
-            self.known.faults().filter(|_| self.plan.has(Correction::Closest)),
-        );
-        let seen =
-            predict_readouts(tile, self.known, &self.statistics, &faults.unwrap_or_default());
+        let faults = self.faults_of(tile);
+        let seen = predict_readouts(tile, self.known, &self.statistics, &faults);
+        let seen = seen.mapv(|it| it as f32);
         Ok(Probe {
-            wanted: x.slice_axis(Axis(1), tile.rows.clone().into()).dot(&weights),
             drive_sums: self.drive_sums(tile, &drives),
             offset_per_drive: offset_per_drive(worth, &code, &self.known.chip.cell) as f32,
-            expected: drives.dot(&seen.mapv(|it| it as f32)),
+            // Whoever asks goes through it readout by readout.
+            expected: seen.t().dot(&drives.t()).reversed_axes(),
             drives,
             signed,
         })
@@ -314,371 +319,63 @@ impl Bench<'_> {
         signed: bool,
         ranges: &[AdcRange],
     ) -> Result<Array2<f32>> {
-        Ok(self.probe(id, drives, signed, ranges)?.currents(self.known.chip, ranges))
+        Ok(self.probe(id, drives, signed, ranges)?.into_currents(self.known.chip, ranges))
     }
 
-    fn measure_all(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<Vec<Array2<f32>>> {
+    /// Currents of every tile under its own ranges, for the vectors from `first` on.
+    fn measure_all(
+        &mut self,
+        tiles: &[TileId],
+        probes: &[Probe],
+        first: usize,
+    ) -> Result<Vec<Array2<f32>>> {
         let measure = |(&id, probe): (&TileId, &Probe)| {
             let ranges = ranges_of(&self.programmed.tiles[id]);
-            self.measure(id, probe.drives.view(), probe.signed, &ranges)
+            self.measure(id, probe.drives.slice(s![first.., ..]), probe.signed, &ranges)
         };
         tiles.iter().zip(probes).map(measure).collect()
     }
 
-    /// What the layer's tiles make of the probes' vectors, `[vectors, n_cols]`, bias included.
-    fn outputs(
-        &self,
-        layer: LayerId,
-        tiles: &[TileId],
-        currents: &[Array2<f32>],
-        probes: &[Probe],
-    ) -> Array2<f32> {
-        let bias = Array1::from(self.programmed.layers[layer].bias.clone());
-        let n_vectors = probes.first().map_or(0, |probe| probe.drives.nrows());
-        let mut outputs = Array2::zeros((n_vectors, bias.len()));
-        outputs.outer_iter_mut().for_each(|mut row| row.assign(&bias));
-        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-            let tile = &self.programmed.tiles[id];
-            let mut there = outputs.slice_mut(s![.., tile.cols.clone()]);
-            there += &contributions(tile, currents, &probe.drive_sums);
-        }
-        outputs
-    }
-
-    /// Root mean square error of the layer's outputs on held-out images, in output units.
+    /// Root mean square error of the layer's outputs on held-out images, in output units; `currents` are
+    /// those of the held-out vectors, `[vectors, readouts]` of each tile.
     fn error(
         &self,
         layer: LayerId,
         tiles: &[TileId],
-        currents: &[Array2<f32>],
+        currents: &[ArrayView2<'_, f32>],
         probes: &[Probe],
         samples: &Samples,
     ) -> f64 {
-        let outputs = self.outputs(layer, tiles, currents, probes);
-        let held_out = s![samples.n_fit.min(samples.z.nrows().saturating_sub(1)).., ..];
-        let off = (&outputs.slice(held_out) - &samples.z.slice(held_out)).mapv(f64::from);
-        (off.iter().fold(0.0, |sum, off| sum + off * off) / off.len().max(1) as f64).sqrt()
-    }
-
-    /// Sets the ranges of a layer's tiles; answers how many changed.
-    fn fit_ranges(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<usize> {
-        let per = self.known.chip.adc.range_per;
-        let mut found = Vec::new();
-        for (&id, probe) in tiles.iter().zip(probes) {
-            found.push(self.search_ranges(id, probe)?);
-        }
-        for group in groups(&found, per) {
-            let all = group.iter().map(|&(tile, at)| found[tile][at]).reduce(join);
-            for (tile, at) in group {
-                found[tile][at] = all.expect("a group has a member");
-            }
-        }
-        if self.known.chip.adc.max_code() < FINE_CODES && self.plan.has(Correction::Bias) {
-            self.narrow(tiles, probes, &mut found, per)?;
-        }
-        let mut changed = 0;
-        for (&id, ranges) in tiles.iter().zip(&found) {
-            let tile = &mut self.programmed.tiles[id];
-            for (scaled, range) in tile.readouts.iter_mut().zip(ranges) {
-                changed += usize::from(scaled.readout.range != *range);
-                scaled.readout.range = *range;
-            }
-            if per == RangePer::Column && self.plan.has(Correction::Bias) {
-                stagger(tile, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
-            }
-        }
-        Ok(changed)
-    }
-
-    /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.
-    fn narrow(
-        &mut self,
-        tiles: &[TileId],
-        probes: &[Probe],
-        found: &mut [Vec<AdcRange>],
-        per: RangePer,
-    ) -> Result<()> {
-        let groups = groups(found, per);
-        let mut best = vec![(f64::INFINITY, 1.0_f32); groups.len()];
-        let mut centres: Vec<Vec<f32>> = Vec::new();
-        for (&id, (probe, ranges)) in tiles.iter().zip(probes.iter().zip(found.iter())) {
-            let currents = self.measure(id, probe.drives.view(), probe.signed, ranges)?;
-            let mean = currents.mean_axis(Axis(0)).map_or(Vec::new(), |mean| mean.to_vec());
-            centres.push(mean);
-        }
-        for factor in SHRINKS {
-            let mut errors: Vec<Vec<f64>> = Vec::new();
-            for (at, (&id, probe)) in tiles.iter().zip(probes).enumerate() {
-                let ranges: Vec<_> = found[at]
-                    .iter()
-                    .zip(&centres[at])
-                    .map(|(range, &centre)| shrink(*range, centre, factor))
-                    .collect();
-                let currents = self.measure(id, probe.drives.view(), probe.signed, &ranges)?;
-                let scales =
-                    self.programmed.tiles[id].readouts.iter().map(|it| f64::from(it.scale));
-                let columns = probe.expected.columns().into_iter().zip(currents.columns());
-                let lost = columns.zip(scales).map(|((p, y), scale)| scale * scale * unsaid(p, y));
-                errors.push(lost.collect());
-            }
-            for (group, best) in groups.iter().zip(&mut best) {
-                let error: f64 = group.iter().map(|&(tile, at)| errors[tile][at]).sum();
-                if error < best.0 {
-                    *best = (error, factor);
-                }
-            }
-        }
-        for (group, (_, factor)) in groups.into_iter().zip(best) {
-            let mean: f32 =
-                group.iter().map(|&(tile, at)| centres[tile][at]).sum::<f32>() / group.len() as f32;
-            for (tile, at) in group {
-                found[tile][at] = shrink(found[tile][at], mean, factor);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ranges that hold all that is converted of a tile.
-    ///
-    /// Where slices of inputs are converted one by one, a code is their weighted sum and does not say that
-    /// one of them clipped. So the digits of the vectors are driven as vectors of their own: all slices of
-    /// such a drive have the same digit, and its code is theirs. Where the last slice is a shorter one no
-    /// drive does that, and the observed ranges stay.
-    fn search_ranges(&mut self, id: TileId, probe: &Probe) -> Result<Vec<AdcRange>> {
-        let mut ranges = ranges_of(&self.programmed.tiles[id]);
-        let chip = self.known.chip;
-        if let InputDrive::BitSerial(BitSerial { bits_per_slice, accumulate }) = chip.dac.coding
-            && accumulate == Accumulate::Digital
-            && !chip.dac.bits.is_multiple_of(bits_per_slice)
-        {
-            return Ok(ranges);
-        }
-        let digits = dac::drives_converted(&chip.dac, probe.drives.view());
-        let digits: Vec<_> = digits.iter().map(|digits| digits.view()).collect();
-        let drives = match &digits[..] {
-            [_] => probe.drives.clone(),
-            digits => concatenate(Axis(0), digits).expect("all slices have the vectors' shape"),
-        };
-        if digits.len() == 1 {
-            ranges = expected_ranges(&probe.expected, &ranges);
-        }
-        for _ in 0..MAX_ROUNDS {
-            let codes = self.probe(id, drives.view(), probe.signed, &ranges)?;
-            let next = close_in(&codes, &ranges, chip);
-            let settled = ranges.iter().zip(&next).all(|(old, new)| is_settled(*old, *new));
-            ranges = next;
-            if settled {
-                break;
-            }
-        }
-        Ok(ranges)
-    }
-
-    /// Fits the scales of a layer, and keeps those that do best on held-out images.
-    fn fit_scales(
-        &mut self,
-        layer: LayerId,
-        tiles: &[TileId],
-        currents: &[Array2<f32>],
-        probes: &[Probe],
-        samples: &Samples,
-    ) {
-        let fit_rows = s![..samples.n_fit, ..];
-        let fit_currents: Vec<_> = currents.iter().map(|it| it.slice(fit_rows)).collect();
-        let nominal = self.take_readouts(tiles);
-        let nominal_error = self.error(layer, tiles, currents, probes, samples);
-        let has_reference = WeightCode::new(self.known.chip).has_reference();
-        let mut candidates = Vec::new();
-        if !self.known.chip.holds.column_affine {
-            match self.scales {
-                Scales::Nominal => self.fit_tile_gains(tiles, &fit_currents, probes),
-                Scales::Fitted => self.refresh_tiles(tiles, &fit_currents, probes),
-            }
-            candidates.push(self.take_readouts(tiles));
-        } else if !self.plan.has(Correction::Bias) || has_reference {
-            for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-                fit_tile(&mut self.programmed.tiles[id], currents, probe, samples.n_fit, self.norm);
-            }
-            candidates.push(self.take_readouts(tiles));
-        } else {
-            match self.scales {
-                Scales::Nominal => self.fit_one_by_one(tiles, &fit_currents, probes),
-                Scales::Fitted => self.refresh_tiles(tiles, &fit_currents, probes),
-            }
-            let one_by_one = self.take_readouts(tiles);
-            candidates.push(one_by_one.clone());
-            // What would be right together now need not be when some cells have drifted and others not.
-            let ridges = if self.aged.is_some() { &RIDGES[..0] } else { &RIDGES[..] };
-            for &ridge in ridges {
-                self.put_readouts(tiles, &one_by_one);
-                self.fit_together(layer, tiles, &fit_currents, probes, samples, ridge);
-                candidates.push(self.take_readouts(tiles));
-            }
-        }
-        // A lab takes its fit as it is; who holds images out can tell.
-        let careful = self.plan.has(Correction::Bias);
-        let mut best = (if careful { nominal_error } else { f64::INFINITY }, nominal);
-        for candidate in candidates {
-            self.put_readouts(tiles, &candidate);
-            let error = self.error(layer, tiles, currents, probes, samples);
-            if error < best.0 {
-                best = (error, candidate);
-            }
-        }
-        self.put_readouts(tiles, &best.1);
-        let size = spread_of(samples);
-        let kept = best.0 < nominal_error;
-        self.outcomes.push(Outcome {
-            correction: Correction::Scale,
-            place: Place::Layer(layer),
-            status: if kept { Status::Kept } else { Status::Dropped },
-            gap: None,
-            changed: if kept { samples.z.ncols() } else { 0 },
-            before: nominal_error / size,
-            after: best.0.min(nominal_error) / size,
-        });
-    }
-
-    fn take_readouts(&self, tiles: &[TileId]) -> Vec<Vec<(f32, f32)>> {
-        let of_tile = |id: &TileId| {
-            let readouts = self.programmed.tiles[*id].readouts.iter();
-            readouts.map(|it| (it.scale, it.shift)).collect()
-        };
-        tiles.iter().map(of_tile).collect()
-    }
-
-    fn put_readouts(&mut self, tiles: &[TileId], worths: &[Vec<(f32, f32)>]) {
-        for (&id, worths) in tiles.iter().zip(worths) {
-            for (scaled, &(scale, shift)) in
-                self.programmed.tiles[id].readouts.iter_mut().zip(worths)
-            {
-                (scaled.scale, scaled.shift) = (scale, shift);
-            }
-        }
-    }
-
-    /// One gain per tile, against what its conversions are expected to see.
-    fn fit_tile_gains(
-        &mut self,
-        tiles: &[TileId],
-        currents: &[ArrayView2<'_, f32>],
-        probes: &[Probe],
-    ) {
+        let held_out = s![samples.first_held_out().., ..];
+        let bias = Array1::from(self.programmed.layers[layer].bias.clone());
+        let mut off = &bias - &samples.z.slice(held_out);
         for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-            let (mut py, mut pp) = (0.0, 0.0);
-            let n_fit = currents.nrows();
-            for (p, y) in probe.expected.slice(s![..n_fit, ..]).iter().zip(currents) {
-                py += f64::from(*p) * f64::from(*y);
-                pp += f64::from(*p) * f64::from(*p);
-            }
-            if py > 0.0 && pp > 0.0 {
-                for scaled in &mut self.programmed.tiles[id].readouts {
-                    scaled.scale = (f64::from(scaled.scale) * pp / py) as f32;
-                }
-            }
-        }
-    }
-
-    /// One gain for the copies of each tile, against their clean partial product: what drift has done to all
-    /// columns alike since the scales were fitted.
-    fn refresh_tiles(
-        &mut self,
-        tiles: &[TileId],
-        currents: &[ArrayView2<'_, f32>],
-        probes: &[Probe],
-    ) {
-        let mut copies: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
-        for (at, &id) in tiles.iter().enumerate() {
             let tile = &self.programmed.tiles[id];
-            copies.entry([tile.rows.start, tile.cols.start]).or_default().push(at);
+            let sums = probe.drive_sums.slice(s![samples.first_held_out()..]);
+            let mut there = off.slice_mut(s![.., tile.cols.clone()]);
+            there += &contributions(tile, *currents, sums);
         }
-        for of_tile in copies.into_values() {
-            let n_fit = currents[of_tile[0]].nrows();
-            let mut wanted = probes[of_tile[0]].wanted.slice(s![..n_fit, ..]).to_owned();
-            let mut made = Array2::zeros(wanted.dim());
-            for &at in &of_tile {
-                let tile = &self.programmed.tiles[tiles[at]];
-                let sums = probes[at].drive_sums.slice(s![..n_fit]).to_owned();
-                let all = contributions(tile, &currents[at].to_owned(), &sums);
-                let exact = drive_contributions(tile, &sums);
-                made += &(all - &exact);
-                wanted -= &exact;
-            }
-            if let Some(gain) = gain_towards(made.view(), wanted.view()) {
-                for &at in &of_tile {
-                    for scaled in &mut self.programmed.tiles[tiles[at]].readouts {
-                        scaled.scale = (f64::from(scaled.scale) * gain) as f32;
-                        scaled.shift = (f64::from(scaled.shift) * gain) as f32;
-                    }
-                }
-            }
-        }
+        let squares = off.iter().fold(0.0, |sum, &off| sum + f64::from(off) * f64::from(off));
+        (squares / off.len().max(1) as f64).sqrt()
     }
+}
 
-    /// Gain and offset of every conversion, against what it is expected to see.
-    fn fit_one_by_one(
-        &mut self,
-        tiles: &[TileId],
-        currents: &[ArrayView2<'_, f32>],
-        probes: &[Probe],
-    ) {
-        for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-            let expected = probe.expected.slice(s![..currents.nrows(), ..]);
-            let columns = expected.columns().into_iter().zip(currents.columns());
-            for (scaled, (p, y)) in self.programmed.tiles[id].readouts.iter_mut().zip(columns) {
-                if let Some([gain, offset]) = self.norm.regress(p, y) {
-                    let scale = f64::from(scaled.scale) / gain;
-                    (scaled.scale, scaled.shift) = (scale as f32, (-scale * offset) as f32);
-                }
-            }
-        }
+impl Probe {
+    /// Some of the drives, `[vectors, tile rows]`.
+    fn some_drives(&self) -> ArrayView2<'_, f32> {
+        some_of(&self.drives)
     }
+}
 
-    /// Gains of all conversions of each column and the column's offset, against the outputs wanted.
-    fn fit_together(
-        &mut self,
-        layer: LayerId,
-        tiles: &[TileId],
-        currents: &[ArrayView2<'_, f32>],
-        probes: &[Probe],
-        samples: &Samples,
-        ridge: f64,
-    ) {
-        let bias = &self.programmed.layers[layer].bias;
-        for (col, wanted) in samples.fit_z().columns().into_iter().enumerate() {
-            let mut wanted = wanted.mapv(|z| z - bias[col]);
-            let mut parts = Vec::new();
-            for (at, &id) in tiles.iter().enumerate() {
-                let tile = &self.programmed.tiles[id];
-                if !tile.cols.contains(&col) {
-                    continue;
-                }
-                let own = col - tile.cols.start;
-                if let Some(per_drive) = tile.drive_sum.get(own) {
-                    let sums = probes[at].drive_sums.slice(s![..samples.n_fit]);
-                    wanted.scaled_add(-per_drive, &sums);
-                }
-                let readouts = tile.readouts.iter().enumerate();
-                let mine = readouts.filter(|(_, it)| it.readout.col as usize == own);
-                parts.extend(mine.map(|(readout, _)| (at, id, readout)));
-            }
-            let y: Vec<_> = parts
-                .iter()
-                .map(|&(at, _, readout)| currents[at].column(readout).insert_axis(Axis(1)))
-                .collect();
-            let Ok(y) = concatenate(Axis(1), &y) else { continue };
-            let scaled = |&(_, id, readout): &(usize, TileId, usize)| {
-                f64::from(self.programmed.tiles[id].readouts[readout].scale)
-            };
-            let nominal: Vec<f64> = parts.iter().map(scaled).collect();
-            let fit = self.norm.fit_column(y.view(), wanted.view(), &nominal, ridge);
-            for (place, &(_, id, readout)) in parts.iter().enumerate() {
-                let scaled = &mut self.programmed.tiles[id].readouts[readout];
-                scaled.scale = fit.scales[place] as f32;
-                scaled.shift = if place == 0 { fit.shift as f32 } else { 0.0 };
-            }
-        }
-    }
+/// About [`SEARCHED`] of all vectors, evenly spread, or all where they are few.
+fn some_of(vectors: &Array2<f32>) -> ArrayView2<'_, f32> {
+    let step = (vectors.nrows() / SEARCHED).max(1);
+    vectors.slice(s![..;step, ..])
+}
+
+/// The vectors from `first` on, of each tile.
+fn views_from(currents: &[Array2<f32>], first: usize) -> Vec<ArrayView2<'_, f32>> {
+    currents.iter().map(|it| it.slice(s![first.., ..])).collect()
 }
 
 /// The spread of the outputs wanted on held-out images, in output units; never 0.
@@ -687,95 +384,6 @@ fn spread_of(samples: &Samples) -> f64 {
     f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE)
 }
 
-/// The readouts, by tile and place in it, that share one range.
-fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
-    let mut groups: BTreeMap<(usize, usize), Vec<(usize, usize)>> = BTreeMap::new();
-    for (tile, ranges) in ranges.iter().enumerate() {
-        for at in 0..ranges.len() {
-            let group = match per {
-                RangePer::Column => (tile, at),
-                RangePer::Tile => (tile, 0),
-                RangePer::Layer => (0, 0),
-            };
-            groups.entry(group).or_default().push((tile, at));
-        }
-    }
-    groups.into_values().collect()
-}
-
-/// The part of the variance of `p` that `y` does not say.
-fn unsaid(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> f64 {
-    let n = p.len().max(1) as f64;
-    let mean = |it: ArrayView1<'_, f32>| it.iter().fold(0.0, |sum, &v| sum + f64::from(v)) / n;
-    let (mean_p, mean_y) = (mean(p), mean(y));
-    let (mut pp, mut yy, mut py) = (0.0, 0.0, 0.0);
-    for (&p, &y) in p.iter().zip(&y) {
-        let (p, y) = (f64::from(p) - mean_p, f64::from(y) - mean_y);
-        pp += p * p;
-        yy += y * y;
-        py += p * y;
-    }
-    (if yy > 0.0 { pp - py * py / yy } else { pp }) / n
-}
-
-/// Ranges round the currents expected, `[vectors, readouts]`, with some room; the present ones where none
-/// are.
-fn expected_ranges(expected: &Array2<f32>, ranges: &[AdcRange]) -> Vec<AdcRange> {
-    let around = |(column, range): (ArrayView1<'_, f32>, &AdcRange)| {
-        let lo = column.iter().copied().fold(f32::INFINITY, f32::min);
-        let hi = column.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let room = 0.1 * (hi - lo);
-        if room > 0.0 { AdcRange { lo: lo - room, hi: hi + room } } else { *range }
-    };
-    expected.columns().into_iter().zip(ranges).map(around).collect()
-}
-
 fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {
     tile.readouts.iter().map(|scaled| scaled.readout.range).collect()
-}
-
-/// Fits the scales of every column of a tile against its clean partial product, on the first `n_fit`
-/// vectors; its shift goes to the column's first readout.
-///
-/// A reference column comes first, against the offset that it is to take off: no column could undo its
-/// errors, which follow the sum of the drives. What the digital sum of drives contributes is exact.
-fn fit_tile(
-    tile: &mut ProgrammedTile,
-    currents: &Array2<f32>,
-    probe: &Probe,
-    n_fit: usize,
-    norm: AffineNorm,
-) {
-    let taken_off = probe.drive_sums.mapv(|sum| -probe.offset_per_drive * sum);
-    let rows = s![..n_fit, ..];
-    fit_readouts(tile, tile.cols.len(), currents.slice(rows), taken_off.slice(s![..n_fit]), norm);
-    let shared = shared_contributions(tile, currents, &probe.drive_sums);
-    for (col, wanted) in probe.wanted.columns().into_iter().enumerate() {
-        let wanted = &wanted - &shared.column(col);
-        fit_readouts(tile, col, currents.slice(rows), wanted.slice(s![..n_fit]), norm);
-    }
-}
-
-/// Fits the readouts of one column of a tile, or of its reference column, if it has any.
-fn fit_readouts(
-    tile: &mut ProgrammedTile,
-    col: usize,
-    currents: ArrayView2<'_, f32>,
-    wanted: ArrayView1<'_, f32>,
-    norm: AffineNorm,
-) {
-    let readouts: Vec<usize> = (0..tile.readouts.len())
-        .filter(|&readout| tile.readouts[readout].readout.col as usize == col)
-        .collect();
-    if readouts.is_empty() {
-        return;
-    }
-    let nominal: Vec<f64> =
-        readouts.iter().map(|&readout| f64::from(tile.readouts[readout].scale)).collect();
-    let y = currents.select(Axis(1), &readouts);
-    let fit = norm.fit_column(y.view(), wanted, &nominal, LEAST_RIDGE);
-    for (place, &readout) in readouts.iter().enumerate() {
-        tile.readouts[readout].scale = fit.scales[place] as f32;
-        tile.readouts[readout].shift = if place == 0 { fit.shift as f32 } else { 0.0 };
-    }
 }

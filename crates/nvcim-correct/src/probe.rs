@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView2, Axis, ShapeBuilder, concatenate, s};
 use nvcim_chip::describe::{Chip, NegativeInputs};
 use nvcim_chip::die::{Conversion, Die};
 use nvcim_ir::diag::Result;
@@ -26,12 +26,11 @@ pub(crate) fn probe_tile(
     drives: ArrayView2<'_, f32>,
 ) -> Result<Codes> {
     let two_pass = signed && chip.dac.negative == NegativeInputs::TwoPass;
-    let parts = if two_pass {
-        vec![drives.mapv(|x| x.max(0.0)), drives.mapv(|x| (-x).max(0.0))]
-    } else {
-        vec![drives.to_owned()]
-    };
-    let passes = parts.iter().map(|part| probe_pass(die, tile, ranges, part));
+    if !two_pass {
+        return Ok(Codes { passes: vec![probe_pass(die, tile, ranges, drives)?] });
+    }
+    let parts = [drives.mapv(|x| x.max(0.0)), drives.mapv(|x| (-x).max(0.0))];
+    let passes = parts.iter().map(|part| probe_pass(die, tile, ranges, part.view()));
     Ok(Codes { passes: passes.collect::<Result<_>>()? })
 }
 
@@ -40,9 +39,10 @@ fn probe_pass(
     die: &mut dyn Die,
     tile: &ProgrammedTile,
     ranges: &[AdcRange],
-    drives: &Array2<f32>,
+    drives: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>> {
-    let mut codes = Array2::zeros((drives.nrows(), tile.readouts.len()));
+    // Whoever asks goes through codes readout by readout.
+    let mut codes = Array2::zeros((drives.nrows(), tile.readouts.len()).f());
     let together = |readout: &Readout| {
         (converting_array(tile, readout.terminal), readout.rows.start, readout.rows.end)
     };
@@ -80,16 +80,16 @@ fn opposite_rows(wiring: &Wiring) -> Option<&[u32]> {
 
 impl Codes {
     /// The dequantised normalised current that the controller works with, `[vectors, readouts]`.
-    pub(crate) fn currents(&self, chip: &Chip, ranges: &[AdcRange]) -> Array2<f32> {
-        let mut passes = self.passes.iter().map(|codes| dequantize(codes, chip, ranges));
+    pub(crate) fn into_currents(self, chip: &Chip, ranges: &[AdcRange]) -> Array2<f32> {
+        let mut passes = self.passes.into_iter().map(|codes| dequantize(codes, chip, ranges));
         let first = passes.next().expect("a probe has at least one pass");
         passes.fold(first, |sum, pass| sum - pass)
     }
 }
 
 /// Turns codes `[vectors, readouts]` back into normalised currents.
-pub(crate) fn dequantize(codes: &Array2<f32>, chip: &Chip, ranges: &[AdcRange]) -> Array2<f32> {
-    let mut currents = codes.clone();
+fn dequantize(codes: Array2<f32>, chip: &Chip, ranges: &[AdcRange]) -> Array2<f32> {
+    let mut currents = codes;
     for (mut column, range) in currents.columns_mut().into_iter().zip(ranges) {
         let step = (range.hi - range.lo) / chip.adc.max_code() as f32;
         column.mapv_inplace(|code| range.lo + code * step);

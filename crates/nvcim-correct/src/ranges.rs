@@ -23,16 +23,21 @@ pub(crate) const MAX_ROUNDS: usize = 12;
 /// The share of a range that currents must fill for it to be good enough.
 const FILLED: f32 = 0.75;
 
+/// Room at either end, as a share of a range, for what has not been seen yet.
+const ROOM: f32 = 0.1;
+
 /// The next ranges to try: wider where a code lies at an end, otherwise the ones that just hold every code
 /// seen, one step wider on either side.
 pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<AdcRange> {
     let max_code = chip.adc.max_code() as f32;
     let close = |(readout, range): (usize, &AdcRange)| {
         let step = (range.hi - range.lo) / max_code;
-        let seen = codes.passes.iter().flat_map(|pass| pass.column(readout).to_vec());
-        let (low, high) = seen.fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), code| {
-            (lo.min(code), hi.max(code))
-        });
+        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+        for pass in &codes.passes {
+            for &code in pass.column(readout) {
+                (low, high) = (low.min(code), high.max(code));
+            }
+        }
         if low > high {
             return *range;
         }
@@ -49,6 +54,17 @@ pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<A
 pub(crate) fn is_settled(old: AdcRange, new: AdcRange) -> bool {
     let (old, new) = (old.hi - old.lo, new.hi - new.lo);
     new <= old && new >= FILLED * old
+}
+
+/// Whether nothing clipped under the first range, which closed in to the second.
+pub(crate) fn is_inside(old: AdcRange, new: AdcRange) -> bool {
+    new.hi - new.lo <= old.hi - old.lo
+}
+
+/// A range with room for what has not been seen yet.
+pub(crate) fn widen(range: AdcRange) -> AdcRange {
+    let room = ROOM * (range.hi - range.lo);
+    AdcRange { lo: range.lo - room, hi: range.hi + room }
 }
 
 /// The smallest range that holds both.

@@ -46,6 +46,11 @@ impl Samples {
         self.x.slice(s![..self.n_fit, ..])
     }
 
+    /// The first vector of those that are held out: at least one is.
+    pub(crate) fn first_held_out(&self) -> usize {
+        self.n_fit.min(self.z.nrows().saturating_sub(1))
+    }
+
     /// Outputs to fit to.
     pub(crate) fn fit_z(&self) -> ArrayView2<'_, f32> {
         self.z.slice(s![..self.n_fit, ..])

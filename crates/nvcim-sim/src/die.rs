@@ -27,6 +27,7 @@ use crate::drive::{Driver, Drives, Part};
 use crate::kernel::{Kernel, Scratch};
 use crate::noise::{Block, Purpose, place};
 use crate::periphery::{Periphery, Sense};
+use crate::prepared::{Asked, Prepared};
 use crate::tap::{Tap, tap_lines};
 use crate::wired::Wired;
 
@@ -41,6 +42,9 @@ pub struct SimDie {
     arrays: IdVec<ArrayId, Option<ArrayCells>>,
     /// Drawn as converters are used.
     levels: Levels,
+    /// What measurements asked for last, dropped whenever a cell is programmed: nothing else that it is made
+    /// of ever changes.
+    prepared: Prepared,
     /// Measurements so far; each draws its own noise.
     calls: u64,
 }
@@ -79,6 +83,7 @@ impl SimDie {
             arrays: record.arrays.iter().map(|_| None).collect(),
             setup: Setup { chip, record, conditions, die_seed, periphery, answer },
             levels: Levels::default(),
+            prepared: Prepared::default(),
             calls: 0,
         }
     }
@@ -116,6 +121,16 @@ impl SimDie {
         let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
         let kernel = Kernel::new(&self.setup.periphery, &wiring.currents(), &senses);
         Ok(kernel.with_network(wiring.network()))
+    }
+
+    /// Checks and prepares what a measurement asks for.
+    fn prepare_call(&mut self, asked: &Asked) -> Result<Kernel> {
+        let Asked { array, rows, conversions } = asked;
+        let taps = tap_lines(*array, rows, conversions);
+        for term in taps.iter().flat_map(|tap| &tap.terms) {
+            self.setup.check_lines(term.array, rows, &[term.col])?;
+        }
+        self.prepare(&taps, rows.len())
     }
 
     /// What the cells of an array are at the time of use: what no bench, only a simulation can say.
@@ -257,7 +272,7 @@ impl Die for SimDie {
         cols: &[u32],
         targets: ArrayView2<'_, f32>,
     ) -> Result<()> {
-        let Self { setup, arrays, .. } = self;
+        let Self { setup, arrays, prepared, .. } = self;
         setup.check_lines(array, rows, cols)?;
         let dim = (rows.len(), cols.len());
         if targets.dim() != dim {
@@ -266,6 +281,7 @@ impl Die for SimDie {
         let Conditions { effects, at_s, .. } = setup.conditions;
         let number = array.index() as u32;
         let writer = Writer::new(&setup.chip, effects, at_s, setup.die_seed, number);
+        prepared.clear();
         setup.touch(arrays, array)?.program(&writer, rows, cols, targets);
         Ok(())
     }
@@ -293,12 +309,12 @@ impl Die for SimDie {
         drives: ArrayView2<'_, f32>,
         conversions: &[Conversion],
     ) -> Result<Array2<f32>> {
-        let taps = tap_lines(array, rows, conversions);
-        for term in taps.iter().flat_map(|tap| &tap.terms) {
-            self.setup.check_lines(term.array, rows, &[term.col])?;
-        }
         self.setup.check_drives(array, rows, drives)?;
-        let kernel: Kernel = self.prepare(&taps, rows.len())?;
+        let asked = Asked { array, rows: rows.to_vec(), conversions: conversions.to_vec() };
+        let kernel = match self.prepared.take(&asked) {
+            Some(kernel) => kernel,
+            None => self.prepare_call(&asked)?,
+        };
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
         let number = array.index() as u32;
         let block = Block { purpose: Purpose::Mvm, unit: number, cells: number, columns };
@@ -307,6 +323,7 @@ impl Die for SimDie {
         let mut codes = vec![0.0; conversions.len() * drives.nrows()];
         let drive = driven.pass(0, 0..rows.len());
         kernel.convert(&drive, block, &mut codes, &mut Scratch::default());
+        self.prepared.keep(asked, kernel);
         let codes = Array2::from_shape_vec((conversions.len(), drives.nrows()), codes);
         Ok(codes.expect("one code per conversion and vector").reversed_axes())
     }
@@ -438,6 +455,30 @@ mod tests {
         let codes = die.mvm(array(1), &ROWS, drives.view(), &conversions).unwrap();
         // 127.5 goes to the even code; 0.5 stands 3/4 up the range.
         assert_eq!(codes, array![[128.0, 128.0], [255.0, 128.0], [64.0, 191.0]]);
+    }
+
+    #[test]
+    fn a_conversion_sees_what_was_programmed_last() {
+        let mut die = die(&plain_chip(), EffectSet::ALL);
+        let range = AdcRange { lo: 0.0, hi: 1.0 };
+        let both = |minus| [Conversion { col: 2, minus, range }];
+        let mut codes_at = |siemens, minus: Option<(ArrayId, u32)>| {
+            program(&mut die, siemens);
+            let mut measure = || {
+                die.mvm(array(1), &ROWS, array![[1.0, 0.0]].view(), &both(minus)).unwrap()[(0, 0)]
+            };
+            let first = measure();
+            assert_eq!(measure(), first);
+            first
+        };
+        // Shares of 1e-4 of 255 codes, on the second write as on the first.
+        assert_eq!([2e-5, 6e-5, 2e-5].map(|g| codes_at(g, None)), [51.0, 153.0, 51.0]);
+        // The bit line that is subtracted lies in an array of its own, and is programmed there.
+        let minus = Some((array(0), 7));
+        assert_eq!(codes_at(6e-5, minus), 153.0);
+        die.program(array(0), &ROWS, &COLS, Array2::from_elem((2, 2), 2e-5).view()).unwrap();
+        let codes = die.mvm(array(1), &ROWS, array![[1.0, 0.0]].view(), &both(minus)).unwrap();
+        assert_eq!(codes, array![[102.0]]);
     }
 
     #[test]

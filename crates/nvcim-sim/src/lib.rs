@@ -24,6 +24,7 @@ pub mod tile;
 mod answer;
 mod cells;
 mod network;
+mod prepared;
 mod room;
 #[cfg(test)]
 mod testing;

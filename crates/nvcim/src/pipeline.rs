@@ -10,6 +10,7 @@ use nvcim_correct::before::{Bounds, correct_before_by};
 use nvcim_correct::known::Known;
 use nvcim_correct::outcome::Outcome;
 use nvcim_correct::plan::{Correction, Plan};
+use nvcim_correct::row_rules::RowRules;
 use nvcim_image::codec;
 use nvcim_image::layout::{DieStamp, Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
