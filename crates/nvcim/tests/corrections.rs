@@ -312,6 +312,8 @@ fn norms_of_gain_and_offset() {
             let images = &bench.calibration;
             let fitted = correct_after(&mapped.net, net.clone(), &known, &mut sim, images, options);
             let layers = fitted.expect("the die answers").layers;
+            let helps = layers.iter().all(|it| it.rms_after < 0.5 * it.rms_before);
+            assert!(helps, "{name}, {norm:?}: {layers:?}");
             let before: Vec<_> = layers.iter().map(|it| format!("{:.3}", it.rms_before)).collect();
             let after: Vec<_> = layers.iter().map(|it| format!("{:.3}", it.rms_after)).collect();
             println!(
