@@ -105,7 +105,7 @@ pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<
     }
     let gain = py / pp;
     let related = py >= LEAST_CORRELATION * (pp * yy).sqrt() && pp > 0.0;
-    let believed = related && gain >= GAINS[0] && gain <= GAINS[1];
+    let believed = related && (GAINS[0]..=GAINS[1]).contains(&gain);
     believed.then_some([gain, mean_y - gain * mean_p])
 }
 

@@ -90,7 +90,7 @@ impl AffineNorm {
             Self::Minimax => fit_column_minimax(p, y, &squares[..1], 0.0),
         };
         let line = by_program.ok().map(|fit| [fit.scales[0], fit.shift]);
-        Some(line.filter(|[gain, _]| *gain >= GAINS[0] && *gain <= GAINS[1]).unwrap_or(squares))
+        Some(line.filter(|[gain, _]| (GAINS[0]..=GAINS[1]).contains(gain)).unwrap_or(squares))
     }
 }
 
@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn every_norm_recovers_gain_and_offset_where_nothing_is_lost() {
-        let y = Array2::from_shape_fn((400, 2), |(v, r)| ((v * (3 + r)) % 7) as f32 - 2.0);
+        let y = Array2::from_shape_fn((MOST_VECTORS + 144, 2), |(v, r)| {
+            ((v * (3 + r)) % 7) as f32 - 2.0
+        });
         let t: Array1<f32> = y.map_axis(Axis(1), |y| 0.5 * y[0] - 1.25 * y[1] + 3.0);
         for norm in AffineNorm::ALL {
             let fit = norm.fit_column(y.view(), t.view(), &[1.0, -1.0], LEAST_RIDGE);
@@ -209,7 +211,6 @@ mod tests {
             let [gain, offset] = norm.regress(t.view(), (&t * 1.5 - 0.25).view()).unwrap();
             assert!((gain - 1.5).abs() < 1e-4 && (offset + 0.25).abs() < 1e-3, "{norm:?}");
         }
-        assert!(400 > MOST_VECTORS, "the programs see a part");
     }
 
     #[test]
@@ -281,6 +282,7 @@ mod tests {
 
     /// Which norm does best depends on the errors, as theory has it.
     #[test]
+    #[expect(clippy::print_stdout, reason = "the table is what people run this for")]
     fn norms_on_a_tile() {
         let noise: fn(&Stream, [u32; 2], f64) -> f64 =
             |stream, [col, v], _| 0.1 * stream.normal([col, v, 1, 0]);

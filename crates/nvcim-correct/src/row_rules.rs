@@ -45,7 +45,8 @@ impl RowRules {
             let message = format!("has no {tile} to set rules for, only {n_tiles} tiles");
             return Err(Diagnostic::bad_input("net", message).hint("name its own tiles").into());
         }
-        if !self.is_empty() && !(has_images && plan.has(Correction::Rows)) {
+        let rows_move = has_images && plan.has(Correction::Rows);
+        if !rows_move && !self.is_empty() {
             let message = "rows stay where mapping put them, and there are rules for them";
             let hint = "run `rows` on calibration images, on a chip whose rows may move";
             return Err(Diagnostic::bad_input("row rules", message).hint(hint).into());
