@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use nvcim::die_io::open_die;
 use nvcim::diff::{Difference, diff_images};
-use nvcim::ids::{Id, LayerId};
+use nvcim::ids::LayerId;
 use nvcim::model::Model;
 use nvcim::pipeline::{CALIBRATION_IMAGES, CompileOptions, Compiled, compile_model};
 use nvcim::plan::Plan;
-use nvcim::programmed::{ProgrammedNet, measure_usage};
-use serde_json::json;
+use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
+use serde_json::{Value, json};
 
 use crate::args::{DataOptions, EffectOptions, Global};
 use crate::files::{open_chip, open_image, write_file};
@@ -86,119 +86,120 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     terminal.warn(&compiled.warnings);
     let compiled = compiled.output;
     write_file(&args.output, &compiled.bytes)?;
-    let seconds = start.elapsed().as_secs_f64();
-    for fit in &compiled.fits {
-        terminal.tell(&format!(
-            "{}: rms error {:.4} before, {:.4} after measuring",
-            fit.layer, fit.rms_before, fit.rms_after
-        ));
-    }
     for line in outcomes::list(&compiled.outcomes, &compiled.image.net) {
         terminal.tell(&line);
     }
     let extrapolated = !conditions.check_time(&chip)?.is_empty();
-    let diff = base.as_ref().map(|base| diff_images(base, &compiled.image));
-    print_result(args, &compiled, diff.as_ref(), (seconds, extrapolated), terminal);
+    let made = Made {
+        compiled: &compiled,
+        usage: measure_usage(&compiled.image.net),
+        hash: hex(&nvcim::codec::hash_image(&compiled.bytes)),
+        diff: base.as_ref().map(|base| diff_images(base, &compiled.image)),
+        seconds: start.elapsed().as_secs_f64(),
+        extrapolated,
+    };
+    terminal.print(&made.to_json(args), || made.to_text(args));
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_result(
-    args: &Args,
-    compiled: &Compiled,
-    diff: Option<&Difference>,
-    (seconds, extrapolated): (f64, bool),
-    terminal: &Terminal,
-) {
-    let image = &compiled.image;
-    let arrays = &image.chip.arrays;
-    let usage = measure_usage(&image.net);
-    let cells = usage.arrays * arrays.n_rows * arrays.n_cols;
-    let utilisation = usage.cells as f64 / cells.max(1) as f64;
-    let tiles_of = |layer: LayerId| image.net.tiles.iter().filter(move |tile| tile.layer == layer);
-    let layers: Vec<_> = image
-        .net
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(index, layer)| {
-            let (rows, cols) = (layer.shape.n_rows, layer.shape.n_cols);
-            let tiles = tiles_of(LayerId::new(index)).count();
-            let conversions = count_conversions(&image.net, LayerId::new(index));
+/// What is to be said of a compiled image.
+struct Made<'a> {
+    compiled: &'a Compiled,
+    usage: Usage,
+    hash: String,
+    diff: Option<Difference>,
+    seconds: f64,
+    extrapolated: bool,
+}
+
+impl Made<'_> {
+    /// Share of the used arrays' cells that are used.
+    fn utilisation(&self) -> f64 {
+        let arrays = &self.compiled.image.chip.arrays;
+        let cells = self.usage.arrays * arrays.n_rows * arrays.n_cols;
+        self.usage.cells as f64 / cells.max(1) as f64
+    }
+
+    /// Tiles of a layer, and their conversions per input vector and pass.
+    fn count(&self, layer: LayerId) -> (usize, usize) {
+        let tiles = self.compiled.image.net.tiles.iter().filter(|tile| tile.layer == layer);
+        tiles.fold((0, 0), |(tiles, all), tile| (tiles + 1, all + tile.readouts.len()))
+    }
+
+    fn to_json(&self, args: &Args) -> Value {
+        let Compiled { bytes, image, mapped, weights_on_stuck_pairs, outcomes, fits: _ } =
+            self.compiled;
+        let layer = |(id, layer): (LayerId, &ProgrammedLayer)| {
+            let (tiles, conversions) = self.count(id);
             json!({
-                "name": layer.name, "tiles": tiles, "rows": rows, "cols": cols,
-                "conversions": conversions,
+                "name": layer.name, "tiles": tiles, "conversions": conversions,
+                "rows": layer.shape.n_rows, "cols": layer.shape.n_cols,
             })
+        };
+        json!({
+            "schema": "nvcim.compile/1",
+            "image": args.output,
+            "image_hash": self.hash,
+            "bytes": bytes.len(),
+            "chip": image.chip.name,
+            "arrays_used": self.usage.arrays,
+            "arrays_needed": mapped.arrays_needed,
+            "arrays_bound": mapped.arrays_bound,
+            "cell_utilisation": self.utilisation(),
+            "seconds": self.seconds,
+            "corrections": image.provenance.corrections,
+            "extrapolated": self.extrapolated,
+            "weights_on_stuck_pairs": weights_on_stuck_pairs,
+            "layers": image.net.layers.iter_enumerated().map(layer).collect::<Vec<_>>(),
+            "outcomes": outcomes::to_json(outcomes, &image.net),
+            "base": self.diff.as_ref().map(|diff| json!({
+                "tiles_moved": diff.tiles_moved,
+                "readouts_changed": diff.readouts_changed,
+                "cells_changed": diff.cells_changed,
+                "arrays_touched": diff.arrays_touched,
+            })),
         })
-        .collect();
-    let hash = hex(&nvcim::codec::hash_image(&compiled.bytes));
-    let document = json!({
-        "schema": "nvcim.compile/1",
-        "image": args.output,
-        "image_hash": hash,
-        "bytes": compiled.bytes.len(),
-        "chip": image.chip.name,
-        "arrays_used": usage.arrays,
-        "arrays_needed": compiled.mapped.arrays_needed,
-        "arrays_bound": compiled.mapped.arrays_bound,
-        "cell_utilisation": utilisation,
-        "seconds": seconds,
-        "corrections": image.provenance.corrections,
-        "extrapolated": extrapolated,
-        "weights_on_stuck_pairs": compiled.weights_on_stuck_pairs,
-        "layers": layers,
-        "outcomes": outcomes::to_json(&compiled.outcomes, &image.net),
-        "base": diff.map(|diff| json!({
-            "tiles_moved": diff.tiles_moved,
-            "readouts_changed": diff.readouts_changed,
-            "cells_changed": diff.cells_changed,
-            "arrays_touched": diff.arrays_touched,
-        })),
-    });
-    terminal.print(&document, || {
+    }
+
+    fn to_text(&self, args: &Args) -> String {
+        let Compiled { bytes, image, mapped, weights_on_stuck_pairs, outcomes, fits: _ } =
+            self.compiled;
         let mut text = String::new();
-        for (index, layer) in image.net.layers.iter().enumerate() {
-            let tiles = tiles_of(LayerId::new(index)).count();
+        for (id, layer) in image.net.layers.iter_enumerated() {
+            let (tiles, conversions) = self.count(id);
             let noun = if tiles == 1 { "tile" } else { "tiles" };
             let size = format!("{}x{}", layer.shape.n_rows, layer.shape.n_cols);
-            let conversions = count_conversions(&image.net, LayerId::new(index));
             let name = &layer.name;
             text += &format!("{name:<24} {size:>11}  {tiles} {noun}, {conversions} conversions\n");
         }
         text += &format!(
             "\n{} arrays of `{}` (at least {}), {:.1} % of their cells in use\n",
-            usage.arrays,
+            self.usage.arrays,
             image.chip.name,
-            compiled.mapped.arrays_bound,
-            100.0 * utilisation,
+            mapped.arrays_bound,
+            100.0 * self.utilisation(),
         );
-        let corrections = &image.provenance.corrections;
+        let corrections = image.provenance.corrections.join(", ");
         if !corrections.is_empty() {
-            let on_stuck = compiled.weights_on_stuck_pairs;
             text += &format!(
-                "corrected: {} ({on_stuck} weights with stuck cells)\n",
-                corrections.join(", ")
+                "corrected: {corrections} ({weights_on_stuck_pairs} weights with stuck cells)\n"
             );
         }
-        if !compiled.outcomes.is_empty() {
-            text += &format!("\n{}\n", outcomes::summarise(&compiled.outcomes));
+        if !outcomes.is_empty() {
+            text += &format!("\n{}\n", outcomes::summarise(outcomes));
         }
-        if let Some(diff) = diff {
+        if let Some(diff) = &self.diff {
             text += &format!(
                 "{} cells on {} arrays and {} readouts differ from the base\n",
                 diff.cells_changed, diff.arrays_touched, diff.readouts_changed
             );
         }
-        let bytes = compiled.bytes.len();
         text + &format!(
-            "{} ({bytes} bytes, {}) in {seconds:.2} s",
+            "{} ({} bytes, {}) in {:.2} s",
             args.output.display(),
-            &hash[..16]
+            bytes.len(),
+            &self.hash[..16],
+            self.seconds
         )
-    });
-}
-
-/// Conversions of a layer per input vector and pass.
-fn count_conversions(net: &ProgrammedNet, layer: LayerId) -> usize {
-    let tiles = net.tiles.iter().filter(|tile| tile.layer == layer);
-    tiles.map(|tile| tile.readouts.len()).sum()
+    }
 }

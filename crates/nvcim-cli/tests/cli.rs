@@ -203,6 +203,82 @@ fn an_image_for_one_die_runs_on_no_other() {
 }
 
 #[test]
+fn an_image_is_calibrated_anew_when_its_die_has_aged() {
+    let bench = Bench::new();
+    let model = model();
+    let sample = ["die", "sample", "--chip", "pcm-ibm", "--arrays", "4"];
+    for seed in ["0", "1"] {
+        let more = ["--seed", seed, "-o", &format!("{seed}.toml")];
+        bench.run(&[&sample[..], &more].concat());
+    }
+    let compile = ["compile", &model, "--chip", "pcm-ibm", "--calib", "digits:train"];
+    let more = ["--die", "0.toml", "--correct", "lab", "-o", "new.nvcim"];
+    bench.json(&[&compile[..], &more].concat(), 0, "nvcim.compile/1");
+    let calibrate = |image: &str, to: &str, more: &[&str], code, schema: &str| {
+        let call = ["calibrate", image, "-o", to, "--calib", "digits:train", "--at", "1d"];
+        bench.json(&[&call[..], more].concat(), code, schema)
+    };
+    let own = ["--die", "0.toml", "--model", &model];
+    let done = calibrate("new.nvcim", "old.nvcim", &own, 0, "nvcim.calibrate/1");
+    let layers = done["layers"].as_array().expect("one entry per layer");
+    assert_eq!(layers.len(), 4);
+    for layer in layers {
+        assert!(layer["rms_after"].as_f64() < layer["rms_before"].as_f64(), "{layer}");
+    }
+    let accuracy = |image: &str| {
+        let call = ["simulate", image, "--die", "0.toml", "--data", "digits", "--at", "1d"];
+        bench.json(&call, 0, "nvcim.simulate/1")["accuracy"]["mean"].as_f64()
+    };
+    let (new, old) = (accuracy("new.nvcim"), accuracy("old.nvcim"));
+    assert!(old > Some(94.0) && old > new, "{old:?} after, {new:?} before");
+    // Ranges, gains and offsets alone are anew; and once more changes no result by much.
+    let diff = bench.json(&["diff", "new.nvcim", "old.nvcim"], 0, "nvcim.diff/1");
+    assert_eq!((&diff["cells_changed"], &diff["tiles_moved"]), (&json!(0), &json!(0)));
+    calibrate("old.nvcim", "older.nvcim", &own, 0, "nvcim.calibrate/1");
+    assert!(accuracy("older.nvcim") > Some(94.0));
+
+    let other_die = ["--die", "1.toml", "--model", &model];
+    calibrate("new.nvcim", "no.nvcim", &other_die, 4, "nvcim.error/1");
+    let mnist = model.replace("lenet-digits", "lenet5-mnist");
+    let other_model = ["--die", "0.toml", "--model", &mnist];
+    calibrate("new.nvcim", "no.nvcim", &other_model, 4, "nvcim.error/1");
+    assert!(!bench.path("no.nvcim").exists());
+}
+
+/// A die whose second array alone has stuck cells, under weights.
+#[test]
+fn a_base_is_changed_only_where_a_die_is_harmed() {
+    let bench = Bench::new();
+    let chip = bench.json(&["chip", "show", "nor-flash-lenet"], 0, "nvcim.chip/1");
+    let hash = chip["hash"].as_str().expect("chips have hashes");
+    let die = format!(
+        "schema = 1\nkind = \"die\"\nname = \"harmed\"\nseed = 1\nchip_hash = \"{hash}\"\narrays = 16\n\
+         [array.a1.faults]\n3 = \"1111\"\n"
+    );
+    fs::write(bench.path("harmed.toml"), die).expect("there is room");
+    bench.compile("base.nvcim", &[]);
+    let more = ["--die", "harmed.toml", "--base", "base.nvcim"];
+    for level in ["lab", "rows", "full"] {
+        let compiled = bench.compile("die.nvcim", &[&more[..], &["--correct", level]].concat());
+        let diff = bench.json(&["diff", "base.nvcim", "die.nvcim"], 0, "nvcim.diff/1");
+        assert_eq!(diff["arrays_touched"], 1, "{level}: {diff}");
+        assert!(diff["cells_changed"].as_u64() > Some(0), "{level}: {diff}");
+        assert_eq!(diff["cells_changed"], compiled["base"]["cells_changed"]);
+        assert_eq!(compiled["arrays_used"], 4);
+    }
+    // A base for a die, or of another chip, is none.
+    let call =
+        ["compile", &model(), "-o", "no.nvcim", "--calib", "digits:train", "--die", "harmed.toml"];
+    let on = |chip: &str, base: &str| {
+        bench.json(&[&call[..], &["--chip", chip, "--base", base]].concat(), 4, "nvcim.error/1")
+    };
+    let refused = on("nor-flash-lenet", "die.nvcim");
+    assert_eq!(refused["errors"][0]["at"], "--base");
+    bench.run(&["compile", &model(), "--chip", "ideal", "-o", "ideal.nvcim"]);
+    assert_eq!(on("nor-flash-lenet", "ideal.nvcim")["errors"][0]["at"], "--base");
+}
+
+#[test]
 fn a_compile_sees_only_the_effects_asked_for() {
     let bench = Bench::new();
     bench.run(&["die", "sample", "--chip", "nor-flash-lenet", "-o", "d.toml"]);
