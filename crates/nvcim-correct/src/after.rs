@@ -11,8 +11,7 @@ mod fit_scales;
 use std::collections::BTreeMap;
 
 use ndarray::{
-    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, concatenate,
-    s,
+    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, concatenate, s,
 };
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};

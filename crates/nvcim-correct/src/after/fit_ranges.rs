@@ -6,7 +6,6 @@ use super::*;
 /// Converters above this many codes need no range narrower than their currents.
 const FINE_CODES: u32 = 64;
 
-
 impl Bench<'_> {
     /// Sets the ranges of a layer's tiles; answers how many changed.
     pub(super) fn fit_ranges(&mut self, tiles: &[TileId], probes: &[Probe]) -> Result<usize> {

@@ -5,7 +5,6 @@ use super::*;
 /// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
 const RIDGES: [f64; 4] = [0.003, 0.03, 0.3, 3.0];
 
-
 impl Bench<'_> {
     /// Fits the scales of a layer, and keeps those that do best on held-out images.
     pub(super) fn fit_scales(
@@ -46,7 +45,14 @@ impl Bench<'_> {
             // What would be right together now need not be when some cells have drifted and others not.
             let ridges = if self.aged.is_some() { &RIDGES[..0] } else { &RIDGES[..] };
             let start = (&one_by_one, ridges);
-            candidates.extend(self.fit_together(layer, tiles, &fit_currents, probes, samples, start));
+            candidates.extend(self.fit_together(
+                layer,
+                tiles,
+                &fit_currents,
+                probes,
+                samples,
+                start,
+            ));
         }
         // A lab takes its fit as it is; who holds images out can tell.
         let careful = self.plan.has(Correction::Bias);
