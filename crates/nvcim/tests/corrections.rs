@@ -67,6 +67,7 @@ impl Bench {
             calibration: Some(&self.calibration),
             plan,
             conditions: conditions(at_s),
+            ..CompileOptions::default()
         };
         compile_model(&self.model, chip, &options).expect("it fits").output
     }
@@ -112,7 +113,7 @@ fn stress_a() -> Chip {
 }
 
 fn target(mapped: &Mapped, bench: &Bench, chip: &Chip, die: &DieRecord, plan: Plan) -> Targeted {
-    let known = Known { chip, die: Some(die), effects: EffectSet::ALL, at_s: 0.0 };
+    let known = Known { chip, die: Some(die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
     correct_before(&mapped.net, &known, Some(&bench.calibration), plan).expect("the die fits")
 }
 
@@ -301,7 +302,7 @@ fn norms_of_gain_and_offset() {
         chip.adc.bits = bits;
         let mapped = bench.map(&chip);
         let die = sample_die(&chip, 1, 32);
-        let known = Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0 };
+        let known = Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
         let plan = Plan::FULL.limited_to(chip.holds);
         let targeted = correct_before(&mapped.net, &known, Some(&bench.calibration), plan);
         let net = targeted.expect("the die fits").net;
@@ -330,7 +331,7 @@ fn rows_obey_the_rules_set_for_them() {
     let (bench, chip) = (Bench::new(CALIBRATION), stress_a());
     let mapped = bench.map(&chip);
     let die = sample_die(&chip, 3, 24);
-    let known = Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0 };
+    let known = Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
     let run = |plan, images, rules: &RowRules| {
         let bounds = Bounds { rules, base: None };
         correct_before_by(&mapped.net, &known, images, plan, &bounds)
