@@ -57,8 +57,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     };
     let conditions = args.effects.conditions(global.seed);
     let calibration = calibration.as_ref();
-    let options =
-        CompileOptions { die: die.as_ref(), calibration, plan, conditions, use_s: None };
+    let options = CompileOptions { die: die.as_ref(), calibration, plan, conditions, use_s: None };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);
     let compiled = compiled.output;

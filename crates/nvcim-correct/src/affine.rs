@@ -59,11 +59,7 @@ pub(crate) struct ColumnFit<'a> {
 
 impl<'a> ColumnFit<'a> {
     /// States the problem; `y` is `[vectors, readouts]`, `t` is `[vectors]`.
-    pub(crate) fn new(
-        y: ArrayView2<'_, f32>,
-        t: ArrayView1<'_, f32>,
-        nominal: &'a [f64],
-    ) -> Self {
+    pub(crate) fn new(y: ArrayView2<'_, f32>, t: ArrayView1<'_, f32>, nominal: &'a [f64]) -> Self {
         let n = y.nrows() as f64;
         let mean_y: Array1<f64> =
             y.columns().into_iter().map(|column| sum(column.iter()) / n).collect();

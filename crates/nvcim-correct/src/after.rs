@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::{
-    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, Zip, concatenate,
-    s,
+    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, Zip, concatenate, s,
 };
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
@@ -23,8 +22,8 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::Columns;
 use nvcim_ops::tensor::Tensor;
 
-use crate::ageing::{Aged, Ageing};
 use crate::affine::{ColumnFit, LEAST_RIDGE, fit_column, regress};
+use crate::ageing::{Aged, Ageing};
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place, Status};
@@ -491,7 +490,14 @@ impl Bench<'_> {
             // What would be right together now need not be when some cells have drifted and others not.
             let ridges = if self.aged.is_some() { &RIDGES[..0] } else { &RIDGES[..] };
             let start = (&one_by_one, ridges);
-            candidates.extend(self.fit_together(layer, tiles, &fit_currents, probes, samples, start));
+            candidates.extend(self.fit_together(
+                layer,
+                tiles,
+                &fit_currents,
+                probes,
+                samples,
+                start,
+            ));
         }
         // A lab takes its fit as it is; who holds images out can tell.
         let careful = self.plan.has(Correction::Bias);

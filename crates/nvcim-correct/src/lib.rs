@@ -7,8 +7,8 @@
 //! corrections run, [`outcome::Outcome`] what each of them did.
 
 mod affine;
-mod ageing;
 pub mod after;
+mod ageing;
 mod arrays;
 pub mod before;
 mod closest;

@@ -180,7 +180,8 @@ impl Damage {
 /// Cases go without calibration, so that no byte depends on the processor.
 fn show_image(set: &SetUp, damage: &Damage) -> Checked<Warned<String>> {
     let Warned { output: Mapped { net, .. }, warnings } = set.map()?;
-    let known = Known { chip: &set.chip, die: None, effects: EffectSet::NONE, at_s: 0.0, use_s: None };
+    let known =
+        Known { chip: &set.chip, die: None, effects: EffectSet::NONE, at_s: 0.0, use_s: None };
     let net = correct_before(&net, &known, None, Plan::NONE)?.net;
     let provenance = Provenance {
         tool_version: "0.0.0".into(),
