@@ -1,6 +1,6 @@
 //! What is known to be stuck under the cells of a tile, and which weights they can still hold.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Cell;
@@ -9,7 +9,19 @@ use nvcim_ir::ids::ArrayId;
 use nvcim_ir::tiled::Wiring;
 
 /// Stuck cells of one array by physical row and column, in siemens.
-pub(crate) type FaultMap = BTreeMap<(u32, u32), f64>;
+///
+/// Dies can have thousands of them on each of hundreds of arrays, and every cell of a tile is looked up: so
+/// they stand in one list, by row and column, and copies share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FaultMap(Arc<FaultList>);
+
+#[derive(Debug, Default)]
+struct FaultList {
+    /// Ascending, every cell once.
+    cells: Vec<((u32, u32), f64)>,
+    /// Where each row begins in the list, and one more; rows beyond have none.
+    starts: Vec<usize>,
+}
 
 /// What the positive and the negative cell of a slice are stuck at, in siemens, where they are.
 pub(crate) type Stuck = (Option<f64>, Option<f64>);
@@ -21,6 +33,56 @@ pub(crate) struct Faults {
     pub(crate) minus: FaultMap,
 }
 
+impl FaultMap {
+    /// The stuck cells of an array; of a cell that is named twice the last counts.
+    pub(crate) fn new(array: &ArrayRecord) -> Self {
+        let stuck = array.stuck.iter();
+        stuck.map(|cell| ((cell.row, cell.col), f64::from(cell.g))).collect()
+    }
+
+    /// What a cell is stuck at, where it is.
+    pub(crate) fn get(&self, row: u32, col: u32) -> Option<f64> {
+        let FaultList { cells, starts } = &*self.0;
+        let row = row as usize;
+        let of_row = &cells[*starts.get(row)?..*starts.get(row + 1)?];
+        let at = of_row.binary_search_by_key(&col, |((_, col), _)| *col).ok()?;
+        Some(of_row[at].1)
+    }
+
+    /// All stuck cells, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ((u32, u32), f64)> {
+        self.0.cells.iter().copied()
+    }
+
+    /// Whether both are copies of one list.
+    fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl FromIterator<((u32, u32), f64)> for FaultMap {
+    fn from_iter<I: IntoIterator<Item = ((u32, u32), f64)>>(cells: I) -> Self {
+        let mut cells: Vec<_> = cells.into_iter().collect();
+        cells.sort_by_key(|(place, _)| *place);
+        cells.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                *kept = *later;
+            }
+            same
+        });
+        let n_rows = cells.last().map_or(0, |((row, _), _)| *row as usize + 1);
+        let mut starts = vec![0; n_rows + 1];
+        for ((row, _), _) in &cells {
+            starts[*row as usize + 1] += 1;
+        }
+        for row in 0..n_rows {
+            starts[row + 1] += starts[row];
+        }
+        Self(Arc::new(FaultList { cells, starts }))
+    }
+}
+
 impl Faults {
     /// The faults of a tile's two arrays, none without a die; an error names an array that the die lacks.
     pub(crate) fn of_arrays(
@@ -28,23 +90,26 @@ impl Faults {
         die: Option<&DieRecord>,
     ) -> Result<Self, ArrayId> {
         let find = |array: ArrayId| match die {
-            None => Ok(FaultMap::new()),
-            Some(die) => die.arrays.get(array).map(index_faults).ok_or(array),
+            None => Ok(FaultMap::default()),
+            Some(die) => die.arrays.get(array).map(FaultMap::new).ok_or(array),
         };
-        Ok(Self { plus: find(plus)?, minus: find(minus)? })
+        let of_plus = find(plus)?;
+        let of_minus = if plus == minus { of_plus.clone() } else { find(minus)? };
+        Ok(Self { plus: of_plus, minus: of_minus })
     }
 
     /// What one pair, or one cell, is stuck at.
     pub(crate) fn find(&self, wiring: &Wiring, row: usize, lane: usize) -> Stuck {
-        let plus = self.plus.get(&(wiring.plus_rows[row], wiring.plus_cols[lane]));
-        let minus = || self.minus.get(&(wiring.minus_rows[row], wiring.minus_cols[lane]));
-        (plus.copied(), if wiring.is_paired() { minus().copied() } else { None })
+        let plus = self.plus.get(wiring.plus_rows[row], wiring.plus_cols[lane]);
+        let minus = || self.minus.get(wiring.minus_rows[row], wiring.minus_cols[lane]);
+        (plus, if wiring.is_paired() { minus() } else { None })
     }
-}
 
-/// Indexes the stuck cells of an array.
-pub(crate) fn index_faults(array: &ArrayRecord) -> FaultMap {
-    array.stuck.iter().map(|cell| ((cell.row, cell.col), f64::from(cell.g))).collect()
+    /// All stuck cells, positive and negative ones, each once where both are those of one array.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (u32, u32)> {
+        let minus = (!self.plus.is_shared_with(&self.minus)).then(|| self.minus.iter());
+        self.plus.iter().chain(minus.into_iter().flatten()).map(|(place, _)| place)
+    }
 }
 
 /// The weights that a copy of a weight can hold, as shares of the largest: `[lo, hi]`, -1 to 1 where every
@@ -69,7 +134,20 @@ mod tests {
     use nvcim_chip::describe::Cell;
     use nvcim_chip::presets::find_preset;
 
-    use super::reach_of;
+    use super::{FaultMap, reach_of};
+
+    #[test]
+    fn a_cell_is_found_where_it_is_and_nowhere_else() {
+        let cells = [((3, 1), 0.25), ((0, 7), 0.5), ((3, 0), 0.75), ((3, 1), 1.0)];
+        let map: FaultMap = cells.into_iter().collect();
+        assert_eq!(map.iter().count(), 3);
+        assert_eq!(
+            [(0, 7), (3, 0), (3, 1)].map(|(row, col)| map.get(row, col)),
+            [Some(0.5), Some(0.75), Some(1.0)]
+        );
+        assert_eq!([(0, 1), (1, 1), (3, 2), (4, 1)].map(|(row, col)| map.get(row, col)), [None; 4]);
+        assert_eq!(FaultMap::default().get(0, 0), None);
+    }
 
     #[test]
     fn a_stuck_cell_halves_what_a_pair_can_hold() {

@@ -50,27 +50,30 @@ impl Grid {
     }
 
     /// What the cells of a copy of a weight at a row and a column place are stuck at, slice by slice.
-    pub(crate) fn stuck_at(&self, faults: &Faults, row: usize, col: usize) -> Vec<Stuck> {
+    pub(crate) fn stuck_at(
+        &self,
+        faults: &Faults,
+        row: usize,
+        col: usize,
+    ) -> impl Iterator<Item = Stuck> {
         let [plus_row, minus_row] = self.row_lines(row);
-        let at = |slice| {
+        let at = move |slice| {
             let [plus_col, minus_col] = self.col_lines(col, slice);
-            let plus = faults.plus.get(&(plus_row, plus_col)).copied();
-            let minus = faults.minus.get(&(minus_row, minus_col)).copied();
-            (plus, minus.filter(|_| self.pairs.is_some()))
+            let minus = || faults.minus.get(minus_row, minus_col);
+            (faults.plus.get(plus_row, plus_col), self.pairs.and_then(|_| minus()))
         };
-        (0..self.n_slices).map(at).collect()
+        (0..self.n_slices).map(at)
     }
 
     /// The row and column places with a stuck cell, ascending.
     pub(crate) fn stuck_places(&self, faults: &Faults) -> Vec<(usize, usize)> {
         let per = |axis| if self.pairs == Some(axis) { 2 } else { 1 };
         let (per_row, per_col) = (per(PairAxis::Rows), per(PairAxis::Columns) * self.n_slices);
-        let minus = faults.minus.keys().filter(|_| self.pairs.is_some());
+        let alone = Faults { plus: faults.plus.clone(), ..Faults::default() };
+        let faults = if self.pairs.is_some() { faults } else { &alone };
         let mut places: Vec<_> = faults
-            .plus
-            .keys()
-            .chain(minus)
-            .map(|&(row, col)| (row as usize / per_row, col as usize / per_col))
+            .cells()
+            .map(|(row, col)| (row as usize / per_row, col as usize / per_col))
             .filter(|&(row, col)| row < self.n_rows && col < self.n_cols)
             .collect();
         places.sort_unstable();
@@ -115,7 +118,7 @@ mod tests {
     use nvcim_chip::presets::find_preset;
 
     use super::Grid;
-    use crate::faults::Faults;
+    use crate::faults::{FaultMap, Faults, Stuck};
 
     #[test]
     fn copies_of_a_column_are_slices_of_it() {
@@ -133,13 +136,13 @@ mod tests {
     fn a_stuck_cell_spoils_the_place_of_its_pair() {
         let mut chip = find_preset("stress-a").unwrap();
         chip.arrays.pairs = PairAxis::Rows;
-        let mut faults = Faults::default();
-        faults.plus.insert((4, 7), 1e-5);
-        faults.minus = faults.plus.clone();
+        let stuck: FaultMap = [((4, 7), 1e-5)].into_iter().collect();
+        let faults = Faults { plus: stuck.clone(), minus: stuck };
         let grid = Grid::new(&chip);
         assert_eq!(grid.stuck_places(&faults), [(2, 7)]);
         // On rows, line 4 is the positive one of place 2; its negative cell is on line 5.
-        assert_eq!(grid.stuck_at(&faults, 2, 7), [(Some(1e-5), None)]);
-        assert_eq!(grid.stuck_at(&faults, 2, 6), [(None, None)]);
+        let stuck_at = |row, col| grid.stuck_at(&faults, row, col).collect::<Vec<Stuck>>();
+        assert_eq!(stuck_at(2, 7), [(Some(1e-5), None)]);
+        assert_eq!(stuck_at(2, 6), [(None, None)]);
     }
 }

@@ -55,27 +55,27 @@ pub(crate) fn hold(
         .flat_map(|piece| (0..pieces[piece].copies()).map(move |copy| (piece, copy)))
         .collect();
     let mut on_stuck = 0;
+    // Of one weight, copy by copy and slice by slice.
+    let mut stuck: Vec<Stuck> = Vec::new();
     for ((row, col), &wanted) in shares.indexed_iter() {
-        let stuck: Vec<Vec<Stuck>> = places
-            .iter()
-            .map(|&(piece, copy)| {
-                let piece = &pieces[piece];
-                let place = piece.cols[col][copy];
-                ground.grid.stuck_at(&piece.site.faults, piece.rows[row], place)
-            })
-            .collect();
-        on_stuck += usize::from(stuck.iter().flatten().any(|at| *at != (None, None)));
+        stuck.clear();
+        for &(piece, copy) in &places {
+            let piece = &pieces[piece];
+            let place = piece.cols[col][copy];
+            stuck.extend(ground.grid.stuck_at(&piece.site.faults, piece.rows[row], place));
+        }
+        on_stuck += usize::from(stuck.iter().any(|at| *at != (None, None)));
         let sign = |piece: usize| pieces[piece].signs[col];
         let reaches: Vec<[f64; 2]> = places
             .iter()
-            .zip(&stuck)
+            .zip(stuck.chunks(n_slices))
             .map(|(&(piece, _), stuck)| {
                 let [lo, hi] = reach_of(stuck, &ground.code, &ground.used);
                 if sign(piece) < 0.0 { [-hi, -lo] } else { [lo, hi] }
             })
             .collect();
         for ((&(piece, copy), stuck), share) in
-            places.iter().zip(&stuck).zip(share_out(wanted, &reaches))
+            places.iter().zip(stuck.chunks(n_slices)).zip(share_out(wanted, &reaches))
         {
             let pairs = closest_slices(sign(piece) * share, stuck, &ground.code, &ground.used);
             let first = (col * pieces[piece].copies() + copy) * n_slices;

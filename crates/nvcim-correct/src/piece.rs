@@ -54,8 +54,10 @@ impl Ground<'_> {
         let arrays = [array, minus_array.unwrap_or(array)];
         let faults = Faults::of_arrays(arrays, self.die)?;
         let mut spoiled = vec![Vec::new(); self.grid.n_rows];
+        let mut stuck = Vec::new();
         for (row, col) in self.grid.stuck_places(&faults) {
-            let stuck = self.grid.stuck_at(&faults, row, col);
+            stuck.clear();
+            stuck.extend(self.grid.stuck_at(&faults, row, col));
             let reach = reach_of(&stuck, &self.code, &self.used);
             spoiled[row].push(Spoiled { col, reach });
         }

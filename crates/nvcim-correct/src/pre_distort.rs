@@ -7,7 +7,7 @@ use nvcim_ir::programmed::ProgrammedTile;
 
 use crate::faults::Faults;
 use crate::holding::to_targets;
-use crate::ir_drop::{Effort, Gain, Group, Reach, pre_distort};
+use crate::ir_drop::{Effort, FixedCells, Gain, Group, Reach, pre_distort};
 use crate::outcome::{Outcome, Place, Status};
 use crate::piece::Ground;
 use crate::plan::Correction;
@@ -65,12 +65,14 @@ pub(crate) fn pre_distort_tile(
     } else {
         Gain::Given(&ones)
     };
+    let [fixed_plus, fixed_minus]: [FixedCells; 2] =
+        [&faults.plus, &faults.minus].map(|it| it.iter().collect());
     let group = Group::of_tile(
         &tile.wiring,
         ground.chip.array_size(),
         wires,
         (reach, statistics.mean(cell.g_min)),
-        [&faults.plus, &faults.minus],
+        [&fixed_plus, &fixed_minus],
         (wanted.view(), gain),
     );
     let solved = pre_distort(&group, Effort::default());

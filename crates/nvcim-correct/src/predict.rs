@@ -111,7 +111,7 @@ fn see_through(
     let apart = chip.arrays.pairs == PairAxis::Arrays && wiring.is_paired();
     let blank = |faults: &crate::faults::FaultMap| {
         let mut g = Array2::from_elem((chip.arrays.n_rows, chip.arrays.n_cols), rest);
-        for (&(row, col), &stuck) in faults {
+        for ((row, col), stuck) in faults.iter() {
             if let Some(g) = g.get_mut((row as usize, col as usize)) {
                 *g = stuck;
             }

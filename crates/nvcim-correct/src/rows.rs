@@ -160,18 +160,25 @@ fn assign_rows(
 /// Assigns copies of columns to places, one by one as if each stood alone; answers with the gap.
 fn assign_cols(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
     let copies = piece.copies();
-    let mut costs = Array2::zeros((piece.cols.len() * copies, grid.n_cols));
+    // What every column would cost at each place, whichever of its copies it is, `[places, columns]`.
+    let mut alone = Array2::<f64>::zeros((grid.n_cols, piece.cols.len()));
+    let mut signed = vec![0.0; piece.cols.len()];
     for (row, &place) in piece.rows.iter().enumerate() {
+        let shares = wish.shares.row(row);
+        for ((signed, share), sign) in signed.iter_mut().zip(shares).zip(&piece.signs) {
+            *signed = sign * share;
+        }
         for spoiled in &piece.site.spoiled[place] {
-            for (col, &sign) in piece.signs.iter().enumerate() {
-                let off = excess(sign * wish.shares[(row, col)], spoiled.reach);
-                let cost = wish.energies[row] * wish.worths[col] * off * off;
-                for copy in 0..copies {
-                    costs[(col * copies + copy, spoiled.col)] += cost;
-                }
+            let costs = alone.row_mut(spoiled.col);
+            for ((cost, &share), worth) in costs.into_iter().zip(&signed).zip(&wish.worths) {
+                let off = excess(share, spoiled.reach);
+                *cost += wish.energies[row] * worth * off * off;
             }
         }
     }
+    let costs = Array2::from_shape_fn((piece.cols.len() * copies, grid.n_cols), |(at, place)| {
+        alone[(place, at / copies)]
+    });
     let (order, gap) = order_of(assign(costs.view()));
     if let Some(order) = order {
         piece.cols = order.chunks(copies).map(<[usize]>::to_vec).collect();

@@ -207,7 +207,8 @@ mod tests {
         let die = sample.last_die();
         let html = sample.page(|page| write(page, Some(&die)));
         check_markup(&html);
-        assert_eq!(html.matches("<span class=\"bar\">").count(), 4);
+        // Ranges and scales of four layers.
+        assert_eq!(html.matches("<span class=\"bar\">").count(), 8);
         let html = sample.page(|page| write(page, None));
         check_markup(&html);
         assert_eq!(html.matches("<td class=\"n\">\u{2013}</td>").count(), 4);
