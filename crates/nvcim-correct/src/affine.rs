@@ -64,7 +64,7 @@ impl<'a> ColumnFit<'a> {
         let mean_y: Array1<f64> =
             y.columns().into_iter().map(|column| sum(column.iter()) / n).collect();
         let mean_t = sum(t.iter()) / n;
-        let y = y.mapv(f64::from) - &mean_y.view().insert_axis(Axis(0));
+        let y = y.mapv(f64::from) - mean_y.view().insert_axis(Axis(0));
         let mut missing = t.mapv(|t| f64::from(t) - mean_t).insert_axis(Axis(1));
         let scales = ArrayView1::from(nominal).insert_axis(Axis(1));
         general_mat_mul(-1.0, &y, &scales, 1.0, &mut missing);

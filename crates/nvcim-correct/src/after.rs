@@ -1,6 +1,6 @@
 //! Corrections after programming: ranges and digital scales from what the programmed die answers.
 //!
-//! The walk of [`crate::samples`] with the die itself as student. When a layer's inputs arrive its tiles are
+//! The walk of `samples.rs` with the die itself as student. When a layer's inputs arrive its tiles are
 //! driven with some of them; ADC ranges are widened or narrowed until the codes fill them; every conversion
 //! is fitted against what it should see, and all conversions of a column together against what the float
 //! network makes of the same images. Then the die, so corrected, makes the inputs of the next layer.

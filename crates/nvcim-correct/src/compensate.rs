@@ -24,7 +24,7 @@
 //!
 //! # Cost
 //! `rows^3 / 3` multiplications for the factor, once per tile, then `(rows - i)^2` per column for the reading
-//! of row `i`, `rows^3 / 3` per column in all. Columns that meet their box pay up to [`MAX_SWEEPS`] times that.
+//! of row `i`, `rows^3 / 3` per column in all. Columns that meet their box pay up to `MAX_SWEEPS` times that.
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Zip};
 use nvcim_ir::diag::{Diagnostic, Kind, Result};

@@ -285,6 +285,7 @@ mod tests {
         assert_eq!(parse("lab"), Plan::parse("lab"));
         let list = Plan::parse("+closest,+ranges");
         assert_eq!(parse("+closest+ranges"), list);
-        assert!(parse("closest+ranges").is_err());
+        assert_eq!(parse("full-arrays"), Plan::parse("full,-arrays"));
+        assert!(parse("closest,ranges").is_err());
     }
 }

@@ -5,6 +5,9 @@ use super::*;
 /// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
 const RIDGES: [f64; 4] = [0.003, 0.03, 0.3, 3.0];
 
+/// Scale and shift of every readout, by tile.
+type Worths = Vec<Vec<(f32, f32)>>;
+
 impl Bench<'_> {
     /// Fits the scales of a layer, and keeps those that do best on held-out images.
     pub(super) fn fit_scales(
@@ -87,7 +90,7 @@ impl Bench<'_> {
     }
 
     /// Scale and shift of every readout, by tile.
-    fn take_readouts(&self, tiles: &[TileId]) -> Vec<Vec<(f32, f32)>> {
+    fn take_readouts(&self, tiles: &[TileId]) -> Worths {
         let of_tile = |id: &TileId| {
             let readouts = self.programmed.tiles[*id].readouts.iter();
             readouts.map(|it| (it.scale, it.shift)).collect()
@@ -192,8 +195,8 @@ impl Bench<'_> {
         currents: &[ArrayView2<'_, f32>],
         probes: &[Probe],
         samples: &Samples,
-        (start, ridges): (&Vec<Vec<(f32, f32)>>, &[f64]),
-    ) -> Vec<Vec<Vec<(f32, f32)>>> {
+        (start, ridges): (&Worths, &[f64]),
+    ) -> Vec<Worths> {
         let mut fitted = vec![start.clone(); ridges.len()];
         let bias = &self.programmed.layers[layer].bias;
         for (col, wanted) in samples.fit_z().columns().into_iter().enumerate() {
