@@ -22,7 +22,7 @@ use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{IdVec, LayerId, TileId};
 use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, verify_programmed};
 use nvcim_ir::tiled::{AdcRange, TiledNet};
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, fill_bias};
 use nvcim_ops::tensor::Tensor;
 
 use crate::affine::{LEAST_RIDGE, gain_towards};
@@ -217,9 +217,7 @@ impl Student for Bench<'_> {
         x: ArrayView2<'_, f32>,
         mut out: ArrayViewMut2<'_, f32>,
     ) -> Result<()> {
-        for (mut out, &bias) in out.outer_iter_mut().zip(&self.programmed.layers[layer].bias) {
-            out.fill(bias);
-        }
+        fill_bias(&mut out, &self.programmed.layers[layer].bias);
         for id in self.tiles_of[layer].clone() {
             let (drives, signed) = self.drives(id, x.t());
             let ranges = ranges_of(&self.programmed.tiles[id]);

@@ -18,7 +18,7 @@ use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets, verify_programmed,
 };
 use nvcim_ir::tiled::{AdcRange, MatrixLayer, Readout, TiledNet};
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, fill_bias};
 use nvcim_ops::tensor::Tensor;
 
 use crate::arrays;
@@ -440,9 +440,7 @@ impl Student for Drafts<'_> {
         x: ArrayView2<'_, f32>,
         mut out: ArrayViewMut2<'_, f32>,
     ) -> Result<()> {
-        for (mut out, &bias) in out.outer_iter_mut().zip(&self.layers[layer].bias) {
-            out.fill(bias);
-        }
+        fill_bias(&mut out, &self.layers[layer].bias);
         ndarray::linalg::general_mat_mul(1.0, &self.expected[&layer].t(), &x, 1.0, &mut out);
         Ok(())
     }

@@ -6,6 +6,7 @@ use nvcim_ir::graph::Constant;
 use nvcim_ir::op::Window;
 
 use crate::im2col::convolve_samples;
+use crate::run_program::fill_bias;
 use crate::tensor::{Operand, Tensor, count_samples, elements, elements_mut, zeros};
 use crate::walk::{Reach, find_reaches, lines_under};
 
@@ -34,9 +35,7 @@ pub fn conv(
         return convolve_planes(x, weight, &bias, window, per_group, shape);
     }
     convolve_samples(x, window, shape, |_, columns, mut out| {
-        for (mut row, &bias) in out.outer_iter_mut().zip(&bias) {
-            row.fill(bias);
-        }
+        fill_bias(&mut out, &bias);
         for (group, mut out) in out.axis_chunks_iter_mut(Axis(0), per_group).enumerate() {
             let weight = weight.slice(s![group * per_group..(group + 1) * per_group, ..]);
             let columns = columns.slice(s![group * k..(group + 1) * k, ..]);

@@ -5,7 +5,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::tiled::MatrixLayer;
 
-use crate::run_program::{Columns, MatrixEngine};
+use crate::run_program::{Columns, MatrixEngine, fill_bias};
 
 /// Multiplies by the matrices of a tiled net, block by block of a grouped layer.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +29,7 @@ impl MatrixEngine for FloatEngine<'_> {
         mut out: ArrayViewMut2<'_, f32>,
     ) {
         let MatrixLayer { blocks, bias, .. } = &self.layers[layer];
-        for (mut row, &bias) in out.outer_iter_mut().zip(bias) {
-            row.fill(bias);
-        }
+        fill_bias(&mut out, bias);
         let (_, block_rows, block_cols) = blocks.dim();
         let inputs = x.axis_chunks_iter(Axis(0), block_rows);
         let outputs = out.axis_chunks_iter_mut(Axis(0), block_cols);

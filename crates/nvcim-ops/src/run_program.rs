@@ -41,6 +41,13 @@ pub trait MatrixEngine {
     );
 }
 
+/// Overwrites every row of `out`, `[n_cols, columns]`, with its bias: what products are then added to.
+pub fn fill_bias(out: &mut ArrayViewMut2<'_, f32>, bias: &[f32]) {
+    for (mut row, &bias) in out.outer_iter_mut().zip(bias) {
+        row.fill(bias);
+    }
+}
+
 /// The input vectors of one layer's step, all samples of a run.
 #[derive(Debug)]
 pub struct LayerInputs<'a> {

@@ -6,7 +6,7 @@ use std::mem;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, IdVec, LayerId, TileId};
-use nvcim_ops::run_program::{Columns, MatrixEngine};
+use nvcim_ops::run_program::{Columns, MatrixEngine, fill_bias};
 
 use crate::clips::{ClipCount, Clips};
 use crate::drive::{Driver, Drives, Part};
@@ -91,9 +91,7 @@ impl<T: Real> MatrixEngine for ChipEngine<'_, T> {
     ) {
         let Self { layers, driver, counts, drives, scratch } = self;
         let PreparedLayer { bias, per_input, passes, tiles } = &layers[layer];
-        for (mut out, &bias) in out.outer_iter_mut().zip(bias) {
-            out.fill(bias);
-        }
+        fill_bias(&mut out, bias);
         let number = layer.index() as u32;
         let block = Block { purpose: Purpose::Inference, unit: 2 * number, cells: number, columns };
         drives.fill(driver, passes, *per_input, x, block);
