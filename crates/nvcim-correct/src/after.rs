@@ -31,7 +31,7 @@ use crate::ageing::{Aged, Ageing};
 use crate::contributions::{contributions, drive_contributions, shared_contributions};
 use crate::faults::Faults;
 use crate::known::Known;
-use crate::outcome::{Outcome, Place, Status};
+use crate::outcome::{Outcome, Place};
 use crate::plan::{Correction, Plan};
 use crate::predict::{offset_per_drive, predict_readouts};
 use crate::probe::{Codes, probe_tile};
@@ -186,15 +186,9 @@ impl Student for Bench<'_> {
             let currents = views_from(&currents, held_out);
             let rms = self.error(layer, &tiles, &currents, &probes, samples);
             let size = spread_of(samples);
-            self.outcomes.push(Outcome {
-                correction: Correction::Ranges,
-                place: Place::Layer(layer),
-                status: Status::Kept,
-                gap: None,
-                changed,
-                before: rms_before / size,
-                after: rms / size,
-            });
+            let of_layer = (Correction::Ranges, Place::Layer(layer));
+            let errors = [rms_before, rms].map(|rms| rms / size);
+            self.outcomes.push(Outcome::new(of_layer, true, changed, errors));
         }
         if self.plan.has(Correction::Scale) {
             self.fit_scales(layer, &tiles, &currents, &probes, samples);

@@ -18,7 +18,7 @@ use nvcim_ir::tiled::AdcRange;
 use crate::affine::regress;
 use crate::faults::Faults;
 use crate::known::Known;
-use crate::outcome::{Outcome, Place, Status};
+use crate::outcome::{Outcome, Place};
 use crate::plan::{Correction, Plan};
 use crate::predict::predict_readouts;
 use crate::span::{scale_for_span, span_times};
@@ -144,14 +144,8 @@ impl Ageing {
     }
 
     pub(crate) fn outcome(&self, tile: TileId) -> Outcome {
-        Outcome {
-            correction: Correction::Drift,
-            place: Place::Tile(tile),
-            status: Status::Kept,
-            gap: self.gap,
-            changed: self.factors.len(),
-            before: self.before,
-            after: self.after,
-        }
+        let of_tile = (Correction::Drift, Place::Tile(tile));
+        let outcome = Outcome::new(of_tile, true, self.factors.len(), [self.before, self.after]);
+        Outcome { gap: self.gap, ..outcome }
     }
 }

@@ -26,7 +26,7 @@ use crate::grid::Grid;
 use crate::holding::{SpreadLaw, hold, largest};
 use crate::known::Known;
 use crate::moments::{BoxFit, Moments};
-use crate::outcome::{Outcome, Place, Status};
+use crate::outcome::{Outcome, Place};
 use crate::piece::{Ground, Piece};
 use crate::pinned::pin;
 use crate::plan::{Correction, Plan};
@@ -198,16 +198,9 @@ impl<'a> Drafts<'a> {
         let spread = arrays::spread(self.net, &wishes, self.known, &self.ground);
         let spread = spread.map_err(explain_missing)?;
         let wanted: f64 = wishes.iter().map(Wish::size).sum();
-        let [before, after] = spread.damage.map(|damage| (damage / wanted).sqrt());
-        self.outcomes.push(Outcome {
-            correction: Correction::Arrays,
-            place: Place::Net,
-            status: Status::Kept,
-            gap: Some(spread.gap),
-            changed: spread.moved,
-            before,
-            after,
-        });
+        let errors = spread.damage.map(|damage| (damage / wanted).sqrt());
+        let outcome = Outcome::new((Correction::Arrays, Place::Net), true, spread.moved, errors);
+        self.outcomes.push(outcome.with_gap(spread.gap));
         self.pieces = spread.pieces;
         Ok(self)
     }
@@ -276,17 +269,10 @@ impl<'a> Drafts<'a> {
             let placed = place(piece, &wish, freedom, &rules, &self.ground.grid);
             let Placed { before, after, gap, changed } =
                 placed.map_err(|why| explain_unplaced(tile, &why))?;
-            let [before, after] = [before, after].map(|error| (error / size).sqrt());
             if rows {
-                self.outcomes.push(Outcome {
-                    correction: Correction::Rows,
-                    place: Place::Tile(tile),
-                    status: Status::Kept,
-                    gap: Some(gap),
-                    changed,
-                    before,
-                    after,
-                });
+                let errors = [before, after].map(|error| (error / size).sqrt());
+                let of_tile = (Correction::Rows, Place::Tile(tile));
+                self.outcomes.push(Outcome::new(of_tile, true, changed, errors).with_gap(gap));
             }
         }
         Ok(())
@@ -323,10 +309,10 @@ impl<'a> Drafts<'a> {
         let mut tiles: Vec<_> = pieces.iter().zip(targets).map(finish).collect();
         if let Some(wires) = wires_of(self.known).filter(|_| self.distorts()) {
             let distort = |(tile, piece): (&mut ProgrammedTile, &Piece)| {
-                pre_distort_tile(tile, &piece.site.faults, wires, &self.ground, &self.statistics)
+                let faults = &piece.site.faults;
+                pre_distort_tile(id, tile, faults, wires, &self.ground, &self.statistics)
             };
-            let distorted = tiles.iter_mut().zip(pieces).map(distort);
-            let outcomes: Vec<_> = distorted.map(|it| it.outcome(id)).collect();
+            let outcomes: Vec<_> = tiles.iter_mut().zip(pieces).map(distort).collect();
             self.outcomes.extend(outcomes);
         }
         self.tiles.insert(id, tiles);
@@ -452,15 +438,9 @@ impl Drafts<'_> {
         let moved: f64 =
             old.iter().zip(&bias).map(|(old, new)| (f64::from(*old) - new).powi(2)).sum();
         let size = moments.variance_z.sum().max(f64::MIN_POSITIVE);
-        self.outcomes.push(Outcome {
-            correction: Correction::Bias,
-            place: Place::Layer(layer),
-            status: Status::Kept,
-            gap: None,
-            changed: bias.len(),
-            before: (moved / size).sqrt(),
-            after: 0.0,
-        });
+        let of_layer = (Correction::Bias, Place::Layer(layer));
+        let errors = [(moved / size).sqrt(), 0.0];
+        self.outcomes.push(Outcome::new(of_layer, true, bias.len(), errors));
         old.iter_mut().zip(&bias).for_each(|(old, new)| *old = *new as f32);
     }
 
@@ -549,17 +529,11 @@ impl Drafts<'_> {
         scales: &[(f64, f64)],
     ) -> Array2<f64> {
         let size = held_out.variance_z.sum().max(f64::MIN_POSITIVE);
-        let [before, after] = [&closest_errors, &fitted_errors].map(|it| (it.sum() / size).sqrt());
-        let kept = after <= before;
-        self.outcomes.push(Outcome {
-            correction: Correction::Box,
-            place: Place::Layer(layer),
-            status: if kept { Status::Kept } else { Status::Dropped },
-            gap: Some(gap),
-            changed: if kept { closest_errors.len() } else { 0 },
-            before,
-            after,
-        });
+        let errors = [&closest_errors, &fitted_errors].map(|it| (it.sum() / size).sqrt());
+        let kept = errors[1] <= errors[0];
+        let of_layer = (Correction::Box, Place::Layer(layer));
+        let outcome = Outcome::new(of_layer, kept, closest_errors.len(), errors);
+        self.outcomes.push(outcome.with_gap(gap));
         if kept {
             return fitted;
         }

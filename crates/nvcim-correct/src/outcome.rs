@@ -43,3 +43,23 @@ pub struct Outcome {
     /// The same after.
     pub after: f64,
 }
+
+impl Outcome {
+    /// A correction that is `kept` or dropped, with what it would change and the errors before and after.
+    /// What is dropped changes nothing.
+    pub(crate) fn new(
+        (correction, place): (Correction, Place),
+        kept: bool,
+        changed: usize,
+        [before, after]: [f64; 2],
+    ) -> Self {
+        let status = if kept { Status::Kept } else { Status::Dropped };
+        let changed = if kept { changed } else { 0 };
+        Self { correction, place, status, gap: None, changed, before, after }
+    }
+
+    /// The same with a gap to what can be reached.
+    pub(crate) fn with_gap(self, gap: f64) -> Self {
+        Self { gap: Some(gap), ..self }
+    }
+}

@@ -8,7 +8,7 @@ use nvcim_ir::programmed::ProgrammedTile;
 use crate::faults::Faults;
 use crate::holding::to_targets;
 use crate::ir_drop::{Effort, FixedCells, Gain, Group, Reach, pre_distort};
-use crate::outcome::{Outcome, Place, Status};
+use crate::outcome::{Outcome, Place};
 use crate::piece::Ground;
 use crate::plan::Correction;
 use crate::predict::Cells;
@@ -16,38 +16,16 @@ use crate::predict::Cells;
 /// The relative error that is spent on a larger gain: far below what converters make.
 const ALLOWANCE: f64 = 1e-3;
 
-/// How far a tile's currents are expected to be from the wanted ones, before and after.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Gained {
-    before: f64,
-    after: f64,
-    lanes: usize,
-}
-
-impl Gained {
-    pub(crate) fn outcome(self, tile: TileId) -> Outcome {
-        let Self { before, after, lanes } = self;
-        Outcome {
-            correction: Correction::IrDrop,
-            place: Place::Tile(tile),
-            status: if after < before { Status::Kept } else { Status::Dropped },
-            gap: None,
-            changed: if after < before { lanes } else { 0 },
-            before,
-            after,
-        }
-    }
-}
-
-/// Turns the targets of a tile of pairs into those that give the same currents behind wires, at the largest
-/// gain, which its scales take back.
+/// Turns the targets of a tile of pairs, part of tile `id` of the tiled net, into those that give the same
+/// currents behind wires, at the largest gain, which its scales take back.
 pub(crate) fn pre_distort_tile(
+    id: TileId,
     tile: &mut ProgrammedTile,
     faults: &Faults,
     wires: &IrDrop,
     ground: &Ground<'_>,
     statistics: &CellStatistics,
-) -> Gained {
+) -> Outcome {
     let cell = &ground.chip.cell;
     let cells = Cells::expect(&tile.targets, &tile.wiring, cell, statistics, faults);
     let wanted = &cells.plus - &cells.minus;
@@ -79,14 +57,14 @@ pub(crate) fn pre_distort_tile(
     let distorted = &solved.blocks[0];
     let [plus, minus] =
         [&distorted.plus, &distorted.minus].map(|it| it.mapv(|g| statistics.target_for(g)));
-    let gained =
-        Gained { before: distorted.error_before, after: distorted.relative_error, lanes: n_lanes };
-    let gains = distorted.gain.clone();
+    let gains = &distorted.gain;
     tile.targets = to_targets(&plus, &minus, cell);
     for scaled in &mut tile.readouts {
         let lane = tile.wiring.lane(scaled.readout.col, scaled.readout.slice);
         let gain = gains.get(lane).copied().unwrap_or(1.0);
         scaled.scale = (f64::from(scaled.scale) / gain) as f32;
     }
-    gained
+    let errors = [distorted.error_before, distorted.relative_error];
+    let of_tile = (Correction::IrDrop, Place::Tile(id));
+    Outcome::new(of_tile, errors[1] < errors[0], n_lanes, errors)
 }

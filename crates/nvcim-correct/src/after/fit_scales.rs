@@ -69,16 +69,10 @@ impl Bench<'_> {
         }
         self.put_readouts(tiles, &best.1);
         let size = spread_of(samples);
+        let of_layer = (Correction::Scale, Place::Layer(layer));
         let kept = best.0 < nominal_error;
-        self.outcomes.push(Outcome {
-            correction: Correction::Scale,
-            place: Place::Layer(layer),
-            status: if kept { Status::Kept } else { Status::Dropped },
-            gap: None,
-            changed: if kept { samples.z.ncols() } else { 0 },
-            before: nominal_error / size,
-            after: best.0.min(nominal_error) / size,
-        });
+        let errors = [nominal_error, best.0.min(nominal_error)].map(|error| error / size);
+        self.outcomes.push(Outcome::new(of_layer, kept, samples.z.ncols(), errors));
     }
 
     /// The clean partial product of a tile, `[vectors, tile columns]`, in output units, for inputs
