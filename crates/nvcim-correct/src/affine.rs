@@ -87,18 +87,36 @@ impl<'a> ColumnFit<'a> {
     }
 }
 
+/// Means of two columns of numbers, and sums of products about them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Products {
+    pub(crate) mean_p: f64,
+    pub(crate) mean_y: f64,
+    pub(crate) pp: f64,
+    pub(crate) yy: f64,
+    pub(crate) py: f64,
+}
+
+impl Products {
+    /// Those of `p` and `y`, `[vectors]` each.
+    pub(crate) fn new(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Self {
+        let n = p.len().max(1) as f64;
+        let (mean_p, mean_y) = (sum(p.iter()) / n, sum(y.iter()) / n);
+        let (mut pp, mut yy, mut py) = (0.0, 0.0, 0.0);
+        for (&p, &y) in p.iter().zip(&y) {
+            let (p, y) = (f64::from(p) - mean_p, f64::from(y) - mean_y);
+            pp += p * p;
+            yy += y * y;
+            py += p * y;
+        }
+        Self { mean_p, mean_y, pp, yy, py }
+    }
+}
+
 /// Gain and offset of one readout: `y` is nearly `gain p + offset`, `p` what is expected; `None` where that
 /// cannot be said.
 pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<[f64; 2]> {
-    let n = p.len() as f64;
-    let (mean_p, mean_y) = (sum(p.iter()) / n, sum(y.iter()) / n);
-    let (mut pp, mut yy, mut py) = (0.0, 0.0, 0.0);
-    for (&p, &y) in p.iter().zip(&y) {
-        let (p, y) = (f64::from(p) - mean_p, f64::from(y) - mean_y);
-        pp += p * p;
-        yy += y * y;
-        py += p * y;
-    }
+    let Products { mean_p, mean_y, pp, yy, py } = Products::new(p, y);
     let gain = py / pp;
     let related = py >= LEAST_CORRELATION * (pp * yy).sqrt() && pp > 0.0;
     let believed = related && (GAINS[0]..=GAINS[1]).contains(&gain);
@@ -108,15 +126,11 @@ pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<
 /// The gain that brings what is made closest to what is wanted, both about the means of their columns; `None`
 /// where the two have nothing in common.
 pub(crate) fn gain_towards(made: ArrayView2<'_, f32>, wanted: ArrayView2<'_, f32>) -> Option<f64> {
-    let n = made.nrows().max(1) as f64;
     let (mut wm, mut mm) = (0.0, 0.0);
     for (made, wanted) in made.columns().into_iter().zip(wanted.columns()) {
-        let (mean_made, mean_wanted) = (sum(made.iter()) / n, sum(wanted.iter()) / n);
-        for (&made, &wanted) in made.iter().zip(wanted) {
-            let made = f64::from(made) - mean_made;
-            wm += made * (f64::from(wanted) - mean_wanted);
-            mm += made * made;
-        }
+        let Products { pp, py, .. } = Products::new(made, wanted);
+        wm += py;
+        mm += pp;
     }
     (wm > 0.0 && mm > 0.0).then(|| wm / mm)
 }

@@ -10,13 +10,10 @@ mod fit_scales;
 
 use std::collections::BTreeMap;
 
-use ndarray::{
-    Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, ShapeBuilder, concatenate, s,
-};
+use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use nvcim_chip::coding::WeightCode;
-use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
 use nvcim_chip::die::Die;
-use nvcim_chip::effects::{EffectSet, dac};
+use nvcim_chip::effects::dac;
 use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{IdVec, LayerId, TileId};
@@ -25,19 +22,15 @@ use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::{Columns, fill_bias};
 use nvcim_ops::tensor::Tensor;
 
-use crate::affine::{LEAST_RIDGE, gain_towards};
 use crate::affine_norm::AffineNorm;
 use crate::ageing::{Aged, Ageing};
-use crate::contributions::{contributions, drive_contributions, shared_contributions};
+use crate::contributions::contributions;
 use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place};
 use crate::plan::{Correction, Plan};
 use crate::predict::{offset_per_drive, predict_readouts};
 use crate::probe::{Codes, probe_tile};
-use crate::ranges::{
-    MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
-};
 use crate::samples::{Samples, Student, Teacher, walk};
 
 /// Vectors, about, that ranges are searched and compared with before all of them have the last word.
@@ -111,13 +104,12 @@ pub fn correct_after(
         return Ok(Fitted { net: programmed, layers: Vec::new(), outcomes: Vec::new() });
     }
     let teacher = Teacher::new(net, images);
-    let effects = if plan.has(Correction::Drift) { known.effects } else { EffectSet::NONE };
     let mut bench = Bench {
         net,
         known,
         plan,
         norm,
-        statistics: CellStatistics::new(known.chip, effects, known.at_s),
+        statistics: known.expect_cells(plan, known.at_s),
         die,
         tiles_of: net.layers.iter().map(|_| Vec::new()).collect(),
         programmed,
@@ -238,8 +230,7 @@ impl Bench<'_> {
     /// What is known to be stuck under a tile.
     fn faults_of(&self, tile: &ProgrammedTile) -> Faults {
         let arrays = [tile.array, tile.wiring.minus_array(tile.array)];
-        let die = self.known.faults().filter(|_| self.plan.has(Correction::Closest));
-        Faults::of_arrays(arrays, die).unwrap_or_default()
+        Faults::of_arrays(arrays, self.known.faults(self.plan)).unwrap_or_default()
     }
 
     /// Works out what the times of use make of tiles, and turns nominal scales to the time of measuring.
@@ -337,9 +328,8 @@ impl Bench<'_> {
         probes: &[Probe],
         samples: &Samples,
     ) -> f64 {
-        let held_out = s![samples.first_held_out().., ..];
         let bias = Array1::from(self.programmed.layers[layer].bias.clone());
-        let mut off = &bias - &samples.z.slice(held_out);
+        let mut off = &bias - &samples.held_out_z();
         for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
             let tile = &self.programmed.tiles[id];
             let sums = probe.drive_sums.slice(s![samples.first_held_out()..]);
@@ -371,8 +361,7 @@ fn views_from(currents: &[Array2<f32>], first: usize) -> Vec<ArrayView2<'_, f32>
 
 /// The spread of the outputs wanted on held-out images, in output units; never 0.
 fn spread_of(samples: &Samples) -> f64 {
-    let held_out = samples.z.slice(s![samples.n_fit.., ..]);
-    f64::from(held_out.std(0.0)).max(f64::MIN_POSITIVE)
+    f64::from(samples.held_out_z().std(0.0)).max(f64::MIN_POSITIVE)
 }
 
 fn ranges_of(tile: &ProgrammedTile) -> Vec<AdcRange> {

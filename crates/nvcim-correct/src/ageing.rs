@@ -32,8 +32,8 @@ const SHARES: [f64; 2] = [0.02, 50.0];
 /// The chip's cells at the times of use.
 #[derive(Debug)]
 pub(crate) struct Aged {
-    /// At the time that cells aim at.
-    aim: CellStatistics,
+    /// At the time that cells aim at, where that is not the only time.
+    aim: Option<CellStatistics>,
     times: Vec<CellStatistics>,
 }
 
@@ -68,7 +68,8 @@ impl Aged {
             false => span_times(from, to, known.t0_s(), N_TIMES)?,
         };
         let at = |&at_s: &f64| CellStatistics::new(known.chip, known.effects, at_s);
-        Ok(Some(Self { aim: at(&known.aim_s()), times: times.iter().map(at).collect() }))
+        let aim = (from != to).then(|| at(&known.aim_s()));
+        Ok(Some(Self { aim, times: times.iter().map(at).collect() }))
     }
 
     /// What is expected of a tile under `drives`, `[vectors, tile rows]`, which `expected`,
@@ -105,7 +106,10 @@ impl Aged {
             (vec![scale.scale; n_readouts], Some(scale.gap))
         };
         let (before, after) = (worst(&vec![1.0; n_readouts]), worst(&factors));
-        let aim = shares_at(&self.aim);
+        let aim = match &self.aim {
+            Some(aim) => shares_at(aim),
+            None => shares.row(0).to_vec(),
+        };
         Ok(Ageing { shares, aim, factors, offsets: vec![0.0; n_readouts], gap, before, after })
     }
 }

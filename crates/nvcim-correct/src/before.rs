@@ -7,13 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Cell, RangePer, Subtract};
-use nvcim_chip::effects::EffectSet;
 use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_ir::ids::{ArrayId, Id, IdVec, LayerId, TileId};
+use nvcim_ir::ids::{ArrayId, IdVec, LayerId, TileId};
 use nvcim_ir::programmed::{
     ProgrammedLayer, ProgrammedNet, ProgrammedTile, ScaledReadout, Targets, verify_programmed,
 };
@@ -145,14 +144,13 @@ impl<'a> Drafts<'a> {
         // Columns at scales of their own need ranges that follow.
         let ranges = plan.has(Correction::Ranges);
         let plan = if ranges { plan } else { plan.without(Correction::Pairs) };
-        let effects = if plan.has(Correction::Drift) { known.effects } else { EffectSet::NONE };
-        let statistics = CellStatistics::new(chip, effects, known.aim_s());
+        let statistics = known.expect_cells(plan, known.aim_s());
         let used = used_cell(&chip.cell, &statistics);
         let code = WeightCode::new(chip);
         // How much cells spread is the chip's business, whether or not their mean is made up for.
         let spread = CellStatistics::new(chip, known.effects, known.aim_s());
         let spread = SpreadLaw::new(&code, &used, &chip.cell, &spread);
-        let die = known.faults().filter(|_| plan.has(Correction::Closest));
+        let die = known.faults(plan);
         Self {
             net,
             known,
@@ -174,7 +172,7 @@ impl<'a> Drafts<'a> {
     /// Everything where mapping put it, every weight as it is.
     fn stay_as_mapped(mut self) -> Result<Self> {
         self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
-        for layer in ids(&self.net.layers) {
+        for layer in self.net.layers.ids() {
             let w_max = f64::from(self.net.layers[layer].w_max);
             for tile in self.tiles_of(layer) {
                 let n_cols = self.net.tiles[tile].cols.len();
@@ -393,10 +391,7 @@ impl<'a> Drafts<'a> {
 impl Student for Drafts<'_> {
     fn fit(&mut self, layer: LayerId, samples: &Samples) -> Result<()> {
         let moments = Moments::new(samples.fit_x(), samples.fit_z());
-        let held_out = Moments::new(
-            samples.x.slice(s![samples.n_fit.., ..]),
-            samples.z.slice(s![samples.n_fit.., ..]),
-        );
+        let held_out = Moments::new(samples.held_out_x(), samples.held_out_z());
         let energies = moments.energies().to_vec();
         let tiles = self.tiles_of(layer);
         let mut ranges: BTreeMap<TileId, Vec<f64>> =
@@ -456,46 +451,31 @@ impl Drafts<'_> {
         let w = self.net.layers[layer].weights(0..shape.n_rows, 0..shape.n_cols).mapv(f64::from);
         let reach = self.reach_of_layer(layer, &w);
         if !self.plan.has(Correction::Box) {
-            let [lo, hi] = self.scaled(layer, &reach, ranges, 1.0);
+            let ([lo, hi], _) = self.scaled(layer, &reach, ranges, 1.0);
             return clip(&w, &lo, &hi);
         }
-        let copies = self.copies_of_layer(layer, shape.n_rows);
-        let spread: Array1<f64> =
-            copies.iter().map(|&n| self.spread.of_copies(n).square.max(0.0)).collect();
+        let laws = self.spread_of_layer(layer, shape.n_rows);
+        let spread: Array1<f64> = laws.iter().map(|law| law.square.max(0.0)).collect();
         let fit = BoxFit::new(moments, w.view(), spread.view());
-        let energies = moments.energies().to_owned();
-        let error = |v: &Array2<f64>, ranges: &Array2<f64>| {
-            let mut errors = held_out.errors(v.view());
-            for (row, &energy) in energies.iter().enumerate() {
-                let law = self.spread.of_copies(copies[row]);
-                for (col, error) in errors.iter_mut().enumerate() {
-                    let (v, range) = (v[(row, col)], ranges[(row, col)]);
-                    *error += energy * (law.constant * range * range + law.square * v * v);
-                }
-            }
-            errors
-        };
-        let of_scale = |scale: f64| {
-            let [lo, hi] = self.scaled(layer, &reach, ranges, scale);
-            let wide = self.ranges_of_layer(layer, ranges, shape.n_cols, scale);
-            (lo, hi, wide)
-        };
-        let (lo, hi, wide) = of_scale(1.0);
+        let promise = Promise { held_out, energies: moments.energies(), laws: &laws };
+        let ([lo, hi], wide) = self.scaled(layer, &reach, ranges, 1.0);
         let closest = clip(&w, &lo, &hi);
-        let closest_errors = error(&closest, &wide);
+        let closest_errors = promise.errors(&closest, &wide);
+
         // For every column the scale that promises least.
         let may_scale = self.plan.has(Correction::Pairs) && self.ground.code.is_paired();
         let scales = if may_scale { &SCALES[..] } else { &SCALES[..1] };
         let mut best: Vec<(f64, f64)> = vec![(f64::INFINITY, 1.0); shape.n_cols];
         for &scale in scales {
-            let (lo, hi, wide) = of_scale(scale);
+            let ([lo, hi], wide) = self.scaled(layer, &reach, ranges, scale);
             let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[0]);
-            for (best, &error) in best.iter_mut().zip(&error(&v, &wide)) {
+            for (best, &error) in best.iter_mut().zip(&promise.errors(&v, &wide)) {
                 if error < best.0 {
                     *best = (error, scale);
                 }
             }
         }
+        let unscaled = ranges.clone();
         for id in self.free_tiles_of(layer) {
             let cols = self.net.tiles[id].cols.clone();
             let ranges = ranges.get_mut(&id).expect("every tile has its ranges");
@@ -503,47 +483,22 @@ impl Drafts<'_> {
                 *range *= scale;
             }
         }
-        let [lo, hi] = self.scaled(layer, &reach, ranges, 1.0);
-        let wide = self.ranges_of_layer(layer, ranges, shape.n_cols, 1.0);
-        let v = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[1]);
-        let fitted_errors = error(&v, &wide);
-        let gap = fit.gap(v.view(), lo.view(), hi.view());
-        self.keep_better(
-            layer,
-            (closest, closest_errors),
-            (v, fitted_errors, gap),
-            held_out,
-            ranges,
-            &best,
-        )
-    }
 
-    /// The fit, or the closest weights where it does not do better on held-out images.
-    fn keep_better(
-        &mut self,
-        layer: LayerId,
-        (closest, closest_errors): (Array2<f64>, Array1<f64>),
-        (fitted, fitted_errors, gap): (Array2<f64>, Array1<f64>, f64),
-        held_out: &Moments,
-        ranges: &mut BTreeMap<TileId, Vec<f64>>,
-        scales: &[(f64, f64)],
-    ) -> Array2<f64> {
+        // The fit, or the closest weights where it does not do better on held-out images.
+        let ([lo, hi], wide) = self.scaled(layer, &reach, ranges, 1.0);
+        let fitted = fit.descend(clip(&w, &lo, &hi), lo.view(), hi.view(), SWEEPS[1]);
+        let gap = fit.gap(fitted.view(), lo.view(), hi.view());
         let size = held_out.variance_z.sum().max(f64::MIN_POSITIVE);
-        let errors = [&closest_errors, &fitted_errors].map(|it| (it.sum() / size).sqrt());
+        let errors = [closest_errors, promise.errors(&fitted, &wide)];
+        let errors = errors.map(|it| (it.sum() / size).sqrt());
         let kept = errors[1] <= errors[0];
         let of_layer = (Correction::Box, Place::Layer(layer));
-        let outcome = Outcome::new(of_layer, kept, closest_errors.len(), errors);
+        let outcome = Outcome::new(of_layer, kept, shape.n_cols, errors);
         self.outcomes.push(outcome.with_gap(gap));
         if kept {
             return fitted;
         }
-        for id in self.free_tiles_of(layer) {
-            let cols = self.net.tiles[id].cols.clone();
-            let ranges = ranges.get_mut(&id).expect("every tile has its ranges");
-            for (range, (_, scale)) in ranges.iter_mut().zip(&scales[cols]) {
-                *range /= scale;
-            }
-        }
+        *ranges = unscaled;
         closest
     }
 
@@ -565,14 +520,15 @@ impl Drafts<'_> {
         reach
     }
 
-    /// A reach in weights, under scales that are `scale` times `ranges`.
+    /// A reach in weights under scales that are `scale` times `ranges`, lowest and highest, and the weights
+    /// that then take the whole range, `[n_rows, n_cols]` all.
     fn scaled(
         &self,
         layer: LayerId,
         reach: &[Array2<f64>; 2],
         ranges: &BTreeMap<TileId, Vec<f64>>,
         scale: f64,
-    ) -> [Array2<f64>; 2] {
+    ) -> ([Array2<f64>; 2], Array2<f64>) {
         let wide = self.ranges_of_layer(layer, ranges, reach[0].ncols(), scale);
         let mut bounds = [&reach[0] * &wide, &reach[1] * &wide];
         // What is pinned leaves no choice.
@@ -583,7 +539,7 @@ impl Drafts<'_> {
                 there.assign(&self.weights_of(id));
             }
         }
-        bounds
+        (bounds, wide)
     }
 
     /// The weight that takes the whole range, for every weight of a layer, under scales that are `scale` times
@@ -607,14 +563,38 @@ impl Drafts<'_> {
         wide
     }
 
-    /// Copies of the weights of every row.
-    fn copies_of_layer(&self, layer: LayerId, n_rows: usize) -> Vec<usize> {
-        let mut copies = vec![1; n_rows];
+    /// What the spread of cells costs the weights of every row, by their copies.
+    fn spread_of_layer(&self, layer: LayerId, n_rows: usize) -> Vec<SpreadLaw> {
+        let mut laws = vec![self.spread; n_rows];
         for id in self.tiles_of(layer) {
-            let all = self.pieces[id].iter().map(Piece::copies).sum();
-            copies[self.net.tiles[id].rows.clone()].fill(all);
+            let copies = self.pieces[id].iter().map(Piece::copies).sum();
+            laws[self.net.tiles[id].rows.clone()].fill(self.spread.of_copies(copies));
         }
-        copies
+        laws
+    }
+}
+
+/// What weights promise: their error on held-out images and what the spread of cells adds.
+struct Promise<'a> {
+    held_out: &'a Moments,
+    /// Energies of the inputs, `[n_rows]`.
+    energies: ArrayView1<'a, f64>,
+    /// What the spread of cells costs the weights of every row.
+    laws: &'a [SpreadLaw],
+}
+
+impl Promise<'_> {
+    /// The mean square error of every column under weights `v`, where `wide` take the whole range,
+    /// `[n_rows, n_cols]` both.
+    fn errors(&self, v: &Array2<f64>, wide: &Array2<f64>) -> Array1<f64> {
+        let mut errors = self.held_out.errors(v.view());
+        for (row, (&energy, law)) in self.energies.iter().zip(self.laws).enumerate() {
+            for (col, error) in errors.iter_mut().enumerate() {
+                let (v, range) = (v[(row, col)], wide[(row, col)]);
+                *error += energy * (law.constant * range * range + law.square * v * v);
+            }
+        }
+        errors
     }
 }
 
@@ -622,7 +602,7 @@ impl Wish {
     /// The weighted square of all that is wanted; never 0.
     fn size(&self) -> f64 {
         let rows = self.shares.outer_iter().zip(&self.energies);
-        let of_row = |(row, energy): (ndarray::ArrayView1<'_, f64>, &f64)| {
+        let of_row = |(row, energy): (ArrayView1<'_, f64>, &f64)| {
             let terms = row.iter().zip(&self.worths);
             energy * terms.fold(0.0, |sum, (w, worth)| sum + worth * w * w)
         };
@@ -668,10 +648,6 @@ fn explain_missing(missing: ArrayId) -> Vec<Diagnostic> {
     let message = format!("the die file has no {missing}");
     let hint = "sample or import a die with every array of the chip";
     Diagnostic::bad_input("--die", message).hint(hint).into()
-}
-
-fn ids(layers: &IdVec<LayerId, MatrixLayer>) -> Vec<LayerId> {
-    (0..layers.len()).map(LayerId::new).collect()
 }
 
 /// Outcomes speak of tiles of the tiled net; readers know those of the programmed one: the first copy.

@@ -3,6 +3,9 @@
 use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::record::DieRecord;
+use nvcim_chip::statistics::CellStatistics;
+
+use crate::plan::{Correction, Plan};
 
 /// The measurable part of a die, the statistics of its design, and how it is going to be used.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +41,14 @@ impl<'a> Known<'a> {
         self.chip.effects.drift.as_ref().map_or(1.0, |drift| drift.t0_s())
     }
 
-    /// The die's fault map, where it is known and faults act.
-    pub(crate) fn faults(&self) -> Option<&'a DieRecord> {
-        self.die.filter(|_| self.effects.has(Effect::Stuck))
+    /// The die's fault map, where it is known, faults act, and `plan` acts on them.
+    pub(crate) fn faults(&self, plan: Plan) -> Option<&'a DieRecord> {
+        self.die.filter(|_| self.effects.has(Effect::Stuck) && plan.has(Correction::Closest))
+    }
+
+    /// What cells are expected to be at a time, as far as `plan` reckons with their effects.
+    pub(crate) fn expect_cells(&self, plan: Plan, at_s: f64) -> CellStatistics {
+        let effects = if plan.has(Correction::Drift) { self.effects } else { EffectSet::NONE };
+        CellStatistics::new(self.chip, effects, at_s)
     }
 }

@@ -1,7 +1,8 @@
 //! What a tile's conversions are expected to see: the means of its cells at the time of use, through wires.
 
+use ndarray::{Array2, s};
 use nvcim_chip::coding::WeightCode;
-use nvcim_chip::describe::{Cell, Chip, PairAxis};
+use nvcim_chip::describe::{Cell, Chip};
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::ir_drop::IrDrop;
 use nvcim_chip::network::passive;
@@ -9,9 +10,7 @@ use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::programmed::{ProgrammedTile, Targets};
 use nvcim_ir::tiled::{Terminal, Wiring};
 
-use ndarray::{Array2, s};
-
-use crate::faults::Faults;
+use crate::faults::{FaultMap, Faults};
 use crate::known::Known;
 
 /// The cells of a tile at the time of use, in siemens, `[tile rows, lanes]` each; no negative ones for
@@ -108,8 +107,7 @@ fn see_through(
     faults: &Faults,
 ) -> Cells {
     let rest = statistics.mean(chip.cell.g_min);
-    let apart = chip.arrays.pairs == PairAxis::Arrays && wiring.is_paired();
-    let blank = |faults: &crate::faults::FaultMap| {
+    let blank = |faults: &FaultMap| {
         let mut g = Array2::from_elem((chip.arrays.n_rows, chip.arrays.n_cols), rest);
         for ((row, col), stuck) in faults.iter() {
             if let Some(g) = g.get_mut((row as usize, col as usize)) {
@@ -123,35 +121,33 @@ fn see_through(
             g[(rows[row] as usize, cols[lane] as usize)] = value;
         }
     };
-    let read = |g: &Array2<f64>, rows: &[u32], cols: &[u32]| {
-        let transfer = passive::transfer_matrix(g.view(), &ir_drop.wires);
+    let transfer = |g: Array2<f64>| passive::transfer_matrix(g.view(), &ir_drop.wires);
+    let pick = |transfer: &Array2<f64>, rows: &[u32], cols: &[u32]| {
         Array2::from_shape_fn((rows.len(), cols.len()), |(row, lane)| {
             transfer[(cols[lane] as usize, rows[row] as usize)]
         })
     };
-    let Wiring { plus_rows, minus_rows, plus_cols, minus_cols, .. } = wiring;
-    let mut positive = blank(&faults.plus);
-    write(&mut positive, plus_rows, plus_cols, &cells.plus);
-    if !wiring.is_paired() {
-        let plus = read(&positive, plus_rows, plus_cols);
-        return Cells { plus, minus: cells.minus.clone() };
-    }
-    if apart {
-        let mut negative = blank(&faults.minus);
-        write(&mut negative, minus_rows, minus_cols, &cells.minus);
-        return Cells {
-            plus: read(&positive, plus_rows, plus_cols),
-            minus: read(&negative, minus_rows, minus_cols),
-        };
-    }
-    write(&mut positive, minus_rows, minus_cols, &cells.minus);
-    let transfer = passive::transfer_matrix(positive.view(), &ir_drop.wires);
-    let pick = |rows: &[u32], cols: &[u32]| {
-        Array2::from_shape_fn((rows.len(), cols.len()), |(row, lane)| {
-            transfer[(cols[lane] as usize, rows[row] as usize)]
-        })
+    let Wiring { plus_rows, minus_rows, plus_cols, minus_cols, minus_array, n_slices: _ } = wiring;
+    let mut of_plus = blank(&faults.plus);
+    write(&mut of_plus, plus_rows, plus_cols, &cells.plus);
+    let of_minus = match minus_array {
+        // Without negative cells there is nothing to write, and nothing to pick.
+        None => {
+            write(&mut of_plus, minus_rows, minus_cols, &cells.minus);
+            None
+        }
+        Some(_) => {
+            let mut of_minus = blank(&faults.minus);
+            write(&mut of_minus, minus_rows, minus_cols, &cells.minus);
+            Some(transfer(of_minus))
+        }
     };
-    Cells { plus: pick(plus_rows, plus_cols), minus: pick(minus_rows, minus_cols) }
+    let of_plus = transfer(of_plus);
+    let of_minus = of_minus.as_ref().unwrap_or(&of_plus);
+    Cells {
+        plus: pick(&of_plus, plus_rows, plus_cols),
+        minus: pick(of_minus, minus_rows, minus_cols),
+    }
 }
 
 /// The weights that a tile is expected to hold, in units of the layer's matrix, `[tile rows, tile columns]`.

@@ -51,6 +51,16 @@ impl Samples {
         self.n_fit.min(self.z.nrows().saturating_sub(1))
     }
 
+    /// Inputs that are held out.
+    pub(crate) fn held_out_x(&self) -> ArrayView2<'_, f32> {
+        self.x.slice(s![self.first_held_out().., ..])
+    }
+
+    /// Outputs that are held out.
+    pub(crate) fn held_out_z(&self) -> ArrayView2<'_, f32> {
+        self.z.slice(s![self.first_held_out().., ..])
+    }
+
     /// Outputs to fit to.
     pub(crate) fn fit_z(&self) -> ArrayView2<'_, f32> {
         self.z.slice(s![..self.n_fit, ..])

@@ -1,7 +1,22 @@
 //! Ranges of a layer's conversions: found by search, shared where the chip shares them, narrowed where steps are
 //! coarse.
 
-use super::*;
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
+use nvcim_chip::coding::WeightCode;
+use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
+use nvcim_chip::effects::dac;
+use nvcim_ir::diag::Result;
+use nvcim_ir::ids::TileId;
+use nvcim_ir::tiled::AdcRange;
+
+use super::{Bench, Probe, ranges_of, some_of};
+use crate::affine::Products;
+use crate::plan::Correction;
+use crate::ranges::{
+    MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
+};
 
 /// Converters above this many codes need no range narrower than their currents.
 const FINE_CODES: u32 = 64;
@@ -157,17 +172,8 @@ fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
 
 /// The part of the variance of `p` that `y` does not say.
 fn unsaid(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> f64 {
-    let n = p.len().max(1) as f64;
-    let mean = |it: ArrayView1<'_, f32>| it.iter().fold(0.0, |sum, &v| sum + f64::from(v)) / n;
-    let (mean_p, mean_y) = (mean(p), mean(y));
-    let (mut pp, mut yy, mut py) = (0.0, 0.0, 0.0);
-    for (&p, &y) in p.iter().zip(&y) {
-        let (p, y) = (f64::from(p) - mean_p, f64::from(y) - mean_y);
-        pp += p * p;
-        yy += y * y;
-        py += p * y;
-    }
-    (if yy > 0.0 { pp - py * py / yy } else { pp }) / n
+    let Products { pp, yy, py, .. } = Products::new(p, y);
+    (if yy > 0.0 { pp - py * py / yy } else { pp }) / p.len().max(1) as f64
 }
 
 /// Ranges round the currents expected, `[vectors, readouts]`, with some room; the present ones where none

@@ -1,6 +1,19 @@
 //! Scales and shifts of a layer's conversions: one by one, together, and by what images that were held out say.
 
-use super::*;
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, ShapeBuilder, s};
+use nvcim_chip::coding::WeightCode;
+use nvcim_ir::ids::{LayerId, TileId};
+use nvcim_ir::programmed::ProgrammedTile;
+
+use super::{Bench, Probe, Scales, spread_of, views_from};
+use crate::affine::{LEAST_RIDGE, gain_towards};
+use crate::affine_norm::AffineNorm;
+use crate::contributions::{contributions, drive_contributions, shared_contributions};
+use crate::outcome::{Outcome, Place};
+use crate::plan::Correction;
+use crate::samples::Samples;
 
 /// How firmly joint fits may be held to the one-by-one ones; what does best on held-out images is taken.
 const RIDGES: [f64; 4] = [0.003, 0.03, 0.3, 3.0];
