@@ -277,6 +277,10 @@ pub struct Holds {
 }
 
 impl Holds {
+    /// Room for every correction, with gains and offsets per conversion.
+    pub const PER_CONVERSION: Self =
+        Self { column_affine: true, ranges: true, rows: true, column_signs: true, ..Self::NOTHING };
+
     /// Room for no correction beyond cell targets: what a chip holds that says nothing of it.
     pub const NOTHING: Self = Self {
         column_affine: false,

@@ -45,13 +45,7 @@ pub(crate) fn plain_chip() -> Chip {
             range_per: RangePer::Column,
             coding: AdcCoding::Binary,
         },
-        holds: Holds {
-            column_affine: true,
-            ranges: true,
-            rows: true,
-            column_signs: true,
-            ..Holds::NOTHING
-        },
+        holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
         sources: Vec::new(),

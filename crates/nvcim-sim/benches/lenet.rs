@@ -106,13 +106,7 @@ fn chip(noisy: bool) -> Chip {
             range_per: RangePer::Tile,
             coding: AdcCoding::Binary,
         },
-        holds: Holds {
-            column_affine: true,
-            ranges: true,
-            rows: true,
-            column_signs: true,
-            ..Holds::NOTHING
-        },
+        holds: Holds::PER_CONVERSION,
         effects,
         circuits: Circuits::default(),
         sources: Vec::new(),

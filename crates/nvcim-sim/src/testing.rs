@@ -51,13 +51,7 @@ pub(crate) fn plain_chip() -> Chip {
             range_per: RangePer::Tile,
             coding: AdcCoding::Binary,
         },
-        holds: Holds {
-            column_affine: true,
-            ranges: true,
-            rows: true,
-            column_signs: true,
-            ..Holds::NOTHING
-        },
+        holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
         sources: Vec::new(),

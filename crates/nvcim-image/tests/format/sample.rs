@@ -83,13 +83,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             range_per: RangePer::Column,
             coding: AdcCoding::Binary,
         },
-        holds: Holds {
-            column_affine: true,
-            ranges: true,
-            rows: true,
-            column_signs: true,
-            ..Holds::NOTHING
-        },
+        holds: Holds::PER_CONVERSION,
         effects: Effects {
             stuck: Some(Stuck { stuck_gmin: 0.0175, stuck_gmax: 0.0904, ..Stuck::default() }),
             column_gain: Some(ColumnGain { sd: 0.05, ..ColumnGain::default() }),
