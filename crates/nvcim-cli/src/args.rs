@@ -8,6 +8,9 @@ use nvcim::data::{Dataset, Preprocess};
 use nvcim::describe::Chip;
 use nvcim::diag::Diagnostic;
 use nvcim::effects::{Effect, EffectSet};
+use nvcim::model::Model;
+use nvcim::pipeline::CALIBRATION_IMAGES;
+use nvcim::tensor::Tensor;
 
 use crate::terminal::{Failure, Terminal};
 
@@ -67,6 +70,11 @@ impl DataOptions {
         };
         let Self { normalize: _, scale, shift, resize, limit } = *self;
         Ok(Dataset::open(spec, Preprocess { scale, shift, mean, std, resize, limit })?)
+    }
+
+    /// The images that calibration takes from a data set, in the shape that `model` wants.
+    pub(crate) fn open_calibration(&self, spec: &str, model: &Model) -> Result<Tensor, Failure> {
+        Ok(self.open(spec)?.head(CALIBRATION_IMAGES, &model.input_shape()?)?)
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Instant;
 use nvcim::calibrate::{Calibrated, calibrate_image};
 use nvcim::die_io::open_die;
 use nvcim::model::Model;
-use nvcim::pipeline::CALIBRATION_IMAGES;
 use serde_json::json;
 
 use crate::args::{DataOptions, EffectOptions, Global};
@@ -43,7 +42,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     terminal.warn(&args.effects.warnings(&image.chip));
     let model = Model::open(&args.model)?;
     let die = open_die(&args.die, &image.chip)?;
-    let images = args.data.open(&args.calib)?.head(CALIBRATION_IMAGES, &model.input_shape()?)?;
+    let images = args.data.open_calibration(&args.calib, &model)?;
     let conditions = args.effects.conditions(global.seed);
     let calibrated = calibrate_image(&image, &model, &die, &images, conditions)?;
     terminal.warn(&calibrated.warnings);

@@ -8,7 +8,7 @@ use nvcim::die_io::open_die;
 use nvcim::diff::{Difference, diff_images};
 use nvcim::ids::LayerId;
 use nvcim::model::Model;
-use nvcim::pipeline::{CALIBRATION_IMAGES, CompileOptions, Compiled, compile_model};
+use nvcim::pipeline::{CompileOptions, Compiled, compile_model};
 use nvcim::plan::Plan;
 use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
 use serde_json::{Value, json};
@@ -63,13 +63,8 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let default = if args.die.is_some() { "full" } else { "none" };
     let plan = Plan::parse(args.correct.as_deref().unwrap_or(default))?;
     let die = args.die.as_deref().map(|path| open_die(path, &chip)).transpose()?;
-    let calibration = match &args.calib {
-        Some(spec) => {
-            let data = args.data.open(spec)?;
-            Some(data.head(CALIBRATION_IMAGES, &model.input_shape()?)?)
-        }
-        None => None,
-    };
+    let open = |spec| args.data.open_calibration(spec, &model);
+    let calibration = args.calib.as_deref().map(open).transpose()?;
     let conditions = args.effects.conditions(global.seed);
     let calibration = calibration.as_ref();
     let base = args.base.as_deref().map(|path| open_image(path, None, false, terminal));

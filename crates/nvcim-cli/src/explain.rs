@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use nvcim::explain::{EffectCost, Explain, Explanation, LayerCost};
 use nvcim::model::Model;
-use nvcim::pipeline::CALIBRATION_IMAGES;
 use nvcim::plan::Plan;
 use nvcim::recovery::Summary;
 use nvcim::simulate::warn_of_stalled;
@@ -46,13 +45,8 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let plan = Plan::parse(&args.correct)?;
     let model = Model::open(&args.model)?;
     let data = args.preprocess.open(&args.data)?;
-    let calibration = match &args.calib {
-        Some(spec) => {
-            let data = args.preprocess.open(spec)?;
-            Some(data.head(CALIBRATION_IMAGES, &model.input_shape()?)?)
-        }
-        None => None,
-    };
+    let open = |spec| args.preprocess.open_calibration(spec, &model);
+    let calibration = args.calib.as_deref().map(open).transpose()?;
     let conditions = args.effects.conditions(global.seed);
     let explain = Explain {
         model: &model,
