@@ -13,6 +13,7 @@ use nvcim_chip::record::{ArrayRecord, DieRecord, StuckCell};
 use nvcim_correct::before::{Targeted, correct_before};
 use nvcim_correct::known::Known;
 use nvcim_correct::plan::{Correction, Plan};
+use nvcim_correct::samples::Teacher;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::Op;
 use nvcim_ir::program::{Lowering, Program, Step, StepOp};
@@ -71,7 +72,8 @@ impl Task {
             at_s: 0.0,
             use_s: None,
         };
-        correct_before(&self.net, &known, Some(&self.images), plan).expect("the task is sound")
+        let teacher = Teacher::new(&self.net, &self.images);
+        correct_before(&self.net, &known, Some(&teacher), plan).expect("the task is sound")
     }
 }
 

@@ -20,7 +20,6 @@ use nvcim_ir::ids::{IdVec, LayerId, TileId};
 use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, verify_programmed};
 use nvcim_ir::tiled::{AdcRange, TiledNet};
 use nvcim_ops::run_program::{Columns, fill_bias};
-use nvcim_ops::tensor::Tensor;
 
 use crate::affine_norm::AffineNorm;
 use crate::ageing::{Aged, Ageing};
@@ -87,7 +86,7 @@ impl From<Plan> for AfterOptions {
 
 /// Fits ranges and scales to a die that `programmed` was programmed onto.
 ///
-/// `images` is `[samples, sample shape...]`, unlabelled.
+/// The teacher is one of `net`.
 ///
 /// # Errors
 /// Whatever the die reports.
@@ -96,14 +95,13 @@ pub fn correct_after(
     programmed: ProgrammedNet,
     known: &Known<'_>,
     die: &mut dyn Die,
-    images: &Tensor,
+    teacher: &Teacher<'_>,
     options: AfterOptions,
 ) -> Result<Fitted> {
     let AfterOptions { plan, norm, scales } = options;
     if !plan.measures() {
         return Ok(Fitted { net: programmed, layers: Vec::new(), outcomes: Vec::new() });
     }
-    let teacher = Teacher::new(net, images);
     let mut bench = Bench {
         net,
         known,
@@ -122,7 +120,7 @@ pub fn correct_after(
     for (id, tile) in bench.programmed.tiles.iter_enumerated() {
         bench.tiles_of[tile.layer].push(id);
     }
-    walk(net, images, &teacher, &mut bench)?;
+    walk(net, teacher, &mut bench)?;
     bench.prepare_for_use();
     verify_programmed(&bench.programmed, known.chip.array_size(), known.chip.cell.n_levels)?;
     Ok(Fitted { net: bench.programmed, layers: bench.layers, outcomes: bench.outcomes })

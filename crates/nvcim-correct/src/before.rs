@@ -18,7 +18,6 @@ use nvcim_ir::programmed::{
 };
 use nvcim_ir::tiled::{AdcRange, MatrixLayer, Readout, TiledNet};
 use nvcim_ops::run_program::{Columns, fill_bias};
-use nvcim_ops::tensor::Tensor;
 
 use crate::arrays;
 use crate::grid::Grid;
@@ -54,19 +53,18 @@ pub struct Targeted {
 
 /// Chooses every tile's place, every cell's target and every readout's nominal scale.
 ///
-/// `images`, `[samples, sample shape...]`, are unlabelled; without them only what needs none runs. Without a
-/// die, or without `closest` in the plan, pairs are one-sided and nothing is known of faults.
+/// Without a teacher, which is one of `net`, only what needs no images runs. Without a die, or without `closest` in the plan, pairs are one-sided and nothing is known of faults.
 ///
 /// # Errors
 /// A die record that lacks an array which the net uses.
 pub fn correct_before(
     net: &TiledNet,
     known: &Known<'_>,
-    images: Option<&Tensor>,
+    teacher: Option<&Teacher<'_>>,
     plan: Plan,
 ) -> Result<Targeted> {
     let none = RowRules::default();
-    correct_before_by(net, known, images, plan, &Bounds { rules: &none, base: None })
+    correct_before_by(net, known, teacher, plan, &Bounds { rules: &none, base: None })
 }
 
 /// What keeps corrections before programming from choosing freely.
@@ -87,21 +85,20 @@ pub struct Bounds<'a> {
 pub fn correct_before_by(
     net: &TiledNet,
     known: &Known<'_>,
-    images: Option<&Tensor>,
+    teacher: Option<&Teacher<'_>>,
     plan: Plan,
     bounds: &Bounds<'_>,
 ) -> Result<Targeted> {
     let &Bounds { rules, base } = bounds;
     let plan = if base.is_some() { plan.without(Correction::Arrays) } else { plan };
-    rules.check(net.tiles.len(), plan, images.is_some())?;
+    rules.check(net.tiles.len(), plan, teacher.is_some())?;
     let mut drafts = Drafts::new(net, known, plan, rules);
     drafts.pinned = base.map_or_else(BTreeMap::new, |base| pin(base, drafts.ground.die));
-    let mut drafts = match images.filter(|_| plan.looks_at_images()) {
+    let mut drafts = match teacher.filter(|_| plan.looks_at_images()) {
         None => drafts.stay_as_mapped()?,
-        Some(images) => {
-            let teacher = Teacher::new(net, images);
-            let mut drafts = drafts.spread_out(&teacher)?;
-            walk(net, images, &teacher, &mut drafts)?;
+        Some(teacher) => {
+            let mut drafts = drafts.spread_out(teacher)?;
+            walk(net, teacher, &mut drafts)?;
             drafts
         }
     };
@@ -183,7 +180,7 @@ impl<'a> Drafts<'a> {
     }
 
     /// Every tile on the arrays of choice, with its copies.
-    fn spread_out(mut self, teacher: &Teacher) -> Result<Self> {
+    fn spread_out(mut self, teacher: &Teacher<'_>) -> Result<Self> {
         if !self.plan.has(Correction::Arrays) {
             self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
             return Ok(self);

@@ -34,7 +34,7 @@ mod ranges;
 pub mod refresh;
 pub mod row_rules;
 mod rows;
-mod samples;
+pub mod samples;
 #[cfg(test)]
 mod scales;
 pub mod span;

@@ -179,7 +179,7 @@ impl Plan {
     }
 
     /// Whether anything before programming looks at calibration images.
-    pub(crate) fn looks_at_images(self) -> bool {
+    pub fn looks_at_images(self) -> bool {
         use Correction::{Arrays, Bias, Box, Drift, IrDrop, Pairs, Rows};
         [Arrays, Rows, Pairs, Drift, Box, IrDrop, Bias].into_iter().any(|it| self.has(it))
     }

@@ -67,18 +67,20 @@ impl Samples {
     }
 }
 
-/// What the float network makes of the calibration images.
+/// Unlabelled calibration images and what the float network makes of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Teacher {
+pub struct Teacher<'a> {
+    /// `[samples, sample shape...]`.
+    images: &'a Tensor,
     /// Clean outputs at the chosen positions, `[vectors, n_cols]`.
     outputs: IdVec<LayerId, Array2<f32>>,
     /// Mean squares of clean inputs about their means, `[n_rows]`, in squares of input units.
     pub(crate) input_variances: IdVec<LayerId, Vec<f64>>,
 }
 
-impl Teacher {
-    /// Runs the images `[samples, sample shape...]` in float.
-    pub(crate) fn new(net: &TiledNet, images: &Tensor) -> Self {
+impl<'a> Teacher<'a> {
+    /// Runs `images`, `[samples, sample shape...]`, in float.
+    pub fn new(net: &TiledNet, images: &'a Tensor) -> Self {
         let n_samples = images.len_of(Axis(0));
         let mut watcher = Watcher {
             float: FloatEngine::new(&net.layers),
@@ -94,6 +96,7 @@ impl Teacher {
         let outputs = watcher.outputs.iter().zip(&shapes);
         let inputs = watcher.inputs.iter().zip(&shapes);
         Self {
+            images,
             outputs: outputs.map(|(parts, shape)| join(parts, shape.n_cols)).collect(),
             input_variances: inputs
                 .map(|(parts, shape)| variances(join(parts, shape.n_rows).view()))
@@ -121,12 +124,8 @@ pub(crate) trait Student {
 ///
 /// # Errors
 /// The first that the student has.
-pub(crate) fn walk(
-    net: &TiledNet,
-    images: &Tensor,
-    teacher: &Teacher,
-    student: &mut dyn Student,
-) -> Result<()> {
+pub(crate) fn walk(net: &TiledNet, teacher: &Teacher<'_>, student: &mut dyn Student) -> Result<()> {
+    let images = teacher.images;
     let mut walker = Walker {
         teacher,
         student,
@@ -139,7 +138,7 @@ pub(crate) fn walk(
 }
 
 struct Walker<'a> {
-    teacher: &'a Teacher,
+    teacher: &'a Teacher<'a>,
     student: &'a mut dyn Student,
     met: BTreeSet<LayerId>,
     n_fit_images: usize,

@@ -10,6 +10,7 @@ use nvcim_correct::after::{AfterOptions, LayerFit, Scales, correct_after};
 use nvcim_correct::known::Known;
 use nvcim_correct::outcome::Outcome;
 use nvcim_correct::plan::{Correction, Plan};
+use nvcim_correct::samples::Teacher;
 use nvcim_image::codec;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
@@ -66,7 +67,8 @@ pub fn calibrate_image(
     let at_s = if scales == Scales::Fitted { conditions.at_s } else { provenance.at_s };
     let known = Known { chip, die: Some(die), effects: conditions.effects, at_s, use_s: None };
     let options = AfterOptions { scales, ..plan.into() };
-    let fitted = correct_after(&tiled, net.clone(), &known, &mut sim, images, options)?;
+    let teacher = Teacher::new(&tiled, images);
+    let fitted = correct_after(&tiled, net.clone(), &known, &mut sim, &teacher, options)?;
 
     let readouts_changed = count_changed(net, &fitted.net);
     let provenance = Provenance {

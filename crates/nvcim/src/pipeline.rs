@@ -11,6 +11,7 @@ use nvcim_correct::known::Known;
 use nvcim_correct::outcome::Outcome;
 use nvcim_correct::plan::{Correction, Plan};
 use nvcim_correct::row_rules::RowRules;
+use nvcim_correct::samples::Teacher;
 use nvcim_image::codec;
 use nvcim_image::layout::{DieStamp, Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
@@ -100,17 +101,18 @@ pub fn compile_model(
         None => map_graph(&graph, chip, calibration)?.unload(&mut warnings),
     };
     let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
-    let images = calibration.filter(|_| die.is_some());
+    let learns = die.is_some() && (plan.looks_at_images() || plan.measures());
+    let teacher = calibration.filter(|_| learns).map(|images| Teacher::new(&mapped.net, images));
     let rules = RowRules::default();
     let bounds = Bounds { rules: &rules, base: base.map(|it| &it.net) };
-    let targeted = correct_before_by(&mapped.net, &known, images, plan, &bounds)?;
+    let targeted = correct_before_by(&mapped.net, &known, teacher.as_ref(), plan, &bounds)?;
     let mut outcomes = targeted.outcomes;
-    let (net, fits) = match (die, images) {
-        (Some(record), Some(images)) if plan.measures() => {
+    let (net, fits) = match (die, &teacher) {
+        (Some(record), Some(teacher)) if plan.measures() => {
             let mut sim = SimDie::new(chip, record, conditions);
             die::program_net(&mut sim, &targeted.net, &chip.cell)?;
             let fitted =
-                correct_after(&mapped.net, targeted.net, &known, &mut sim, images, plan.into())?;
+                correct_after(&mapped.net, targeted.net, &known, &mut sim, teacher, plan.into())?;
             outcomes.extend(fitted.outcomes);
             (fitted.net, fitted.layers)
         }

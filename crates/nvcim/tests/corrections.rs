@@ -26,6 +26,7 @@ use nvcim_correct::after::{AfterOptions, correct_after};
 use nvcim_correct::before::{Bounds, Targeted, correct_before, correct_before_by};
 use nvcim_correct::known::Known;
 use nvcim_correct::row_rules::RowRules;
+use nvcim_correct::samples::Teacher;
 use nvcim_map::map_graph::{Mapped, map_graph};
 use nvcim_sim::die::SimDie;
 
@@ -114,7 +115,8 @@ fn stress_a() -> Chip {
 
 fn target(mapped: &Mapped, bench: &Bench, chip: &Chip, die: &DieRecord, plan: Plan) -> Targeted {
     let known = Known { chip, die: Some(die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
-    correct_before(&mapped.net, &known, Some(&bench.calibration), plan).expect("the die fits")
+    let teacher = Teacher::new(&mapped.net, &bench.calibration);
+    correct_before(&mapped.net, &known, Some(&teacher), plan).expect("the die fits")
 }
 
 /// Which cells are told what, and where: what is decided before programming.
@@ -305,14 +307,15 @@ fn norms_of_gain_and_offset() {
         let known =
             Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
         let plan = Plan::FULL.limited_to(chip.holds);
-        let targeted = correct_before(&mapped.net, &known, Some(&bench.calibration), plan);
+        let teacher = Teacher::new(&mapped.net, &bench.calibration);
+        let targeted = correct_before(&mapped.net, &known, Some(&teacher), plan);
         let net = targeted.expect("the die fits").net;
         for norm in AffineNorm::ALL {
             let mut sim = SimDie::new(&chip, &die, conditions(0.0));
             die::program_net(&mut sim, &net, &chip.cell).expect("lines exist");
             let options = AfterOptions { norm, ..plan.into() };
-            let images = &bench.calibration;
-            let fitted = correct_after(&mapped.net, net.clone(), &known, &mut sim, images, options);
+            let net = net.clone();
+            let fitted = correct_after(&mapped.net, net, &known, &mut sim, &teacher, options);
             let layers = fitted.expect("the die answers").layers;
             let helps = layers.iter().all(|it| it.rms_after < 0.6 * it.rms_before);
             assert!(helps, "{name}, {norm:?}: {layers:?}");
@@ -334,19 +337,20 @@ fn rows_obey_the_rules_set_for_them() {
     let die = sample_die(&chip, 3, 24);
     let known =
         Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
-    let run = |plan, images, rules: &RowRules| {
+    let run = |plan, teacher, rules: &RowRules| {
         let bounds = Bounds { rules, base: None };
-        correct_before_by(&mapped.net, &known, images, plan, &bounds)
+        correct_before_by(&mapped.net, &known, teacher, plan, &bounds)
     };
-    let images = Some(&bench.calibration);
-    let free = run(BEFORE, images, &RowRules::default()).expect("the die fits");
+    let teacher = Teacher::new(&mapped.net, &bench.calibration);
+    let teacher = Some(&teacher);
+    let free = run(BEFORE, teacher, &RowRules::default()).expect("the die fits");
     let tile = TileId::new(0);
     let first = free.net.tiles[tile].wiring.plus_rows[0] as usize;
     let rules = RowRules {
         pinned: [(tile, vec![(1, 90)])].into(),
         forbidden: [(tile, vec![(0, first)])].into(),
     };
-    let ruled = run(BEFORE, images, &rules).expect("plenty is left");
+    let ruled = run(BEFORE, teacher, &rules).expect("plenty is left");
     // Copies of a tile come one behind the other.
     let of_tile = &mapped.net.tiles[tile];
     let copies = ruled.net.tiles.iter().filter(|it| {
@@ -360,13 +364,13 @@ fn rows_obey_the_rules_set_for_them() {
     }
     assert!(n_copies >= 1);
     let none = RowRules { pinned: [(tile, vec![(0, 90), (1, 90)])].into(), ..RowRules::default() };
-    let problem = run(BEFORE, images, &none).expect_err("two rows want one place")[0].to_string();
+    let problem = run(BEFORE, teacher, &none).expect_err("two rows want one place")[0].to_string();
     assert!(problem.contains("rows cannot be placed by the rules"), "{problem}");
-    for (plan, images) in [(BEFORE, None), (BEFORE.without(Correction::Rows), images)] {
-        let problem = run(plan, images, &rules).expect_err("rows stay")[0].to_string();
+    for (plan, teacher) in [(BEFORE, None), (BEFORE.without(Correction::Rows), teacher)] {
+        let problem = run(plan, teacher, &rules).expect_err("rows stay")[0].to_string();
         assert!(problem.contains("there are rules for them"), "{problem}");
     }
     let beyond = TileId::new(mapped.net.tiles.len());
     let beyond = RowRules { pinned: [(beyond, vec![(0, 0)])].into(), ..RowRules::default() };
-    assert!(run(BEFORE, images, &beyond).is_err());
+    assert!(run(BEFORE, teacher, &beyond).is_err());
 }
