@@ -15,7 +15,7 @@
 //! program with those pairs alone that the rules leave; columns and signs are free of them. Idea of remapping rows round faults: L. Xia et al., DAC 2017,
 //! doi 10.1145/3061639.3062248.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1, Zip};
 use nvcim_lp::assign::{Assignment, assign};
 use nvcim_lp::place::Rules;
 use nvcim_lp::program::{Solver, Unsolved};
@@ -138,10 +138,10 @@ fn assign_rows(
     for (place, mut costs) in costs.outer_iter_mut().enumerate() {
         for (col, reach) in piece.reaches_at(place, &cols) {
             let worth = wish.worths[col];
-            for (cost, &share) in costs.iter_mut().zip(shares.row(col)) {
+            Zip::from(&mut costs).and(shares.row(col)).for_each(|cost, &share| {
                 let off = excess(share, reach);
                 *cost += worth * off * off;
-            }
+            });
         }
         costs.iter_mut().zip(&wish.energies).for_each(|(cost, energy)| *cost *= energy);
     }
@@ -162,18 +162,18 @@ fn assign_cols(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
     let copies = piece.copies();
     // What every column would cost at each place, whichever of its copies it is, `[places, columns]`.
     let mut alone = Array2::<f64>::zeros((grid.n_cols, piece.cols.len()));
-    let mut signed = vec![0.0; piece.cols.len()];
+    let signs = ArrayView1::from(&piece.signs);
+    let worths = ArrayView1::from(&wish.worths);
     for (row, &place) in piece.rows.iter().enumerate() {
-        let shares = wish.shares.row(row);
-        for ((signed, share), sign) in signed.iter_mut().zip(shares).zip(&piece.signs) {
-            *signed = sign * share;
-        }
+        let signed = &wish.shares.row(row) * &signs;
+        let counts = &worths * wish.energies[row];
         for spoiled in &piece.site.spoiled[place] {
-            let costs = alone.row_mut(spoiled.col);
-            for ((cost, &share), worth) in costs.into_iter().zip(&signed).zip(&wish.worths) {
-                let off = excess(share, spoiled.reach);
-                *cost += wish.energies[row] * worth * off * off;
-            }
+            Zip::from(alone.row_mut(spoiled.col)).and(&signed).and(&counts).for_each(
+                |cost, &share, &counts| {
+                    let off = excess(share, spoiled.reach);
+                    *cost += counts * off * off;
+                },
+            );
         }
     }
     let costs = Array2::from_shape_fn((piece.cols.len() * copies, grid.n_cols), |(at, place)| {
