@@ -369,6 +369,17 @@ fn sum(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |sum, value| sum + value)
 }
 
+/// Checks that drives are shares of full scale.
+///
+/// # Errors
+/// The first that is none.
+pub fn check_drives(drives: ArrayView2<'_, f64>) -> Result<()> {
+    let Some(x) = drives.iter().find(|x| !(0.0..=1.0).contains(*x)) else { return Ok(()) };
+    let message = format!("have an entry {x:?}, must be 0 to 1");
+    let hint = "give drives as shares of full scale";
+    Err(Diagnostic::bad_input("drives", message).hint(hint).into())
+}
+
 fn check_reads(ArrayReads { drives, low, high }: ArrayReads<'_>) -> Result<()> {
     let mut problems = Vec::new();
     let mut refuse = |at: &str, message: String| problems.push(Diagnostic::bad_input(at, message));
@@ -379,12 +390,10 @@ fn check_reads(ArrayReads { drives, low, high }: ArrayReads<'_>) -> Result<()> {
         let (low, high, reads) = (low.dim(), high.dim(), drives.nrows());
         refuse("results", format!("have {low:?} and {high:?} entries for {reads} reads"));
     }
-    if let Some(x) = drives.iter().find(|x| !(0.0..=1.0).contains(*x)) {
-        refuse("drives", format!("have an entry {x:?}, must be 0 to 1"));
-    }
     if low.iter().chain(high).any(|y| !y.is_finite()) {
         refuse("results", "have an entry that is no finite number".into());
     }
+    problems.extend(check_drives(drives).err().into_iter().flatten());
     nvcim_ir::diag::fail_if_any(problems)
 }
 

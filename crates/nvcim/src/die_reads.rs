@@ -13,7 +13,7 @@ use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::read::ReadCell;
 use nvcim_chip::file::hash_chip;
 use nvcim_chip::record::{ArrayRecord, DieRecord, StuckCell};
-use nvcim_correct::localize::{ArrayReads, CellNoise, ColumnFindings, FaultSearch};
+use nvcim_correct::localize::{ArrayReads, CellNoise, ColumnFindings, FaultSearch, check_drives};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
 use rayon::prelude::*;
@@ -148,6 +148,7 @@ fn read_drives(path: &Path, chip: &Chip) -> Result<Array2<f64>> {
         let hint = "give a drive for every physical row, 0 where one rests";
         return Err(Diagnostic::bad_input(place, message).hint(hint).into());
     }
+    check_drives(x.view()).map_err(|problems| within(problems, &place))?;
     Ok(x)
 }
 
