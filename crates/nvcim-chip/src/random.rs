@@ -13,7 +13,7 @@
 use crate::effects::Effect;
 
 /// Blocks made side by side; wide enough for any vector unit, small enough for its registers.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// The random numbers of one effect on one die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +45,24 @@ impl Stream {
     /// Draw `k` of `[a, b, c]`, normal with mean 0 and variance 1, at most 6.8 in size.
     ///
     /// The same number as entry `k` of [`Stream::fill_normals`].
-    pub fn normal(&self, [a, b, c, k]: [u32; 4]) -> f64 {
-        let words = self.words([a, b, c, k / 4]);
-        let at = (k % 4) as usize;
-        let pair = normal_pair(words[at & 2], words[at | 1]);
-        f64::from(pair[at & 1])
+    pub fn normal(&self, key: [u32; 4]) -> f64 {
+        let [normal] = self.normals([key]);
+        normal
+    }
+
+    /// [`Stream::normal`] of several draws at once, which costs less than one by one.
+    pub fn normals<const N: usize>(&self, keys: [[u32; 4]; N]) -> [f64; N] {
+        let word = |at: usize| keys.map(|key| key[at]);
+        let [w0, w1, w2, w3] =
+            philox([word(0), word(1), word(2), word(3).map(|k| k / 4)], self.key);
+        std::array::from_fn(|lane| {
+            let k = keys[lane][3];
+            let first = k & 2 == 0;
+            let radius = if first { w0[lane] } else { w2[lane] };
+            let angle = if first { w1[lane] } else { w3[lane] };
+            let [even, odd] = normal_pair(radius, angle);
+            f64::from(if k & 1 == 0 { even } else { odd })
+        })
     }
 
     /// Draws 0, 1, 2, ... of `place`, normal with mean 0 and variance 1.

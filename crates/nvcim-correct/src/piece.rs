@@ -124,11 +124,14 @@ impl Piece {
     /// of the column, for those that cannot hold everything: column and `[lo, hi]`, by column.
     pub(crate) fn reaches_at(&self, row: usize, cols: &[Option<usize>]) -> Vec<(usize, [f64; 2])> {
         let copies = self.copies() as f64;
-        let mut reaches: Vec<(usize, [f64; 2])> = Vec::new();
-        for spoiled in &self.site.spoiled[row] {
+        let spoiled = &self.site.spoiled[row];
+        let mut reaches: Vec<(usize, [f64; 2])> = Vec::with_capacity(spoiled.len());
+        for spoiled in spoiled {
             let Some(col) = cols[spoiled.col] else { continue };
             let [lo, hi] = spoiled.reach;
-            match reaches.iter_mut().find(|(there, _)| *there == col) {
+            // A column that stands once is not there yet.
+            let known = if copies > 1.0 { reaches.len() } else { 0 };
+            match reaches[..known].iter_mut().find(|(there, _)| *there == col) {
                 Some((_, reach)) => {
                     reach[0] += (lo + 1.0) / copies;
                     reach[1] += (hi - 1.0) / copies;

@@ -23,8 +23,11 @@ use nvcim_lp::program::{Solver, Unsolved};
 use crate::grid::Grid;
 use crate::piece::{Piece, excess};
 
-/// Times that rows, signs and columns are gone through.
+/// The most times that rows, signs and columns are gone through.
 const TURNS: usize = 3;
+
+/// A turn that takes a smaller share of the error than this off is the last.
+const LEAST_GAIN: f64 = 0.02;
 
 /// What is wanted of a piece, and how much errors count.
 #[derive(Debug, Clone)]
@@ -75,10 +78,10 @@ pub(crate) fn place(
     if !(may_stay || freedom.rows) {
         return Err(Unsolved::Infeasible);
     }
-    let mut gap = 0.0_f64;
+    let (mut gap, mut after) = (0.0_f64, if may_stay { before } else { f64::INFINITY });
     let spoiled = piece.site.spoiled.iter().any(|row| !row.is_empty());
     for _ in 0..if spoiled || !may_stay { TURNS } else { 0 } {
-        let last = (piece.rows.clone(), piece.cols.clone(), piece.signs.clone());
+        let last = after;
         if freedom.cols {
             gap = gap.max(assign_cols(piece, wish, grid));
         }
@@ -88,11 +91,11 @@ pub(crate) fn place(
         if freedom.signs {
             choose_signs(piece, wish, grid);
         }
-        if last == (piece.rows.clone(), piece.cols.clone(), piece.signs.clone()) {
+        after = total(piece, wish, grid);
+        if after >= (1.0 - LEAST_GAIN) * last {
             break;
         }
     }
-    let mut after = total(piece, wish, grid);
     if after >= before && may_stay {
         *piece = mapped.clone();
         after = before;

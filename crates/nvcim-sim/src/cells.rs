@@ -76,18 +76,23 @@ impl ArrayCells {
         targets: ArrayView2<'_, f32>,
     ) {
         self.seen = None;
-        let mut z = Vec::new();
+        let (mut written, mut z) = (Vec::with_capacity(cols.len()), Vec::new());
         for (&row, targets) in rows.iter().zip(targets.outer_iter()) {
-            for (&col, &target) in cols.iter().zip(targets) {
-                let at = (row as usize, col as usize);
-                let write = self.writes[at];
-                self.writes[at] += 1;
-                if self.stuck.contains_key(&(row, col)) {
+            written.clear();
+            for &col in cols {
+                let writes = &mut self.writes[(row as usize, col as usize)];
+                written.push((CellPlace { array: writer.array, row, col }, *writes));
+                *writes += 1;
+            }
+            writer.draws.fill_all(&written, &mut z);
+            let n_draws = writer.draws.len();
+            for (cell, (&(place, _), &target)) in written.iter().zip(targets).enumerate() {
+                if self.stuck.contains_key(&(row, place.col)) {
                     continue;
                 }
-                let place = CellPlace { array: writer.array, row, col };
-                writer.draws.fill(place, write, &mut z);
-                let life = writer.chain.follow(f64::from(target), place, &z, None);
+                let z = &z[cell * n_draws..(cell + 1) * n_draws];
+                let life = writer.chain.follow(f64::from(target), place, z, None);
+                let at = (row as usize, place.col as usize);
                 self.programmed[at] = life.programmed;
                 self.conductances[at] = life.used;
             }
@@ -95,6 +100,7 @@ impl ArrayCells {
     }
 
     /// The conductance of a cell inside, in siemens, with what noise is frozen into it.
+    #[inline]
     pub(crate) fn conductance(&self, row: u32, col: u32) -> f64 {
         let g = self.conductances[(row as usize, col as usize)];
         self.frozen.map_or(g, |(stream, array)| {
@@ -118,6 +124,7 @@ impl ArrayCells {
 
     /// What a full-scale drive of `row` makes of the current of bit line `col`, over its voltage, in
     /// siemens, after [`ArrayCells::look`].
+    #[inline]
     pub(crate) fn seen(&self, row: u32, col: u32) -> f64 {
         match &self.seen {
             Some(seen) => seen[(row as usize, col as usize)],

@@ -24,10 +24,11 @@ use crate::cells::{ArrayCells, Writer};
 use crate::circuits::{Levels, draw_gain_age};
 use crate::conditions::Conditions;
 use crate::drive::{Driver, Drives, Part};
-use crate::kernel::{Kernel, Scratch};
+use crate::kernel::{Currents, Kernel, Scratch};
+use crate::network::Network;
 use crate::noise::{Block, Purpose, place};
 use crate::periphery::{Periphery, Sense};
-use crate::prepared::{Asked, Prepared};
+use crate::prepared::{Asked, Prepared, Ready};
 use crate::tap::{Tap, tap_lines};
 use crate::wired::Wired;
 
@@ -115,22 +116,40 @@ impl SimDie {
         taps: &[Tap<'_>],
         n_rows: usize,
     ) -> Result<Kernel<T>> {
-        self.look_at(&taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array).collect())?;
-        let Self { setup, levels, .. } = self;
-        let senses: Vec<_> = taps.iter().map(|tap| setup.sense(levels, tap)).collect();
-        let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
-        let kernel = Kernel::new(&self.setup.periphery, &wiring.currents(), &senses);
-        Ok(kernel.with_network(wiring.network()))
+        let (currents, network) = self.wire(taps, n_rows)?;
+        let senses = self.senses(taps);
+        Ok(Kernel::new(&self.setup.periphery, &currents, &senses).with_network(network))
     }
 
-    /// Checks and prepares what a measurement asks for.
-    fn prepare_call(&mut self, asked: &Asked) -> Result<Kernel> {
-        let Asked { array, rows, conversions } = asked;
-        let taps = tap_lines(*array, rows, conversions);
+    /// What conversions see of the cells, whatever their ranges.
+    fn wire(&mut self, taps: &[Tap<'_>], n_rows: usize) -> Result<(Currents, Option<Network>)> {
+        self.look_at(&taps.iter().flat_map(|tap| &tap.terms).map(|term| term.array).collect())?;
+        let wiring = Wired::new(&self.setup, &self.arrays, taps, n_rows);
+        Ok((wiring.currents(), wiring.network()))
+    }
+
+    /// The way of currents to codes.
+    fn senses(&mut self, taps: &[Tap<'_>]) -> Vec<Sense> {
+        taps.iter().map(|tap| self.setup.sense(&mut self.levels, tap)).collect()
+    }
+
+    /// Checks and prepares what a measurement asks for, with what is kept of the last measurements.
+    fn prepare_call(&mut self, asked: Asked) -> Result<Ready> {
+        let kept = match self.prepared.take(&asked) {
+            Some(kept) if kept.asked == asked => return Ok(kept),
+            kept => kept,
+        };
+        let taps = tap_lines(asked.array, &asked.rows, &asked.conversions);
         for term in taps.iter().flat_map(|tap| &tap.terms) {
-            self.setup.check_lines(term.array, rows, &[term.col])?;
+            self.setup.check_lines(term.array, &asked.rows, &[term.col])?;
         }
-        self.prepare(&taps, rows.len())
+        let (currents, network) = match kept {
+            Some(Ready { currents, kernel, .. }) => (currents, kernel.into_network()),
+            None => self.wire(&taps, asked.rows.len())?,
+        };
+        let senses = self.senses(&taps);
+        let kernel = Kernel::new(&self.setup.periphery, &currents, &senses).with_network(network);
+        Ok(Ready { asked, currents, kernel })
     }
 
     /// What the cells of an array are at the time of use: what no bench, only a simulation can say.
@@ -311,10 +330,7 @@ impl Die for SimDie {
     ) -> Result<Array2<f32>> {
         self.setup.check_drives(array, rows, drives)?;
         let asked = Asked { array, rows: rows.to_vec(), conversions: conversions.to_vec() };
-        let kernel = match self.prepared.take(&asked) {
-            Some(kernel) => kernel,
-            None => self.prepare_call(&asked)?,
-        };
+        let ready = self.prepare_call(asked)?;
         let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
         let number = array.index() as u32;
         let block = Block { purpose: Purpose::Mvm, unit: number, cells: number, columns };
@@ -322,8 +338,8 @@ impl Die for SimDie {
         driven.fill(&self.driver(), &[Part::Whole], 1.0, drives.t(), block);
         let mut codes = vec![0.0; conversions.len() * drives.nrows()];
         let drive = driven.pass(0, 0..rows.len());
-        kernel.convert(&drive, block, &mut codes, &mut Scratch::default());
-        self.prepared.keep(asked, kernel);
+        ready.kernel.convert(&drive, block, &mut codes, &mut Scratch::default());
+        self.prepared.keep(ready);
         let codes = Array2::from_shape_vec((conversions.len(), drives.nrows()), codes);
         Ok(codes.expect("one code per conversion and vector").reversed_axes())
     }

@@ -176,6 +176,11 @@ impl<T: Real> Kernel<T> {
         Self { network, ..self }
     }
 
+    /// Those currents.
+    pub(crate) fn into_network(self) -> Option<Network> {
+        self.network
+    }
+
     /// Solves of networks so far that stopped before their tolerance.
     pub(crate) fn n_stalled(&self) -> u64 {
         self.network.as_ref().map_or(0, Network::n_stalled)

@@ -80,38 +80,62 @@ impl<'a> Wired<'a> {
 
     /// Weights, variances and constant currents.
     pub(crate) fn currents(&self) -> Currents {
-        let g_max = self.setup.chip.cell.g_max;
-        let dim = (self.taps.len(), self.n_rows);
-        let mut weights = Array2::zeros(dim);
-        let mut variances = self.setup.periphery.read.map(|_| Array2::zeros(dim));
-        let mut leakage = vec![0.0; self.taps.len()];
         let scale = self.leak_scale();
-        for (conversion, tap) in self.taps.iter().enumerate() {
-            for term in &tap.terms {
-                let cells = self.cells(term.array);
-                for drive in tap.driven.clone() {
-                    let row = term.rows[drive];
-                    let (g, seen) = (cells.conductance(row, term.col), cells.seen(row, term.col));
-                    let gain = self.gain(term.array, row);
-                    let worth = gain * seen / g_max;
-                    if !self.is_solved() {
-                        weights[(conversion, drive)] += term.sign() * scale * worth;
-                        leakage[conversion] += term.sense * worth * self.offset(term.array, row);
-                    }
-                    if let Some(variances) = &mut variances {
-                        // Sneak currents of a cell that hardly conducts are those of its neighbours.
-                        let share = if g > 0.0 { (seen / g).clamp(0.0, 1.0) } else { 1.0 };
-                        let sd = gain * share * cells.read_sd(row, term.col) / g_max;
-                        variances[(conversion, drive)] += sd * sd;
-                    }
+        let weights = self.sum_over_cells(|term, cells, row| {
+            if self.is_solved() { 0.0 } else { term.sign() * scale * self.worth(term, cells, row) }
+        });
+        let g_max = self.setup.chip.cell.g_max;
+        let variances = self.setup.periphery.read.map(|_| {
+            self.sum_over_cells(|term, cells, row| {
+                let (g, seen) = (cells.conductance(row, term.col), cells.seen(row, term.col));
+                // Sneak currents of a cell that hardly conducts are those of its neighbours.
+                let share = if g > 0.0 { (seen / g).clamp(0.0, 1.0) } else { 1.0 };
+                let gain = self.gain(term.array, row);
+                let sd = gain * share * cells.read_sd(row, term.col) / g_max;
+                sd * sd
+            })
+        });
+        Currents { weights, variances, leakage: self.constants() }
+    }
+
+    /// What a full-scale drive of `row` adds to the current of a term, in largest cells.
+    fn worth(&self, term: &Term<'_>, cells: &ArrayCells, row: u32) -> f64 {
+        self.gain(term.array, row) * cells.seen(row, term.col) / self.setup.chip.cell.g_max
+    }
+
+    /// A sum over the cells of every drive of every conversion, `[conversions, drives]`.
+    fn sum_over_cells(&self, of_cell: impl Fn(&Term<'_>, &ArrayCells, u32) -> f64) -> Array2<f64> {
+        // Drive by drive, since the cells of a word line lie together.
+        let mut sums = Array2::zeros((self.n_rows, self.taps.len()));
+        for (drive, mut sums) in sums.outer_iter_mut().enumerate() {
+            for (sum, tap) in sums.iter_mut().zip(self.taps) {
+                for term in tap.terms.iter().filter(|_| tap.driven.contains(&drive)) {
+                    *sum += of_cell(term, self.cells(term.array), term.rows[drive]);
                 }
-                leakage[conversion] += term.sense * self.leak(tap, term) / g_max;
             }
         }
-        if leakage.iter().all(|&y| y == 0.0) {
-            leakage.clear();
-        }
-        Currents { weights, variances, leakage }
+        sums.reversed_axes().as_standard_layout().into_owned()
+    }
+
+    /// The constant currents of conversions; none where all are 0.
+    fn constants(&self) -> Vec<f64> {
+        let of_drivers = |tap: &Tap<'_>, term: &Term<'_>| -> f64 {
+            let (drivers, cells) = (!self.drivers.is_empty(), self.cells(term.array));
+            let rows = tap.driven.clone().filter(|_| drivers && !self.is_solved());
+            rows.map(|drive| term.rows[drive])
+                .map(|row| self.worth(term, cells, row) * self.offset(term.array, row))
+                .sum()
+        };
+        let leak =
+            |tap: &Tap<'_>, term: &Term<'_>| self.leak(tap, term) / self.setup.chip.cell.g_max;
+        let of_tap = |tap: &Tap<'_>| -> f64 {
+            tap.terms
+                .iter()
+                .map(|term| term.sense * (of_drivers(tap, term) + leak(tap, term)))
+                .sum()
+        };
+        let constants: Vec<f64> = self.taps.iter().map(of_tap).collect();
+        if constants.iter().all(|&y| y == 0.0) { Vec::new() } else { constants }
     }
 
     /// The leakage of cells, where there is any.

@@ -4,7 +4,7 @@
 //! die, effect and place, so that a cell compiled for at one time and used at another is the same cell.
 
 use crate::effects::Effect;
-use crate::random::Stream;
+use crate::random::{LANES, Stream};
 
 /// What shares one draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,21 +68,65 @@ impl CellDraws {
     pub fn fill(&self, place: CellPlace, write: u32, out: &mut Vec<f64>) {
         out.clear();
         out.extend(self.draws.iter().map(|&(stream, index, draw)| {
-            let (Draw::Normal(scope) | Draw::Uniform(scope)) = draw;
-            let CellPlace { array, row, col } = place;
-            let (place, write) = match scope {
-                Scope::Die => ([ALL; 3], 0),
-                Scope::Array => ([array, ALL, ALL], 0),
-                Scope::Cell => ([array, row, col], 0),
-                Scope::Write => ([array, row, col], write & ((1 << WRITE_BITS) - 1)),
-            };
-            let [a, b, c] = place;
-            let key = [a, b, c, index << WRITE_BITS | write];
+            let key = draw.scope().key(place, write, index);
             match draw {
                 Draw::Normal(_) => stream.normal(key),
                 Draw::Uniform(_) => stream.uniform(key),
             }
         }));
+    }
+
+    /// The draws of many cells, as [`CellDraws::fill`] gives them, one cell after the other: faster than cell by
+    /// cell.
+    pub fn fill_all(&self, cells: &[(CellPlace, u32)], out: &mut Vec<f64>) {
+        let n_draws = self.draws.len();
+        out.clear();
+        out.resize(cells.len() * n_draws, 0.0);
+        for (at, &(stream, index, draw)) in self.draws.iter().enumerate() {
+            let key = |&(place, write): &(CellPlace, u32)| draw.scope().key(place, write, index);
+            let out = out.get_mut(at..).unwrap_or_default().chunks_mut(n_draws * LANES);
+            for (cells, out) in cells.chunks(LANES).zip(out) {
+                // What is left of the last few repeats the first of them.
+                let keys: [_; LANES] =
+                    std::array::from_fn(|it| key(cells.get(it).unwrap_or(&cells[0])));
+                let drawn = match draw {
+                    Draw::Normal(_) => stream.normals(keys),
+                    Draw::Uniform(_) => keys.map(|key| stream.uniform(key)),
+                };
+                out.iter_mut().step_by(n_draws).zip(drawn).for_each(|(out, z)| *out = z);
+            }
+        }
+    }
+
+    /// Draws of a cell.
+    pub fn len(&self) -> usize {
+        self.draws.len()
+    }
+
+    /// Whether nothing of a cell is drawn.
+    pub fn is_empty(&self) -> bool {
+        self.draws.is_empty()
+    }
+}
+
+impl Draw {
+    fn scope(self) -> Scope {
+        match self {
+            Self::Normal(scope) | Self::Uniform(scope) => scope,
+        }
+    }
+}
+
+impl Scope {
+    /// The key of draw `index` of an effect.
+    fn key(self, CellPlace { array, row, col }: CellPlace, write: u32, index: u32) -> [u32; 4] {
+        let ([a, b, c], write) = match self {
+            Self::Die => ([ALL; 3], 0),
+            Self::Array => ([array, ALL, ALL], 0),
+            Self::Cell => ([array, row, col], 0),
+            Self::Write => ([array, row, col], write & ((1 << WRITE_BITS) - 1)),
+        };
+        [a, b, c, index << WRITE_BITS | write]
     }
 }
 
@@ -131,5 +175,28 @@ mod tests {
         draws.fill(place, 5, &mut out);
         assert_eq!(out[0], Stream::new(0, 7, Effect::Programming).normal([1, 2, 3, 5]));
         assert!(out.len() == 3 && out[0] != out[1] && out[1] != out[2], "{out:?}");
+    }
+
+    #[test]
+    fn many_cells_are_drawn_like_each_of_them() {
+        let of_programming =
+            [Draw::Normal(Scope::Write), Draw::Uniform(Scope::Cell), Draw::Normal(Scope::Array)];
+        let of_drift = [Draw::Normal(Scope::Cell), Draw::Normal(Scope::Die)];
+        let effects = [(Effect::Programming, &of_programming[..]), (Effect::Drift, &of_drift[..])];
+        let draws = CellDraws::new(7, effects.into_iter());
+        let cell = |col: u32| (CellPlace { array: 1, row: 2, col: 3 * col }, col % 5);
+        for n_cells in [0, 1, 7, 8, 21] {
+            let cells: Vec<_> = (0..n_cells).map(cell).collect();
+            let (mut all, mut one) = (vec![9.0], Vec::new());
+            draws.fill_all(&cells, &mut all);
+            let each: Vec<f64> = cells
+                .iter()
+                .flat_map(|&(place, write)| {
+                    draws.fill(place, write, &mut one);
+                    one.clone()
+                })
+                .collect();
+            assert_eq!(all, each);
+        }
     }
 }
