@@ -13,7 +13,7 @@ use nvcim::plan::Plan;
 use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
 use serde_json::{Value, json};
 
-use crate::args::{DataOptions, EffectOptions, Global};
+use crate::args::{DataOptions, EffectOptions, Global, parse_span};
 use crate::files::{open_chip, open_image, write_file};
 use crate::outcomes;
 use crate::terminal::{Failure, Terminal, hex};
@@ -49,6 +49,12 @@ pub(crate) struct Args {
     /// that reshape every tile (pairs, drift, box, ir_drop) act on tiles with stuck cells only.
     #[arg(long, value_name = "IMAGE")]
     base: Option<PathBuf>,
+    /// Correct for use at this time after programming, or for a span: 1y, 1h..1y [default: as --at].
+    ///
+    /// The die is measured at --at; what happens to it until then is made up for by what the chip's statistics
+    /// say. For a span the largest error over it is made as small as can be.
+    #[arg(long = "for", value_name = "TIME[..TIME]", value_parser = parse_span)]
+    use_s: Option<[f64; 2]>,
     #[command(flatten)]
     data: DataOptions,
     #[command(flatten)]
@@ -75,7 +81,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         plan,
         conditions,
         base: base.as_ref(),
-        use_s: None,
+        use_s: args.use_s,
     };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);

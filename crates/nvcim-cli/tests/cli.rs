@@ -245,6 +245,39 @@ fn an_image_is_calibrated_anew_when_its_die_has_aged() {
     assert!(!bench.path("no.nvcim").exists());
 }
 
+/// Measured when it is new, a die loses less until a day later with an image for the whole day.
+#[test]
+fn an_image_for_a_span_of_time_is_right_at_both_ends() {
+    let bench = Bench::new();
+    let model = model();
+    bench.run(&[
+        "die", "sample", "--chip", "pcm-ibm", "--arrays", "8", "--seed", "1", "-o", "1.toml",
+    ]);
+    let compile = ["compile", &model, "--chip", "pcm-ibm", "--calib", "digits:train"];
+    let compile = [&compile[..], &["--die", "1.toml"]].concat();
+    bench.json(&[&compile[..], &["-o", "now.nvcim"]].concat(), 0, "nvcim.compile/1");
+    let span = ["--for", "0s..1d", "-o", "span.nvcim"];
+    bench.json(&[&compile[..], &span].concat(), 0, "nvcim.compile/1");
+    let worst = |image: &str| {
+        let accuracy = |at: &str| {
+            let call = ["simulate", image, "--die", "1.toml", "--data", "digits", "--at", at];
+            bench.json(&call, 0, "nvcim.simulate/1")["accuracy"]["mean"].as_f64()
+        };
+        ["0s", "1d"]
+            .map(|at| accuracy(at).expect("digits have labels"))
+            .into_iter()
+            .fold(100.0, f64::min)
+    };
+    assert!(worst("span.nvcim") >= worst("now.nvcim") + 1.0);
+
+    let past = ["--at", "1d", "--for", "1h", "-o", "no.nvcim"];
+    let refused = bench.json(&[&compile[..], &past].concat(), 4, "nvcim.error/1");
+    assert_eq!(refused["errors"][0]["at"], "--for");
+    let backwards = bench.run(&[&compile[..], &["--for", "1d..1h", "-o", "no.nvcim"]].concat());
+    assert_eq!(backwards.status.code(), Some(2));
+    assert!(!bench.path("no.nvcim").exists());
+}
+
 /// A die whose second array alone has stuck cells, under weights.
 #[test]
 fn a_base_is_changed_only_where_a_die_is_harmed() {

@@ -56,7 +56,7 @@ pub fn run_demo(run_seed: u64, progress: &dyn Fn(usize)) -> Result<Demo> {
         chip: &chip,
         calibration: &calibration,
         data: &data,
-        plan: Plan::LAB,
+        plan: Plan::FULL,
         conditions: Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed },
         dies: DIES,
     };

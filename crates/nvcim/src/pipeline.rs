@@ -143,6 +143,27 @@ fn check_options(
         let hint = "give `--calib DATA`, or choose `--correct closest`";
         return Err(Diagnostic::bad_input("--correct", message).hint(hint).into());
     }
+    check_use(options, plan, warnings)
+}
+
+/// Looks at the time of use, where it has one of its own.
+fn check_use(
+    options: &CompileOptions<'_>,
+    plan: Plan,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<()> {
+    let Some([first_s, _]) = options.use_s else { return Ok(()) };
+    let at_s = options.conditions.at_s;
+    if first_s < at_s {
+        let message = format!("begins {first_s} s after programming, before the die is measured");
+        let hint = format!("use the image from {at_s} s on, or measure earlier: `--at`");
+        return Err(Diagnostic::bad_input("--for", message).hint(hint).into());
+    }
+    if options.die.is_none() || !plan.has(Correction::Drift) {
+        let message = "only the correction `drift` looks at the time of use, and it is not made";
+        let hint = "give `--die DIE` and `--correct full` or a list with `+drift`";
+        warnings.push(Diagnostic::bad_input("--for", message).hint(hint));
+    }
     Ok(())
 }
 
