@@ -123,8 +123,8 @@ pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<
     believed.then_some([gain, mean_y - gain * mean_p])
 }
 
-/// The gain that brings what is made closest to what is wanted, both about the means of their columns; `None`
-/// where the two have nothing in common.
+/// The gain that brings what is made closest to what is wanted, both `[vectors, columns]` and about the means of
+/// their columns; `None` where the two have nothing in common.
 pub(crate) fn gain_towards(made: ArrayView2<'_, f32>, wanted: ArrayView2<'_, f32>) -> Option<f64> {
     let (mut wm, mut mm) = (0.0, 0.0);
     for (made, wanted) in made.columns().into_iter().zip(wanted.columns()) {

@@ -31,7 +31,6 @@ mod pre_distort;
 mod predict;
 mod probe;
 mod ranges;
-pub mod refresh;
 pub mod row_rules;
 mod rows;
 pub mod samples;

@@ -123,16 +123,11 @@ impl Bench<'_> {
         probes: &[Probe],
     ) {
         for ((&id, currents), probe) in tiles.iter().zip(currents).zip(probes) {
-            let (mut py, mut pp) = (0.0, 0.0);
-            let n_fit = currents.nrows();
-            for (p, y) in probe.expected.slice(s![..n_fit, ..]).iter().zip(currents) {
-                py += f64::from(*p) * f64::from(*y);
-                pp += f64::from(*p) * f64::from(*p);
-            }
-            if py > 0.0 && pp > 0.0 {
-                for scaled in &mut self.programmed.tiles[id].readouts {
-                    scaled.scale = (f64::from(scaled.scale) * pp / py) as f32;
-                }
+            let expected = probe.expected.slice(s![..currents.nrows(), ..]);
+            // Noise is in the currents: they are fitted to what is expected, not the other way round.
+            let Some(gain) = gain_towards(expected, *currents) else { continue };
+            for scaled in &mut self.programmed.tiles[id].readouts {
+                scaled.scale = (f64::from(scaled.scale) / gain) as f32;
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nvcim_chip::describe::Arrays;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, TileId};
-use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile};
+use nvcim_ir::programmed::{ProgrammedNet, ProgrammedTile, measure_usage};
 
 use super::Page;
 use super::footprint::{Rectangle, count_cells, outline};
@@ -71,7 +71,7 @@ fn list_unused(
 fn describe(page: &Page<'_>, n_used: usize) -> String {
     let arrays = &page.chip.arrays;
     let of_all = arrays.count.map_or_else(String::new, |all| format!(" of {}", count(all)));
-    let used_cells = page.corrected().mapped.cells_used;
+    let used_cells = measure_usage(&page.corrected().image.net).cells;
     let cells = n_used * arrays.n_rows * arrays.n_cols;
     let mut text = format!(
         "{}{of_all} in use, each {} word lines by {} bit lines; {} cells hold weights, {} of the cells \
