@@ -80,6 +80,12 @@ impl WeightCode {
         }
     }
 
+    /// Steps between 0 and the largest weight, all of the same size; `None` where cells hold anything between.
+    pub fn n_steps(&self) -> Option<f64> {
+        let of_cell = || self.cell.n_levels.map(|levels| f64::from(levels.max(2) - 1));
+        self.digits.map_or_else(of_cell, |digits| Some(digits.steps))
+    }
+
     /// The number of slices.
     pub fn n_slices(&self) -> usize {
         self.factors.len()

@@ -106,7 +106,7 @@ fn draw_net(stream: &Stream) -> TiledNet {
         blocks: Array3::from_shape_fn((1, N, n_cols), weight),
         bias: vec![0.0; n_cols],
         input: InputCoding { full_scale: 1.0, signed: false },
-        w_max: 1.0,
+        ranges: vec![1.0; n_cols],
     };
     let range = AdcRange { lo: -16.0, hi: 16.0 };
     let rows = RowSpan { start: 0, end: N as u32 };

@@ -266,7 +266,9 @@ impl Bench<'_> {
         let layer = &self.net.layers[tile.layer];
         let code = WeightCode::new(self.known.chip);
         let (drives, signed) = self.drives(id, x);
-        let worth = f64::from(layer.w_max) * f64::from(layer.input.full_scale);
+        // Only offset-coded weights ask, whose columns have one range.
+        let range = layer.ranges[tile.cols.start];
+        let worth = f64::from(range) * f64::from(layer.input.full_scale);
         let faults = self.faults_of(tile);
         let seen = predict_readouts(tile, self.known, &self.statistics, &faults);
         let seen = seen.mapv(|it| it as f32);

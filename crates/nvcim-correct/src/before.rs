@@ -170,10 +170,8 @@ impl<'a> Drafts<'a> {
     fn stay_as_mapped(mut self) -> Result<Self> {
         self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
         for layer in self.net.layers.ids() {
-            let w_max = f64::from(self.net.layers[layer].w_max);
             for tile in self.tiles_of(layer) {
-                let n_cols = self.net.tiles[tile].cols.len();
-                self.finish_tile(tile, &vec![w_max; n_cols], self.weights_of(tile).view());
+                self.finish_tile(tile, &self.mapped_ranges(tile), self.weights_of(tile).view());
             }
         }
         Ok(self)
@@ -217,14 +215,20 @@ impl<'a> Drafts<'a> {
         layer.weights(tile.rows.clone(), tile.cols.clone()).mapv(f64::from)
     }
 
+    /// The weight that takes the whole range of each column of a tile as it was mapped.
+    fn mapped_ranges(&self, tile: TileId) -> Vec<f64> {
+        let tile = &self.net.tiles[tile];
+        let ranges = &self.net.layers[tile.layer].ranges[tile.cols.clone()];
+        ranges.iter().copied().map(f64::from).collect()
+    }
+
     /// The weight that takes the whole range of each column of a tile.
     fn whole_ranges(&self, tile: TileId) -> Vec<f64> {
-        let w_max = f64::from(self.net.layers[self.net.tiles[tile].layer].w_max);
         let own = self.plan.has(Correction::Pairs) && self.ground.code.is_paired();
         if own && !self.pinned.contains_key(&tile) {
             self.weights_of(tile).columns().into_iter().map(largest).collect()
         } else {
-            vec![w_max; self.net.tiles[tile].cols.len()]
+            self.mapped_ranges(tile)
         }
     }
 
@@ -331,17 +335,21 @@ impl<'a> Drafts<'a> {
         let copies = piece.copies();
         // Output units of a full-scale drive on a weight of 1 in one of all the copies.
         let share = full_scale / (copies * n_pieces) as f64;
-        let nominal = chip.cell.g_max / chip.cell.range() * f64::from(layer.w_max);
+        let mapped = self.mapped_ranges(piece.tile);
+        // A reference column serves all columns, which then have one range.
+        let shared = mapped[0];
         let mut readouts = Vec::with_capacity(tile.readouts.len() * copies);
         for readout in &tile.readouts {
             let col = readout.col as usize;
             let reference = col == tile.cols.len();
             let of_column = if reference { -1.0 } else { 1.0 };
-            let range = ranges.get(col).copied().unwrap_or(f64::from(layer.w_max));
+            let range = ranges.get(col).copied().unwrap_or(shared);
             let per_current = chip.cell.g_max / used.range() * range;
             let worth = code.factors()[readout.slice as usize] * per_current * share;
             let scale = readout.terminal.sign() * (of_column * piece.signs[col] * worth) as f32;
             // The same outputs in a smaller or larger current.
+            let nominal =
+                chip.cell.g_max / chip.cell.range() * mapped.get(col).copied().unwrap_or(shared);
             let stretch = (piece.signs[col] * nominal / per_current) as f32;
             for copy in 0..copies {
                 let slice = readout.slice + (copy * code.n_slices()) as u32;

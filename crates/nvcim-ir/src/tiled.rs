@@ -36,8 +36,9 @@ pub struct MatrixLayer {
     pub bias: Vec<f32>,
     /// How inputs are driven.
     pub input: InputCoding,
-    /// The weight magnitude that takes the whole conductance range; positive and finite.
-    pub w_max: f32,
+    /// The weight magnitude that takes the whole conductance range of each column, `[n_cols]`; positive and
+    /// finite.
+    pub ranges: Vec<f32>,
 }
 
 impl MatrixLayer {
@@ -260,12 +261,16 @@ fn check_layer(
     if !layer.blocks.iter().chain(&layer.bias).all(|value| value.is_finite()) {
         return Err("has a weight or bias that is not finite".into());
     }
-    for (name, value) in [("full_scale", layer.input.full_scale), ("w_max", layer.w_max)] {
-        if !(value.is_finite() && value > 0.0) {
+    let full_scale = ("full_scale", &layer.input.full_scale);
+    for (name, value) in layer.ranges.iter().map(|it| ("range", it)).chain([full_scale]) {
+        if !(value.is_finite() && *value > 0.0) {
             return Err(format!("has {name} {value}, must be positive and finite"));
         }
     }
     let LayerShape { n_rows, n_cols } = layer.shape();
+    if layer.ranges.len() != n_cols {
+        return Err(format!("has {} ranges for {n_cols} columns", layer.ranges.len()));
+    }
     if layer.bias.len() != n_cols {
         return Err(format!("has {} biases for {n_cols} outputs", layer.bias.len()));
     }

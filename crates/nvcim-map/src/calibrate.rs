@@ -184,8 +184,8 @@ mod tests {
                     let drive =
                         dac::quantize_drive(image[row] / input.full_scale, set.chip.dac.bits);
                     let drive = if polarity == 0.0 { drive } else { (polarity * drive).max(0.0) };
-                    let weight =
-                        matrix.blocks[(0, row, cols.start + of.col as usize)] / matrix.w_max;
+                    let weight = matrix.blocks[(0, row, cols.start + of.col as usize)]
+                        / matrix.ranges[cols.start + of.col as usize];
                     let (plus, minus) = set.chip.cell.pair_for(f64::from(weight));
                     let siemens = match of.terminal {
                         Terminal::Pair => plus - minus,

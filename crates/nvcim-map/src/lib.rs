@@ -6,6 +6,7 @@ pub mod calibrate;
 pub mod cut;
 pub mod explain;
 pub mod fold;
+mod lattice;
 pub mod lower;
 pub mod map_graph;
 pub mod place;

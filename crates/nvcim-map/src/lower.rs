@@ -111,7 +111,7 @@ impl<'a> State<'a> {
             blocks,
             bias,
             input: InputCoding { full_scale: 1.0, signed: false },
-            w_max: if largest > 0.0 { largest } else { 1.0 },
+            ranges: vec![if largest > 0.0 { largest } else { 1.0 }; groups * block_cols],
         });
         self.layer_of.insert(id, layer);
         layer
@@ -188,9 +188,9 @@ mod tests {
         let op = Op::Conv { weight, bias: None, window: tall, groups: 2 };
         let conv = net.add(op, &[x], &[2, 1, 1]);
         let lowered = lower_graph(&net.finish(&[conv]));
-        let MatrixLayer { blocks, bias, w_max, .. } = &lowered.layers[Id::new(0)];
+        let MatrixLayer { blocks, bias, ranges, .. } = &lowered.layers[Id::new(0)];
         assert_eq!(blocks, array![[[0.0], [1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0], [7.0]]]);
-        assert_eq!((bias.as_slice(), *w_max), (&[0.0, 0.0][..], 7.0));
+        assert_eq!((&bias[..], &ranges[..]), (&[0.0, 0.0][..], &[7.0, 7.0][..]));
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         let (mut net, x) = Builder::new(3, &[2]);
         let weight = net.value(&[2, 1], vec![0.0; 2]);
         let dense = net.add(Op::Dense { weight, bias: None, transposed: false }, &[x], &[1]);
-        assert_eq!(lower_graph(&net.finish(&[dense])).layers[Id::new(0)].w_max, 1.0);
+        assert_eq!(lower_graph(&net.finish(&[dense])).layers[Id::new(0)].ranges[0], 1.0);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::calibrate::{self, Calibration, Task};
 use crate::cut::{self, Cut};
 use crate::lower::{self, Lowered};
 use crate::place::{self, Demand};
-use crate::{explain, fold};
+use crate::{explain, fold, lattice};
 
 /// Settings of the mapping.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -181,7 +181,8 @@ fn draft_graph(graph: &Graph, chip: &Chip) -> Result<Draft> {
     let room = cut::measure_room(chip)?;
     let folded = fold::fold_graph(graph);
     graph::verify_graph(&folded.graph)?;
-    let lowered = lower::lower_graph(&folded.graph);
+    let mut lowered = lower::lower_graph(&folded.graph);
+    lattice::set_ranges(&mut lowered.layers, chip);
     let cuts = cut::cut_layers(&lowered.layers, room);
     let Demand { arrays_needed, arrays_bound, cells_used } =
         place::count_demand(&lowered.layers, &cuts, room, chip);

@@ -121,7 +121,7 @@ fn lenet() -> (Program, IdVec<LayerId, MatrixLayer>) {
             blocks: Array3::from_elem((1, n_rows, n_cols), 0.01),
             bias: vec![0.0; n_cols],
             input: InputCoding { full_scale: 1.0, signed: false },
-            w_max: 1.0,
+            ranges: vec![1.0; n_cols],
         });
         StepOp::Matrix { layer, lowering }
     };

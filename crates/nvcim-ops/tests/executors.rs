@@ -161,12 +161,13 @@ fn to_step(id: NodeId) -> StepId {
 }
 
 fn layer(graph: &Graph, blocks: Array3<f32>, bias: ConstId) -> MatrixLayer {
+    let bias: Vec<f32> = graph.consts[bias].value.iter().copied().collect();
     MatrixLayer {
         name: "matrix".into(),
         blocks,
-        bias: graph.consts[bias].value.iter().copied().collect(),
+        ranges: vec![1.0; bias.len()],
+        bias,
         input: InputCoding { full_scale: 1.0, signed: true },
-        w_max: 1.0,
     }
 }
 

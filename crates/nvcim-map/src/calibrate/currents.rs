@@ -58,11 +58,12 @@ fn encode_cut(layer: &MatrixLayer, cut: &Cut, code: &WeightCode) -> Array2<(f64,
     let n_slices = code.n_slices();
     let n_cols = cut.cols.len() + usize::from(code.has_reference());
     let mut lanes = Array2::from_elem((cut.rows.len(), n_cols * n_slices), (0.0, 0.0));
-    let w_max = f64::from(layer.w_max);
+    let ranges = &layer.ranges[cut.cols.clone()];
     for row in 0..cut.rows.len() {
         for col in 0..n_cols {
             // A reference column holds weights of 0.
-            let weight = weights.get((row, col)).map_or(0.0, |&weight| f64::from(weight) / w_max);
+            let weight = weights.get((row, col));
+            let weight = weight.map_or(0.0, |&weight| f64::from(weight) / f64::from(ranges[col]));
             let mut lanes = lanes.slice_mut(s![row, col * n_slices..(col + 1) * n_slices]);
             lanes.iter_mut().zip(code.encode(weight)).for_each(|(lane, cells)| *lane = cells);
         }
