@@ -169,7 +169,7 @@ fn to_id(index: NodeIndex) -> NodeId {
 /// 4. Every constant named exists.
 /// 5. Every shape follows from the operands' shapes (see [`shape::check_shape`]).
 /// 6. Tensor names are not empty and not shared.
-/// 7. Weights, biases and statistics are finite.
+/// 7. Weights, biases and statistics are finite; constant operands are numbers.
 pub fn verify_graph(graph: &Graph) -> Result<()> {
     let mut problems = Vec::new();
     let inputs = graph.ids().filter(|&id| graph.node(id).op == Op::Input).count();
@@ -212,14 +212,17 @@ fn check_node(graph: &Graph, id: NodeId) -> std::result::Result<(), String> {
     shape::check_shape(&node.op, &shapes, |id| graph.consts[id].value.shape(), &node.shape)
 }
 
-/// Checks that an operator's constants exist and that its numbers are finite.
+/// Checks that an operator's constants exist and that its numbers are finite. A constant operand may
+/// hold infinities, as attention masks do; nothing holds what is no number.
 pub(crate) fn check_consts(
     op: &Op,
     consts: &IdVec<ConstId, Constant>,
 ) -> std::result::Result<(), String> {
     for id in op.consts() {
         let constant = consts.get(id).ok_or_else(|| format!("names {id}, which does not exist"))?;
-        if !constant.value.iter().all(|value| value.is_finite()) {
+        let may_be_infinite = matches!(op, Op::Const(_));
+        let sound = |value: &f32| value.is_finite() || (may_be_infinite && !value.is_nan());
+        if !constant.value.iter().all(sound) {
             return Err(format!("constant `{}` holds a number that is not finite", constant.name));
         }
     }

@@ -62,6 +62,43 @@ pub enum Unary {
     },
     /// `x max(0, min(1, x / 6 + 1/2))`.
     HardSwish,
+    /// `|x|`.
+    Abs,
+    /// The square root.
+    Sqrt,
+    /// `exp(x)`.
+    Exp,
+    /// The natural logarithm.
+    Log,
+    /// The error function, `2 / sqrt(pi)` times the integral of `exp(-t^2)` from 0 to `x`.
+    Erf,
+    /// The sine of an angle in radians.
+    Sin,
+    /// The cosine of an angle in radians.
+    Cos,
+    /// The largest integer not above `x`.
+    Floor,
+    /// The smallest integer not below `x`.
+    Ceil,
+    /// The nearest integer, the even one of two.
+    Round,
+    /// -1, 0 or 1.
+    Sign,
+    /// `log(1 + exp(x))`.
+    Softplus,
+    /// `x (1 + erf(x / sqrt(2))) / 2`.
+    Gelu,
+    /// `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+    GeluTanh,
+    /// `gamma x` where positive, `gamma alpha (exp(x / width) - 1)` elsewhere: ELU, SELU and CELU.
+    Elu {
+        /// Depth of the negative side.
+        alpha: f32,
+        /// Scale of both sides.
+        gamma: f32,
+        /// Where the negative side levels off.
+        width: f32,
+    },
 }
 
 /// An element-wise function of two tensors, broadcast as ONNX does within a sample.
@@ -75,6 +112,27 @@ pub enum Binary {
     Mul,
     /// `a / b`.
     Div,
+    /// The smaller of both.
+    Min,
+    /// The larger of both.
+    Max,
+    /// `a` to the power of `b`.
+    Pow,
+}
+
+/// What becomes of the elements along the axes that a reduction takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their mean.
+    Mean,
+    /// Their sum.
+    Sum,
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+    /// Their product.
+    Prod,
 }
 
 /// One axis of a slice: `len` elements from `start`, each `step` after the one before.
@@ -132,6 +190,11 @@ pub enum Op {
     Unary(Unary),
     /// Element-wise function of two tensors.
     Binary(Binary),
+    /// The second operand where the first is not 0, the third elsewhere; broadcast as ONNX does.
+    Select,
+    /// Product of the matrices in the last two axes, `[.., m, k]` by `[.., k, n]`; the axes before
+    /// broadcast.
+    MatMul,
     /// Softmax over one axis.
     Softmax {
         /// The axis whose elements sum to 1.
@@ -156,10 +219,22 @@ pub enum Op {
     },
     /// Mean over the spatial axes: `[c, h, w]` to `[c, 1, 1]`.
     GlobalAveragePool,
-    /// Mean over some axes; the output shape says whether they stay with length 1.
-    ReduceMean {
-        /// The axes averaged over, ascending.
+    /// One element for all along some axes; the output shape says whether they stay with length 1.
+    Reduce {
+        /// What is made of the elements.
+        reduction: Reduction,
+        /// The axes taken away, ascending.
         axes: Vec<usize>,
+    },
+    /// `(x - mean) / sqrt(var + epsilon)` with mean and variance over some axes of the sample itself;
+    /// not centred, `x / sqrt(mean(x^2) + epsilon)`.
+    Normalize {
+        /// The axes of the statistics, ascending.
+        axes: Vec<usize>,
+        /// Added under the root.
+        epsilon: f32,
+        /// Whether the mean is taken off first.
+        centred: bool,
     },
     /// The same elements in row-major order under the output's shape.
     Reshape,
@@ -172,6 +247,15 @@ pub enum Op {
     Concat {
         /// The axis.
         axis: usize,
+    },
+    /// Repeats axes of length 1, and the whole tensor along further axes in front, to the output's shape.
+    Expand,
+    /// Takes elements along one axis by number, in any order and as often as named.
+    Gather {
+        /// The axis.
+        axis: usize,
+        /// The elements taken.
+        indices: Vec<usize>,
     },
     /// Takes a strided part of every axis.
     Slice {
@@ -189,6 +273,63 @@ pub enum Op {
     },
 }
 
+impl Unary {
+    /// The function's name in text forms and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unary::Relu => "relu",
+            Unary::Clip { .. } => "clip",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Tanh => "tanh",
+            Unary::LeakyRelu { .. } => "leaky_relu",
+            Unary::HardSwish => "hard_swish",
+            Unary::Abs => "abs",
+            Unary::Sqrt => "sqrt",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Erf => "erf",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Floor => "floor",
+            Unary::Ceil => "ceil",
+            Unary::Round => "round",
+            Unary::Sign => "sign",
+            Unary::Softplus => "softplus",
+            Unary::Gelu => "gelu",
+            Unary::GeluTanh => "gelu_tanh",
+            Unary::Elu { .. } => "elu",
+        }
+    }
+}
+
+impl Binary {
+    /// The function's name in text forms and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Min => "min",
+            Binary::Max => "max",
+            Binary::Pow => "pow",
+        }
+    }
+}
+
+impl Reduction {
+    /// The operator's name in text forms and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reduction::Mean => "reduce_mean",
+            Reduction::Sum => "reduce_sum",
+            Reduction::Max => "reduce_max",
+            Reduction::Min => "reduce_min",
+            Reduction::Prod => "reduce_prod",
+        }
+    }
+}
+
 impl Op {
     /// The operator's name in text forms and messages.
     pub fn name(&self) -> &'static str {
@@ -198,25 +339,22 @@ impl Op {
             Op::Conv { .. } => "conv",
             Op::Dense { .. } => "dense",
             Op::BatchNorm { .. } => "batch_norm",
-            Op::Unary(Unary::Relu) => "relu",
-            Op::Unary(Unary::Clip { .. }) => "clip",
-            Op::Unary(Unary::Sigmoid) => "sigmoid",
-            Op::Unary(Unary::Tanh) => "tanh",
-            Op::Unary(Unary::LeakyRelu { .. }) => "leaky_relu",
-            Op::Unary(Unary::HardSwish) => "hard_swish",
-            Op::Binary(Binary::Add) => "add",
-            Op::Binary(Binary::Sub) => "sub",
-            Op::Binary(Binary::Mul) => "mul",
-            Op::Binary(Binary::Div) => "div",
+            Op::Unary(unary) => unary.name(),
+            Op::Binary(binary) => binary.name(),
+            Op::Select => "select",
+            Op::MatMul => "mat_mul",
             Op::Softmax { .. } => "softmax",
             Op::LogSoftmax { .. } => "log_softmax",
             Op::MaxPool { .. } => "max_pool",
             Op::AveragePool { .. } => "average_pool",
             Op::GlobalAveragePool => "global_average_pool",
-            Op::ReduceMean { .. } => "reduce_mean",
+            Op::Reduce { reduction, .. } => reduction.name(),
+            Op::Normalize { .. } => "normalize",
             Op::Reshape => "reshape",
             Op::Transpose { .. } => "transpose",
             Op::Concat { .. } => "concat",
+            Op::Expand => "expand",
+            Op::Gather { .. } => "gather",
             Op::Slice { .. } => "slice",
             Op::Pad { .. } => "pad",
         }
@@ -226,7 +364,8 @@ impl Op {
     pub fn arity(&self) -> (usize, usize) {
         match self {
             Op::Input | Op::Const(_) => (0, 0),
-            Op::Binary(_) => (2, 2),
+            Op::Binary(_) | Op::MatMul => (2, 2),
+            Op::Select => (3, 3),
             Op::Concat { .. } => (1, usize::MAX),
             Op::Conv { .. }
             | Op::Dense { .. }
@@ -237,9 +376,12 @@ impl Op {
             | Op::MaxPool { .. }
             | Op::AveragePool { .. }
             | Op::GlobalAveragePool
-            | Op::ReduceMean { .. }
+            | Op::Reduce { .. }
+            | Op::Normalize { .. }
             | Op::Reshape
             | Op::Transpose { .. }
+            | Op::Expand
+            | Op::Gather { .. }
             | Op::Slice { .. }
             | Op::Pad { .. } => (1, 1),
         }
@@ -258,15 +400,20 @@ impl Op {
             Op::Input
             | Op::Unary(_)
             | Op::Binary(_)
+            | Op::Select
+            | Op::MatMul
             | Op::Softmax { .. }
             | Op::LogSoftmax { .. }
             | Op::MaxPool { .. }
             | Op::AveragePool { .. }
             | Op::GlobalAveragePool
-            | Op::ReduceMean { .. }
+            | Op::Reduce { .. }
+            | Op::Normalize { .. }
             | Op::Reshape
             | Op::Transpose { .. }
             | Op::Concat { .. }
+            | Op::Expand
+            | Op::Gather { .. }
             | Op::Slice { .. }
             | Op::Pad { .. } => Vec::new(),
         }
@@ -297,6 +444,9 @@ impl fmt::Display for Op {
             }
             Op::Unary(Unary::Clip { lo, hi }) => write!(f, " {lo}..{hi}"),
             Op::Unary(Unary::LeakyRelu { alpha }) => write!(f, " alpha={alpha}"),
+            Op::Unary(Unary::Elu { alpha, gamma, width }) => {
+                write!(f, " alpha={alpha} gamma={gamma} width={width}")
+            }
             Op::Softmax { axis } | Op::LogSoftmax { axis } | Op::Concat { axis } => {
                 write!(f, " axis={axis}")
             }
@@ -305,7 +455,12 @@ impl fmt::Display for Op {
                 write!(f, " {window}")?;
                 if *count_pad { f.write_str(" count_pad") } else { Ok(()) }
             }
-            Op::ReduceMean { axes } => write!(f, " axes={axes:?}"),
+            Op::Reduce { reduction: _, axes } => write!(f, " axes={axes:?}"),
+            Op::Normalize { axes, epsilon, centred } => {
+                write!(f, " axes={axes:?} eps={epsilon}")?;
+                if *centred { f.write_str(" centred") } else { Ok(()) }
+            }
+            Op::Gather { axis, indices } => write!(f, " axis={axis} indices={indices:?}"),
             Op::Transpose { perm } => write!(f, " perm={perm:?}"),
             Op::Slice { axes } => axes
                 .iter()
@@ -313,9 +468,14 @@ impl fmt::Display for Op {
             Op::Pad { before, after, value } => {
                 write!(f, " before={before:?} after={after:?} value={value}")
             }
-            Op::Input | Op::Unary(_) | Op::Binary(_) | Op::GlobalAveragePool | Op::Reshape => {
-                Ok(())
-            }
+            Op::Input
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select
+            | Op::MatMul
+            | Op::GlobalAveragePool
+            | Op::Reshape
+            | Op::Expand => Ok(()),
         }
     }
 }

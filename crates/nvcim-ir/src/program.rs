@@ -75,7 +75,8 @@ pub struct LayerShape {
 ///
 /// 1. The first step is the input, and no other is.
 /// 2. Operands are earlier steps, in a number that suits the operator.
-/// 3. Constants and layers named exist, constants are finite, and each layer is used by exactly one step.
+/// 3. Constants and layers named exist, constants are finite (an operand may hold infinities), and each
+///    layer is used by exactly one step.
 /// 4. Every shape follows from the operands' shapes and the layer's size.
 /// 5. There is at least one output, and outputs are steps.
 pub fn verify_program(program: &Program, layers: &IdVec<LayerId, LayerShape>) -> Result<()> {

@@ -69,6 +69,8 @@ pub fn check_shape<'a>(
         Op::Unary(_) => operands[0].to_vec(),
         Op::Binary(_) => broadcast(operands[0], operands[1])
             .ok_or_else(|| format!("cannot broadcast {:?} with {:?}", operands[0], operands[1]))?,
+        Op::Select => infer_select(operands)?,
+        Op::MatMul => infer_mat_mul(operands[0], operands[1])?,
         Op::Softmax { axis } | Op::LogSoftmax { axis } => {
             in_range(*axis, operands[0])?;
             operands[0].to_vec()
@@ -80,7 +82,14 @@ pub fn check_shape<'a>(
             let [channels, _, _] = spatial(operands[0])?;
             vec![channels, 1, 1]
         }
-        Op::ReduceMean { axes } => return check_reduce(operands[0], axes, output),
+        Op::Reduce { reduction: _, axes } => return check_reduce(operands[0], axes, output),
+        Op::Normalize { axes, epsilon: _, centred: _ } => {
+            axes.iter().try_for_each(|&axis| in_range(axis, operands[0]))?;
+            if axes.is_empty() || !axes.is_sorted_by(|a, b| a < b) {
+                return Err(format!("normalises over {axes:?}, which must ascend"));
+            }
+            operands[0].to_vec()
+        }
         Op::Reshape => {
             return if count_elements(operands[0]) == count_elements(output) {
                 Ok(())
@@ -97,6 +106,21 @@ pub fn check_shape<'a>(
             perm.iter().map(|&axis| operands[0][axis]).collect()
         }
         Op::Concat { axis } => infer_concat(operands, *axis)?,
+        Op::Expand => {
+            return match broadcast(operands[0], output) {
+                Some(shape) if shape == output => Ok(()),
+                _ => Err(format!("cannot expand {:?} to {output:?}", operands[0])),
+            };
+        }
+        Op::Gather { axis, indices } => {
+            in_range(*axis, operands[0])?;
+            let mut shape = operands[0].to_vec();
+            if let Some(index) = indices.iter().find(|&&index| index >= shape[*axis]) {
+                return Err(format!("takes element {index} of {}", shape[*axis]));
+            }
+            shape[*axis] = indices.len();
+            shape
+        }
         Op::Slice { axes } => {
             if axes.len() != operands[0].len() {
                 return Err(format!("slices {} axes of {:?}", axes.len(), operands[0]));
@@ -239,8 +263,24 @@ fn check_reduce(input: &[usize], axes: &[usize], output: &[usize]) -> Result<(),
     if kept(true) || kept(false) {
         Ok(())
     } else {
-        Err(format!("cannot average {input:?} over {axes:?} to {output:?}"))
+        Err(format!("cannot reduce {input:?} over {axes:?} to {output:?}"))
     }
+}
+
+fn infer_select(operands: &[&[usize]]) -> Result<Vec<usize>, String> {
+    let values = broadcast(operands[1], operands[2]);
+    values
+        .and_then(|values| broadcast(operands[0], &values))
+        .ok_or_else(|| format!("cannot broadcast {operands:?}"))
+}
+
+fn infer_mat_mul(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
+    let fit = || {
+        let ([front @ .., rows, inner], [further @ .., outer, cols]) = (a, b) else { return None };
+        let front = broadcast(front, further).filter(|_| inner == outer)?;
+        Some([&front[..], &[*rows, *cols]].concat())
+    };
+    fit().ok_or_else(|| format!("cannot multiply {a:?} by {b:?}"))
 }
 
 fn infer_concat(operands: &[&[usize]], axis: usize) -> Result<Vec<usize>, String> {
@@ -320,6 +360,24 @@ mod tests {
         assert_eq!(check(0, &[1, 1, 1]), Ok(()));
         let message = check(5000, &[1, 10_001, 10_001]).unwrap_err();
         assert!(message.contains("taps times positions"), "{message}");
+    }
+
+    #[test]
+    fn matrices_multiply_where_inner_lengths_agree() {
+        let product = |a, b, out: &[usize]| check(&Op::MatMul, &[a, b], out);
+        assert!(product(&[2, 3, 4], &[4, 5], &[2, 3, 5]).is_ok());
+        assert!(product(&[1, 3, 4], &[7, 4, 5], &[7, 3, 5]).is_ok());
+        assert!(product(&[3, 4], &[3, 4], &[3, 4]).is_err());
+        assert!(product(&[4], &[4, 5], &[5]).is_err(), "a vector is no matrix");
+    }
+
+    #[test]
+    fn elements_taken_by_number_must_be_there() {
+        let gather = |indices: &[usize]| Op::Gather { axis: 1, indices: indices.into() };
+        assert!(check(&gather(&[2, 0, 2, 1]), &[&[2, 3]], &[2, 4]).is_ok());
+        assert!(check(&gather(&[3]), &[&[2, 3]], &[2, 1]).is_err());
+        assert!(check(&Op::Expand, &[&[3, 1]], &[2, 3, 4]).is_ok());
+        assert!(check(&Op::Expand, &[&[3, 2]], &[3, 1]).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where each node of the imported graph ends up, and why, in words for `check`.
 
 use nvcim_ir::graph::Graph;
-use nvcim_ir::op::{Op, Unary};
+use nvcim_ir::op::{Binary, Op, Reduction, Unary};
 use nvcim_ir::tiled::MatrixLayer;
 
 use crate::cut::Cut;
@@ -42,6 +42,8 @@ fn explain_matrix(layer: &MatrixLayer, tiles: usize) -> String {
     format!("{what} on {tiles} tile{}", if tiles == 1 { "" } else { "s" })
 }
 
+const SUM: &str = "a mean or sum without weights, cheaper to add up digitally";
+
 fn explain_digital(op: &Op) -> &'static str {
     match op {
         Op::Input => "the network's input",
@@ -51,18 +53,24 @@ fn explain_digital(op: &Op) -> &'static str {
         Op::Unary(Unary::Relu | Unary::Clip { .. } | Unary::LeakyRelu { .. }) => {
             "element-wise, on converted outputs"
         }
-        Op::Unary(Unary::Sigmoid | Unary::Tanh | Unary::HardSwish) => {
-            "element-wise and not linear, on converted outputs"
+        Op::Unary(_) => "element-wise and not linear, on converted outputs",
+        Op::Binary(Binary::Min | Binary::Max | Binary::Pow) => {
+            "element-wise and not linear, on two tensors"
         }
+        Op::Select => "chooses between two tensors, computes nothing",
+        Op::MatMul => "both operands change with every input, and cells hold one for good",
         Op::Binary(_) => "element-wise on two tensors, or on a constant that no matrix can take in",
         Op::Softmax { .. } | Op::LogSoftmax { .. } => "exponentials and a sum over an axis",
         Op::MaxPool { .. } => "the largest of a window is not linear",
-        Op::AveragePool { .. } | Op::GlobalAveragePool | Op::ReduceMean { .. } => {
-            "a mean without weights, cheaper to add up digitally"
-        }
+        Op::AveragePool { .. } | Op::GlobalAveragePool => SUM,
+        Op::Reduce { reduction: Reduction::Mean | Reduction::Sum, .. } => SUM,
+        Op::Reduce { .. } => "the product, largest or smallest of an axis is not linear",
+        Op::Normalize { .. } => "divides by a deviation that changes with every input",
         Op::Reshape
         | Op::Transpose { .. }
         | Op::Concat { .. }
+        | Op::Expand
+        | Op::Gather { .. }
         | Op::Slice { .. }
         | Op::Pad { .. } => "moves values, computes nothing",
     }

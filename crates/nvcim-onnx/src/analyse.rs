@@ -43,38 +43,15 @@ pub(crate) struct Analyser {
 
 /// Operators that may be folded, or whose output shape is known, though they do not run here.
 const KNOWN: &[&str] = &[
-    "Abs",
-    "Ceil",
     "ConstantOfShape",
     "DequantizeLinear",
     "Equal",
-    "Erf",
-    "Exp",
-    "Expand",
-    "Floor",
-    "Gather",
     "Greater",
     "Less",
-    "Log",
-    "Max",
-    "Min",
     "Mod",
-    "Neg",
     "Not",
-    "Pow",
     "QuantizeLinear",
     "Range",
-    "Reciprocal",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "Round",
-    "Sign",
-    "Sqrt",
-    "Sum",
-    "Tile",
-    "Where",
 ];
 
 /// Whether tract may be asked about an operator that cannot run here.
@@ -88,22 +65,28 @@ impl Analyser {
         Self { onnx: tract_onnx::onnx(), opset }
     }
 
-    /// What the first output of `node` is; `operands` in slot order, `None` where one is left out.
+    /// What the output in `slot` of `node` is; `operands` in slot order, `None` where one is left out.
     ///
     /// An error where tract finds that shapes or types do not fit, or cannot tell the shape.
     pub(crate) fn infer(
         &self,
         node: &NodeProto,
         operands: &[Option<Fact>],
+        slot: usize,
     ) -> Result<Fact, Refusal> {
         check_generator(node, operands)?;
         check_product(node, operands)?;
         // tract panics on some contradictions that no check of ours foresees.
-        catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands)))
+        catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands, slot)))
             .unwrap_or_else(|_| Err(Refusal::broken("has operands or attributes that do not fit")))
     }
 
-    fn infer_guarded(&self, node: &NodeProto, operands: &[Option<Fact>]) -> Result<Fact, Refusal> {
+    fn infer_guarded(
+        &self,
+        node: &NodeProto,
+        operands: &[Option<Fact>],
+        slot: usize,
+    ) -> Result<Fact, Refusal> {
         let constants: Option<TVec<Arc<Tensor>>> = (operands.iter().flatten())
             .map(|operand| match operand {
                 Fact::Constant(value) => Some(value.clone()),
@@ -112,7 +95,7 @@ impl Analyser {
             .collect();
         // With its first operand unknown, tract tells the shape without computing anything.
         let generates = matches!(node.op_type.as_str(), "ConstantOfShape" | "Range");
-        let (model, outlet) = self.build(node, operands, !generates)?;
+        let (model, outlet) = self.build(node, operands, !generates, slot)?;
         let fact = model.outlet_fact(outlet).map_err(|error| refuse(&error))?;
         if let (true, Some(value)) = (generates, fact.value.concretize()) {
             return Ok(Fact::Constant(plain(&value)?));
@@ -131,12 +114,13 @@ impl Analyser {
         }
     }
 
-    /// A model of the node alone, analysed, and the outlet of its first output.
+    /// A model of the node alone, analysed, and the outlet of its output in `slot`.
     fn build(
         &self,
         node: &NodeProto,
         operands: &[Option<Fact>],
         hide_first: bool,
+        slot: usize,
     ) -> Result<(InferenceModel, OutletId), Refusal> {
         let rename = |prefix: &str, names: &[String]| -> Vec<String> {
             let name = |(slot, name): (usize, &String)| match name.as_str() {
@@ -174,7 +158,8 @@ impl Analyser {
                 model.set_outlet_fact(outlet, fact).map_err(|error| refuse(&error))?;
             }
         }
-        let outlet = *outlets.get("out0").ok_or_else(|| Refusal::broken("has no output"))?;
+        let outlet =
+            *outlets.get(&format!("out{slot}")).ok_or_else(|| Refusal::broken("has no output"))?;
         model.analyse(false).map_err(|error| refuse(&error))?;
         Ok((model, outlet))
     }

@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayD, ArrayView2};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::graph::Constant;
 use nvcim_ir::ids::{ConstId, IdVec, LayerId, StepId};
-use nvcim_ir::op::{Binary, Op, SliceAxis, Unary, Window};
+use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary, Window};
 use nvcim_ir::program::{Lowering, Program, Step, StepOp};
 use prost::Message;
 
@@ -20,11 +20,13 @@ use crate::proto::{
     ValueInfoProto,
 };
 
-/// The operator set of the files written: the last one whose means take their axes as attributes.
-const OPSET: i64 = 17;
-const IR_VERSION: i64 = 8;
+/// The operator set of the files written: the first one with every operator that a program may hold.
+const OPSET: i64 = 20;
+const IR_VERSION: i64 = 9;
 /// `TensorProto.DataType` of 64-bit integers.
 const INT64: i32 = 7;
+/// `TensorProto.DataType` of truth values.
+const BOOL: usize = 9;
 
 /// A matrix layer in floating point: `z = W^T x + bias`.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,6 +143,18 @@ impl Emitter<'_> {
             }
             Op::Unary(unary) => self.unary(id, step, *unary)?,
             Op::Binary(binary) => self.binary(id, step, *binary)?,
+            Op::Select => {
+                let mut operands = self.aligned(step)?;
+                let condition = self.fresh(&format!("{}/condition", step.tensor));
+                let to_bool = vec![int("to", BOOL)];
+                self.named(&condition, &condition, "Cast", vec![operands[0].clone()], to_bool);
+                operands[0] = condition;
+                self.node(id, step, "Where", operands, vec![]);
+            }
+            Op::MatMul => {
+                let operands = self.aligned(step)?;
+                self.node(id, step, "MatMul", operands, vec![]);
+            }
             Op::Softmax { axis } => self.plain(id, step, "Softmax", vec![int("axis", axis + 1)])?,
             Op::LogSoftmax { axis } => {
                 self.plain(id, step, "LogSoftmax", vec![int("axis", axis + 1)])?;
@@ -156,10 +170,15 @@ impl Emitter<'_> {
                 self.plain(id, step, "AveragePool", attributes)?;
             }
             Op::GlobalAveragePool => self.plain(id, step, "GlobalAveragePool", vec![])?,
-            Op::ReduceMean { axes } => {
+            Op::Reduce { reduction, axes } => {
                 let keep = step.shape.len() == self.operand_shape(step, 0).len();
-                let axes = ints("axes", axes.iter().map(|axis| *axis as i64 + 1));
-                self.plain(id, step, "ReduceMean", vec![axes, int("keepdims", usize::from(keep))])?;
+                let mut operands = self.operands(step)?;
+                operands.push(self.whole_axes(step, axes));
+                let keep = vec![int("keepdims", usize::from(keep))];
+                self.node(id, step, name_reduction(*reduction), operands, keep);
+            }
+            Op::Normalize { axes, epsilon, centred } => {
+                self.normalize(id, step, axes, *epsilon, *centred)?;
             }
             Op::Reshape => {
                 let operand = self.operands(step)?.remove(0);
@@ -171,6 +190,19 @@ impl Emitter<'_> {
                 self.plain(id, step, "Transpose", vec![ints("perm", perm)])?;
             }
             Op::Concat { axis } => self.plain(id, step, "Concat", vec![int("axis", axis + 1)])?,
+            Op::Expand => {
+                let operand = self.aligned(step)?.remove(0);
+                let shape = step.shape.iter().map(|len| *len as i64);
+                let shape: Vec<_> = std::iter::once(1).chain(shape).collect();
+                let shape = self.integers(&step.tensor, &shape);
+                self.node(id, step, "Expand", vec![operand, shape], vec![]);
+            }
+            Op::Gather { axis, indices } => {
+                let mut operands = self.operands(step)?;
+                let indices: Vec<_> = indices.iter().map(|index| *index as i64).collect();
+                operands.push(self.integers(&step.tensor, &indices));
+                self.node(id, step, "Gather", operands, vec![int("axis", axis + 1)]);
+            }
             Op::Slice { axes } => self.slice(id, step, axes)?,
             Op::Pad { before, after, value } => {
                 let mut operands = self.operands(step)?;
@@ -233,14 +265,7 @@ impl Emitter<'_> {
     }
 
     fn unary(&mut self, id: StepId, step: &Step, unary: Unary) -> Emitted {
-        match unary {
-            Unary::Relu => self.plain(id, step, "Relu", vec![]),
-            Unary::Sigmoid => self.plain(id, step, "Sigmoid", vec![]),
-            Unary::Tanh => self.plain(id, step, "Tanh", vec![]),
-            Unary::HardSwish => self.plain(id, step, "HardSwish", vec![]),
-            Unary::LeakyRelu { alpha } => {
-                self.plain(id, step, "LeakyRelu", vec![float("alpha", alpha)])
-            }
+        let (op_type, attributes) = match unary {
             Unary::Clip { lo, hi } => {
                 let mut operands = self.operands(step)?;
                 for bound in [lo, hi] {
@@ -249,13 +274,62 @@ impl Emitter<'_> {
                     operands.push(finite.unwrap_or_default());
                 }
                 self.node(id, step, "Clip", operands, vec![]);
-                Ok(())
+                return Ok(());
             }
-        }
+            Unary::LeakyRelu { alpha } => ("LeakyRelu", vec![float("alpha", alpha)]),
+            Unary::Elu { alpha, gamma, width } => {
+                let alpha_attribute = float("alpha", alpha);
+                match () {
+                    () if (gamma, width) == (1.0, 1.0) => ("Elu", vec![alpha_attribute]),
+                    () if width == 1.0 => ("Selu", vec![alpha_attribute, float("gamma", gamma)]),
+                    () if gamma == 1.0 && alpha == width => ("Celu", vec![alpha_attribute]),
+                    () => return Err("bends as no operator of the set does".to_owned()),
+                }
+            }
+            Unary::GeluTanh => ("Gelu", vec![text("approximate", "tanh")]),
+            Unary::Relu => ("Relu", vec![]),
+            Unary::Sigmoid => ("Sigmoid", vec![]),
+            Unary::Tanh => ("Tanh", vec![]),
+            Unary::HardSwish => ("HardSwish", vec![]),
+            Unary::Abs => ("Abs", vec![]),
+            Unary::Sqrt => ("Sqrt", vec![]),
+            Unary::Exp => ("Exp", vec![]),
+            Unary::Log => ("Log", vec![]),
+            Unary::Erf => ("Erf", vec![]),
+            Unary::Sin => ("Sin", vec![]),
+            Unary::Cos => ("Cos", vec![]),
+            Unary::Floor => ("Floor", vec![]),
+            Unary::Ceil => ("Ceil", vec![]),
+            Unary::Round => ("Round", vec![]),
+            Unary::Sign => ("Sign", vec![]),
+            Unary::Softplus => ("Softplus", vec![]),
+            Unary::Gelu => ("Gelu", vec![]),
+        };
+        self.plain(id, step, op_type, attributes)
     }
 
-    /// Broadcasting aligns last axes; a batch axis in front of a shorter sample would meet another axis.
     fn binary(&mut self, id: StepId, step: &Step, binary: Binary) -> Emitted {
+        let operands = self.aligned(step)?;
+        let op = match binary {
+            Binary::Add => "Add",
+            Binary::Sub => "Sub",
+            Binary::Mul => "Mul",
+            Binary::Div => "Div",
+            Binary::Min => "Min",
+            Binary::Max => "Max",
+            Binary::Pow => "Pow",
+        };
+        self.node(id, step, op, operands, vec![]);
+        Ok(())
+    }
+
+    /// The operands of a broadcasting operator.
+    ///
+    /// Broadcasting aligns last axes; a batch axis in front of a shorter sample would meet another axis.
+    fn aligned(&mut self, step: &Step) -> std::result::Result<Vec<String>, String> {
+        if step.operands.iter().all(|operand| self.is_constant(*operand)) {
+            return Err("computes a constant, which has no batch".to_owned());
+        }
         let rank = step.shape.len();
         let mut operands = Vec::new();
         for (slot, &operand) in step.operands.iter().enumerate() {
@@ -270,17 +344,43 @@ impl Emitter<'_> {
             self.named(&wide, &wide, "Reshape", vec![tensor, shape], vec![]);
             operands.push(wide);
         }
-        if step.operands.iter().all(|operand| self.is_constant(*operand)) {
-            return Err("computes a constant, which has no batch".to_owned());
-        }
-        let op = match binary {
-            Binary::Add => "Add",
-            Binary::Sub => "Sub",
-            Binary::Mul => "Mul",
-            Binary::Div => "Div",
+        Ok(operands)
+    }
+
+    /// Written out in means and roots, which take statistics over any axes.
+    fn normalize(
+        &mut self,
+        id: StepId,
+        step: &Step,
+        axes: &[usize],
+        epsilon: f32,
+        centred: bool,
+    ) -> Emitted {
+        let mut x = self.operands(step)?.remove(0);
+        let helper = |emitter: &mut Self, op_type: &str, operands: &[&str]| {
+            let name = emitter.fresh(&format!("{}/{op_type}", step.tensor));
+            let operands = operands.iter().map(|&operand| operand.to_owned()).collect();
+            emitter.named(&name, &name, op_type, operands, vec![]);
+            name
         };
-        self.node(id, step, op, operands, vec![]);
+        let axes = self.whole_axes(step, axes);
+        if centred {
+            let mean = helper(self, "ReduceMean", &[&x, &axes]);
+            x = helper(self, "Sub", &[&x, &mean]);
+        }
+        let squares = helper(self, "Mul", &[&x, &x]);
+        let variance = helper(self, "ReduceMean", &[&squares, &axes]);
+        let epsilon = self.scalar(&step.tensor, epsilon);
+        let raised = helper(self, "Add", &[&variance, &epsilon]);
+        let deviation = helper(self, "Sqrt", &[&raised]);
+        self.node(id, step, "Div", vec![x, deviation], vec![]);
         Ok(())
+    }
+
+    /// Axes of a sample as an operand that counts the batch.
+    fn whole_axes(&mut self, step: &Step, axes: &[usize]) -> String {
+        let axes: Vec<_> = axes.iter().map(|axis| *axis as i64 + 1).collect();
+        self.integers(&step.tensor, &axes)
     }
 
     fn slice(&mut self, id: StepId, step: &Step, axes: &[SliceAxis]) -> Emitted {
@@ -405,6 +505,16 @@ impl Emitter<'_> {
     }
 }
 
+fn name_reduction(reduction: Reduction) -> &'static str {
+    match reduction {
+        Reduction::Mean => "ReduceMean",
+        Reduction::Sum => "ReduceSum",
+        Reduction::Max => "ReduceMax",
+        Reduction::Min => "ReduceMin",
+        Reduction::Prod => "ReduceProd",
+    }
+}
+
 fn window_attributes(window: &Window) -> Vec<AttributeProto> {
     let list = |name, values: &[usize]| ints(name, values.iter().map(|it| *it as i64));
     let Window { kernel, strides, dilations, pads_begin, pads_end } = window;
@@ -464,6 +574,10 @@ fn int(name: &str, value: usize) -> AttributeProto {
 
 fn ints(name: &str, values: impl IntoIterator<Item = i64>) -> AttributeProto {
     AttributeProto { ints: values.into_iter().collect(), ..attribute(name, AttributeType::Ints) }
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto { s: value.into(), ..attribute(name, AttributeType::String) }
 }
 
 fn float(name: &str, value: f32) -> AttributeProto {

@@ -3,14 +3,15 @@
 //! Phases: decode, check that the file hangs together, load constants, then one walk over the nodes in
 //! topological order that asks tract for each output's shape and converts the node. Every node that
 //! cannot run is collected. The batch axis is dropped on the way: shapes are found with a concrete batch
-//! and axis 0 must stay it everywhere.
+//! and axis 0 must stay it everywhere. A file of fixed lengths that does not keep it apart is walked once
+//! more with every tensor whole.
 
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::graph::Graph;
 
 use crate::constants;
 use crate::decode;
-use crate::network_input;
+use crate::network_input::{self, Batching, NetworkInput};
 use crate::survey::Survey;
 use crate::tensor_data::ExternalData;
 use crate::validate;
@@ -41,21 +42,37 @@ pub fn survey_model(bytes: &[u8], external: &dyn ExternalData) -> Result<Survey>
     Ok(Survey { nodes: imported.nodes, graph: imported.graph })
 }
 
-fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<Imported> {
+pub(crate) fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<Imported> {
     let model = decode::decode_model(bytes)?;
     let layout = validate::check_graph(&model.graph)?;
     let initializers = constants::load_initializers(&model, &layout, external)?;
-    let mut first = None;
-    for batch in network_input::candidate_batches(&model) {
-        let input = network_input::read_input(&model, batch)?;
-        let imported = Walk::new(&model, &layout, external, &initializers, input).run();
-        // Shapes that fit one batch only look broken with every other.
-        if !imported.is_broken() {
+    let mut best = None;
+    for batching in network_input::candidates(&model) {
+        let input = network_input::read_input(&model, batching)?;
+        let warning = warn_whole(&input);
+        let mut imported = Walk::new(&model, &layout, external, &initializers, input).run();
+        if let Some(graph) = &mut imported.graph {
+            graph.warnings.extend(warning);
             return Ok(imported);
         }
-        first.get_or_insert(imported);
+        // Shapes that fit one batch only look broken with every other.
+        let is_better = best.as_ref().is_none_or(Imported::is_broken) && !imported.is_broken();
+        if best.is_none() || is_better {
+            best = Some(imported);
+        }
     }
-    first.ok_or_else(|| Diagnostic::internal("model", "has no batch to try").into())
+    best.ok_or_else(|| Diagnostic::internal("model", "has no batch to try").into())
+}
+
+/// Says that a longer axis 0 is no batch, for whoever exported a batch by mistake.
+fn warn_whole(input: &NetworkInput) -> Option<Diagnostic> {
+    let NetworkInput { name, shape, batching, .. } = input;
+    let whole = *batching == Batching::Whole && batching.sample_of(shape) == shape.as_slice();
+    (whole && shape.len() > 1).then(|| {
+        let message = format!("has no batch axis: a sample is a whole tensor of shape {shape:?}");
+        Diagnostic::unsupported(format!("input `{name}`"), message)
+            .hint("if axis 0 is meant as a batch, export the network with a batch of 1")
+    })
 }
 
 #[cfg(test)]

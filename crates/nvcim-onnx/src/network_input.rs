@@ -10,6 +10,36 @@ use crate::decode::Model;
 use crate::proto::{DimensionValue, ValueInfoProto};
 use crate::tensor_data;
 
+/// How the samples of a run lie in the file's tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batching {
+    /// Axis 0 of every tensor counts samples; shapes are found with this many.
+    Axis(usize),
+    /// Every tensor belongs to one sample, all its axes included.
+    Whole,
+}
+
+impl Batching {
+    /// How many leading axes of every tensor are the batch.
+    pub(crate) fn lead(self) -> usize {
+        match self {
+            Batching::Axis(_) => 1,
+            Batching::Whole => 0,
+        }
+    }
+
+    /// The shape in which one sample of an input or output of the whole `shape` is fed or fetched.
+    ///
+    /// An axis of 1 in front was meant for a batch, even where the network does not keep it there.
+    pub(crate) fn sample_of(self, shape: &[usize]) -> &[usize] {
+        match (self, shape) {
+            (Batching::Axis(_), [_, sample @ ..]) => sample,
+            (Batching::Whole, [1, sample @ ..]) if !sample.is_empty() => sample,
+            _ => shape,
+        }
+    }
+}
+
 /// A network's input.
 #[derive(Debug, Clone)]
 pub(crate) struct NetworkInput {
@@ -19,6 +49,8 @@ pub(crate) struct NetworkInput {
     pub(crate) shape: Vec<usize>,
     /// The type of its elements.
     pub(crate) datum: DatumType,
+    /// How samples lie in it.
+    pub(crate) batching: Batching,
     /// Why it cannot be fed, if so.
     pub(crate) problem: Option<Diagnostic>,
 }
@@ -26,11 +58,13 @@ pub(crate) struct NetworkInput {
 /// The batches to find shapes with, the best first.
 ///
 /// A file that fixes the batch is taken at its word. Otherwise a prime that occurs nowhere else in the
-/// file tells the batch axis from all others; and 1 serves files that are open in name only.
-pub(crate) fn candidate_batches(model: &Model) -> Vec<usize> {
+/// file tells the batch axis from all others; and 1 serves files that are open in name only. Where the
+/// file fixes axis 0 and the network does not keep it apart, as recurrent networks and attention exported
+/// for one sequence do, the whole tensor is the sample.
+pub(crate) fn candidates(model: &Model) -> Vec<Batching> {
     match fixed_batch(model) {
-        Some(batch) => vec![batch],
-        None => vec![distinctive_batch(model), 1],
+        Some(batch) => vec![Batching::Axis(batch), Batching::Whole],
+        None => vec![Batching::Axis(distinctive_batch(model)), Batching::Axis(1)],
     }
 }
 
@@ -42,11 +76,11 @@ pub(crate) fn fixed_batch(model: &Model) -> Option<usize> {
     }
 }
 
-/// Reads the input's declaration, with `batch` for an open batch axis.
+/// Reads the input's declaration; an open batch axis gets the length that `batching` says.
 ///
 /// An error where the declaration is broken or there is not exactly one input; what is merely
 /// unsupported stands in [`NetworkInput::problem`].
-pub(crate) fn read_input(model: &Model, batch: usize) -> Result<NetworkInput> {
+pub(crate) fn read_input(model: &Model, batching: Batching) -> Result<NetworkInput> {
     let Some(input) = find_input(model) else {
         let count = inputs(model).count();
         return Err(Diagnostic::unsupported(
@@ -63,6 +97,7 @@ pub(crate) fn read_input(model: &Model, batch: usize) -> Result<NetworkInput> {
         name: input.name.clone(),
         shape: Vec::new(),
         datum: f32::datum_type(),
+        batching,
         problem: None,
     };
     let refuse =
@@ -81,14 +116,14 @@ pub(crate) fn read_input(model: &Model, batch: usize) -> Result<NetworkInput> {
         read.problem = refuse("has no shape".into(), "export the network with its input's shape");
         return Ok(read);
     };
-    if dimensions.len() < 2 {
+    if dimensions.len() <= batching.lead() {
         let message = format!("has {} axes, which leaves no batch axis", dimensions.len());
         read.problem = refuse(message, "export the network with a batch as axis 0 of its input");
         return Ok(read);
     }
     for (axis, dimension) in dimensions.iter().enumerate() {
-        match (*dimension, axis) {
-            (Dimension::Fixed(length), _) => match usize::try_from(length) {
+        match (*dimension, axis, batching) {
+            (Dimension::Fixed(length), ..) => match usize::try_from(length) {
                 Ok(length) if length > 0 => read.shape.push(length),
                 _ => {
                     return Err(
@@ -96,8 +131,8 @@ pub(crate) fn read_input(model: &Model, batch: usize) -> Result<NetworkInput> {
                     );
                 }
             },
-            (Dimension::Open, 0) => read.shape.push(batch),
-            (Dimension::Open, _) => {
+            (Dimension::Open, 0, Batching::Axis(batch)) => read.shape.push(batch),
+            (Dimension::Open, ..) => {
                 read.shape.clear();
                 let message = format!("leaves the length of axis {axis} open");
                 let hint = "export with fixed lengths; only the batch, axis 0, may stay open";
@@ -191,6 +226,7 @@ mod tests {
     #[test]
     fn inputs_that_cannot_be_fed_are_refused() {
         relu(&[7, 7]).agree();
+        relu(&[7]).agree();
         relu(&[0]).refuse(Kind::Unsupported, "no batch axis");
         relu(&[0, 0, 4]).refuse(Kind::Unsupported, "leaves the length of axis 1 open");
         relu(&[0, -4]).refuse(Kind::BadInput, "has an axis of -4");

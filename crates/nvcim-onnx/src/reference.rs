@@ -14,7 +14,7 @@ use tract_onnx::prelude::*;
 
 use crate::decode::{self, Model};
 use crate::import;
-use crate::network_input;
+use crate::network_input::{self, Batching};
 use crate::proto::{
     DimensionProto, DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
@@ -27,6 +27,8 @@ pub struct FloatReference {
     plan: Arc<TypedRunnableModel>,
     /// Samples that one call of the plan takes.
     block: usize,
+    /// The whole shape that the plan takes.
+    whole: Vec<usize>,
     /// The shape of one sample.
     sample: Vec<usize>,
     /// The shapes of one sample of each output.
@@ -40,18 +42,22 @@ impl FloatReference {
     /// What [`import::import_model`] says of the file, and what tract cannot run.
     pub fn new(bytes: &[u8], external: &dyn ExternalData) -> Result<Self> {
         // The import has checked everything on which tract is known to stumble.
-        import::import_model(bytes, external)?;
+        let imported = import::import_file(bytes, external)?;
+        if imported.graph.is_none() {
+            return Err(imported.problems);
+        }
         let model = decode::decode_model(bytes)?;
         let mut reasons = Vec::new();
-        let shape = network_input::read_input(&model, 1)?.shape;
-        let sample = shape.get(1..).unwrap_or_default().to_vec();
-        let fixed = network_input::fixed_batch(&model).filter(|&batch| batch != 1);
-        for batch in std::iter::once(1).chain(fixed) {
-            let whole: Vec<usize> = std::iter::once(batch).chain(sample.clone()).collect();
+        for batching in batchings(&model, imported.batching) {
+            let shape = network_input::read_input(&model, batching)?.shape;
+            let whole = match batching {
+                Batching::Axis(batch) => [&[batch], batching.sample_of(&shape)].concat(),
+                Batching::Whole => shape,
+            };
             let clean = clean_model(&model, &whole, external)?;
-            match prepare(clean).and_then(|plan| Self::wrap(plan, batch, &sample)) {
+            match prepare(clean).and_then(|plan| Self::wrap(plan, batching, whole)) {
                 Ok(reference) => return Ok(reference),
-                Err(why) => reasons.push(format!("batch {batch}: {why}")),
+                Err(why) => reasons.push(format!("{batching:?}: {why}")),
             }
         }
         let message = format!("cannot be run by the float reference ({})", reasons.join("; "));
@@ -60,20 +66,27 @@ impl FloatReference {
 
     fn wrap(
         plan: Arc<TypedRunnableModel>,
-        block: usize,
-        sample: &[usize],
+        batching: Batching,
+        whole: Vec<usize>,
     ) -> std::result::Result<Self, String> {
         let outlets = plan.model().output_outlets().map_err(|error| error.to_string())?.to_vec();
         let shape = |outlet| {
             let fact = plan.model().outlet_fact(outlet).map_err(|error| error.to_string())?;
             let shape = fact.shape.as_concrete().ok_or("has an output of open shape")?;
-            match shape.split_first() {
-                Some((&batch, rest)) if batch == block => Ok(rest.to_vec()),
-                _ => Err(format!("has an output of shape {shape:?}")),
+            match (batching, shape.first()) {
+                (Batching::Axis(block), first) if first != Some(&block) => {
+                    Err(format!("has an output of shape {shape:?}"))
+                }
+                _ => Ok(batching.sample_of(shape).to_vec()),
             }
         };
         let outputs = outlets.into_iter().map(shape).collect::<std::result::Result<_, _>>()?;
-        Ok(Self { plan, block, sample: sample.to_vec(), outputs })
+        let block = match batching {
+            Batching::Axis(block) => block,
+            Batching::Whole => 1,
+        };
+        let sample = batching.sample_of(&whole).to_vec();
+        Ok(Self { plan, block, whole, sample, outputs })
     }
 
     /// Runs samples `[n, sample...]`; one `[n, ...]` per output, in the file's order.
@@ -116,8 +129,24 @@ impl FloatReference {
         block
             .slice_axis_mut(Axis(0), (0..end - start).into())
             .assign(&input.slice_axis(Axis(0), (start..end).into()));
+        let block = block.into_shape_with_order(self.whole.as_slice())?;
         let outputs = self.plan.run(tvec![Tensor::from(block).into_tvalue()])?;
-        outputs.iter().map(|output| Ok(output.to_plain_array_view::<f32>()?.to_owned())).collect()
+        let as_samples = |(output, sample): (&TValue, &Vec<usize>)| {
+            let output = output.to_plain_array_view::<f32>()?.as_standard_layout().into_owned();
+            Ok(output.into_shape_with_order(IxDyn(&[&[self.block], &sample[..]].concat()))?)
+        };
+        outputs.iter().zip(&self.outputs).map(as_samples).collect()
+    }
+}
+
+/// How the file may be run, the best way first: one sample at a time, else in blocks of its own batch.
+fn batchings(model: &Model, imported: Batching) -> Vec<Batching> {
+    match imported {
+        Batching::Whole => vec![Batching::Whole],
+        Batching::Axis(_) => {
+            let fixed = network_input::fixed_batch(model).filter(|&batch| batch != 1);
+            std::iter::once(1).chain(fixed).map(Batching::Axis).collect()
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) enum Converted {
     Kept(NodeId),
     /// It does nothing: its output is this operand.
     Alias(Activation),
+    /// Its outputs became these nodes, in their order.
+    Several(Vec<NodeId>),
 }
 
 /// One node to convert.
@@ -62,6 +64,10 @@ pub(crate) struct Site<'a> {
     pub(crate) opset: i64,
     /// The batch that shapes were found with.
     pub(crate) batch: usize,
+    /// How many leading axes of every tensor are the batch: 1, or 0 where the whole tensor is the sample.
+    pub(crate) lead: usize,
+    /// Whether the node made is not yet what the file calls its output.
+    pub(crate) inner: bool,
     /// The operands, `None` where one is left out.
     pub(crate) operands: &'a [Option<Value>],
     /// The whole shape of the output, batch axis included.
@@ -127,7 +133,11 @@ impl Site<'_> {
     /// The single number in `slot`, if the operand is there.
     pub(crate) fn scalar(&self, slot: usize) -> Result<Option<f32>> {
         let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
-        let values = to_floats(constant)?;
+        let values = constant.value.cast_to::<f32>();
+        let values = values.as_ref().ok().and_then(|it| it.to_plain_array_view::<f32>().ok());
+        let values = values.ok_or_else(|| {
+            Refusal::broken(format!("has operand `{}`, which holds no numbers", constant.name))
+        })?;
         match (values.len(), values.first()) {
             (1, Some(&value)) => Ok(Some(value)),
             (count, _) => Err(Refusal::broken(format!(
@@ -153,14 +163,55 @@ impl Site<'_> {
             Some(Value::Constant(constant)) => constant.clone(),
             _ => return Ok(self.activation(slot)?.id),
         };
-        let value = strip_batch(&constant, rank, self.batch)?;
-        let id = self.builder.constant(&constant.name, value);
-        Ok(self.builder.constant_node(id))
+        let value = self.strip_batch(&constant.name, to_floats(&constant)?, rank)?;
+        Ok(self.constant_tensor(&constant.name, value))
+    }
+
+    /// The truth values in `slot`, a constant, as a tensor of zeros and ones that meets the output.
+    pub(crate) fn broadcast_flags(&mut self, slot: usize) -> Result<NodeId> {
+        let Constant { name, value } = self.constant(slot)?.clone();
+        let flags = value.cast_to::<f32>();
+        let flags = flags.as_ref().ok().and_then(|it| it.to_plain_array_view::<f32>().ok());
+        let flags = flags.ok_or_else(|| Refusal::broken(format!("cannot read `{name}`")))?;
+        let flags = self.strip_batch(&name, flags.to_owned(), self.output.len())?;
+        Ok(self.constant_tensor(&format!("{name}/flags"), flags))
+    }
+
+    /// A number as a tensor of the graph.
+    pub(crate) fn number(&mut self, value: f32) -> NodeId {
+        let tensor = ArrayD::from_elem(ndarray::IxDyn(&[]), value);
+        self.constant_tensor(&format!("number {value}"), tensor)
+    }
+
+    /// A tensor of the graph with this constant value.
+    pub(crate) fn constant_tensor(&mut self, name: &str, value: ArrayD<f32>) -> NodeId {
+        let id = self.builder.constant(name, value);
+        self.builder.constant_node(id)
+    }
+
+    /// A constant that meets tensors of the whole `rank`, without the batch axis.
+    fn strip_batch(&self, name: &str, value: ArrayD<f32>, rank: usize) -> Result<ArrayD<f32>> {
+        if self.lead == 0 || value.ndim() < rank {
+            return Ok(value);
+        }
+        let lead = value.shape().first().copied().unwrap_or(0);
+        let first = || value.index_axis(ndarray::Axis(0), 0).into_owned();
+        if value.ndim() == rank && (lead == 1 || lead == self.batch) && lead > 0 {
+            let sample = first();
+            if value.outer_iter().all(|other| other == sample) {
+                return Ok(sample);
+            }
+        }
+        Err(Refusal::mixes_samples(format!(
+            "gives the samples of a batch different constants: `{name}` has shape {:?}",
+            value.shape()
+        )))
     }
 
     /// The shape of one sample of the output; an error if axis 0 is not the batch.
     pub(crate) fn sample_output(&self) -> Result<Vec<usize>> {
         match self.output.split_first() {
+            _ if self.lead == 0 => Ok(self.output.to_vec()),
             Some((&batch, sample)) if batch == self.batch => Ok(sample.to_vec()),
             _ => Err(Refusal::mixes_samples(format!(
                 "turns a batch of {} into a tensor of shape {:?}, whose axis 0 is not the batch",
@@ -172,6 +223,7 @@ impl Site<'_> {
     /// `axis` of a tensor of the whole `rank`, without the batch axis; an error for the batch itself.
     pub(crate) fn sample_axis(&self, axis: i64, rank: usize) -> Result<usize> {
         match whole_axis(axis, rank)? {
+            axis if self.lead == 0 => Ok(axis),
             0 => Err(Refusal::mixes_samples("works along axis 0, the batch")),
             axis => Ok(axis - 1),
         }
@@ -179,8 +231,25 @@ impl Site<'_> {
 
     /// The graph's node for this ONNX node.
     pub(crate) fn keep(&mut self, op: Op, operands: &[NodeId], shape: &[usize]) -> Converted {
+        if self.inner {
+            return Converted::Kept(self.help(op, operands, shape));
+        }
         let tensor = &self.node.output[0];
         Converted::Kept(self.builder.add(self.label, tensor, op, operands, shape))
+    }
+
+    /// The graph's node for one output of several.
+    pub(crate) fn keep_output(
+        &mut self,
+        slot: usize,
+        op: Op,
+        operands: &[NodeId],
+        shape: &[usize],
+    ) -> NodeId {
+        match self.node.output[slot].as_str() {
+            "" => self.help(op, operands, shape),
+            tensor => self.builder.add(self.label, tensor, op, operands, shape),
+        }
     }
 
     /// A further node that this ONNX node needs.
@@ -218,25 +287,4 @@ pub(crate) fn reshape(value: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>
         .to_shape(shape)
         .map(|view| view.into_owned())
         .map_err(|_| Refusal::broken(format!("has a constant of shape {have:?}, not {shape:?}")))
-}
-
-/// A constant that meets tensors of the whole `rank`, without the batch axis.
-fn strip_batch(constant: &Constant, rank: usize, batch: usize) -> Result<ArrayD<f32>> {
-    let value = to_floats(constant)?;
-    if value.ndim() < rank {
-        return Ok(value);
-    }
-    let lead = value.shape().first().copied().unwrap_or(0);
-    let first = || value.index_axis(ndarray::Axis(0), 0).into_owned();
-    if value.ndim() == rank && (lead == 1 || lead == batch) && lead > 0 {
-        let sample = first();
-        if value.outer_iter().all(|other| other == sample) {
-            return Ok(sample);
-        }
-    }
-    Err(Refusal::mixes_samples(format!(
-        "gives the samples of a batch different constants: `{}` has shape {:?}",
-        constant.name,
-        value.shape()
-    )))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nvcim_ir::diag::{Diagnostic, Kind, Warned};
 use nvcim_ir::graph::{self, Graph};
+use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::Op;
 use tract_onnx::prelude::Datum;
 
@@ -11,7 +12,7 @@ use crate::analyse::{self, Analyser, Fact};
 use crate::builder::Builder;
 use crate::constants;
 use crate::decode::{self, Model};
-use crate::network_input::NetworkInput;
+use crate::network_input::{Batching, NetworkInput};
 use crate::ops;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
@@ -31,6 +32,8 @@ pub(crate) struct Imported {
     pub(crate) graph: Option<Warned<Graph>>,
     /// What stands in the way, first causes only.
     pub(crate) problems: Vec<Diagnostic>,
+    /// How samples lie in the file's tensors.
+    pub(crate) batching: Batching,
 }
 
 impl Imported {
@@ -47,6 +50,7 @@ pub(crate) struct Walk<'m> {
     external: &'m dyn ExternalData,
     analyser: Analyser,
     batch: usize,
+    batching: Batching,
     values: BTreeMap<String, Value>,
     builder: Builder,
     fates: BTreeMap<usize, Fate>,
@@ -70,14 +74,21 @@ impl<'m> Walk<'m> {
         let outputs = model.graph.node.iter().flat_map(|node| node.output.iter().cloned());
         let mut builder = Builder::new(outputs.chain([input.name.clone()]));
         let mut values = constants.clone();
-        let sample = input.shape.get(1..).unwrap_or_default();
+        let batching = input.batching;
         let value = match &input.problem {
             Some(problem) if input.shape.is_empty() => Value::Unknown(problem.message.clone()),
-            _ => Value::Activation(Activation {
-                id: builder.add(&input.name, &input.name, Op::Input, &[], sample),
-                shape: sample.to_vec(),
-                datum: input.datum,
-            }),
+            _ => {
+                let sample = batching.sample_of(&input.shape);
+                let id = builder.add(&input.name, &input.name, Op::Input, &[], sample);
+                let shape = input.shape.get(batching.lead()..).unwrap_or_default().to_vec();
+                let names = (input.name.as_str(), input.name.as_str());
+                let id = if shape == sample {
+                    id
+                } else {
+                    builder.add_helper(names, Op::Reshape, &[id], &shape)
+                };
+                Value::Activation(Activation { id, shape, datum: input.datum })
+            }
         };
         values.insert(input.name.clone(), value);
         Self {
@@ -86,6 +97,7 @@ impl<'m> Walk<'m> {
             external,
             analyser: Analyser::new(model.opset),
             batch: input.shape.first().copied().unwrap_or(1),
+            batching,
             values,
             builder,
             fates: BTreeMap::new(),
@@ -102,6 +114,10 @@ impl<'m> Walk<'m> {
             self.fates.insert(at, fate);
             if let Some(output) = node.output.first() {
                 self.values.insert(output.clone(), value);
+            }
+            for output in node.output.iter().skip(1).filter(|output| !output.is_empty()) {
+                let why = format!("is a further output of node `{}`", self.layout.labels[at]);
+                self.values.entry(output.clone()).or_insert_with(|| unknown(&why));
             }
         }
         self.connect_outputs();
@@ -120,7 +136,7 @@ impl<'m> Walk<'m> {
         }
         let sound = self.problems.is_empty();
         let graph = sound.then(|| Warned::clean(self.builder.graph));
-        Imported { nodes, graph, problems: self.problems }
+        Imported { nodes, graph, problems: self.problems, batching: self.batching }
     }
 
     fn import_node(&mut self, at: usize, node: &NodeProto) -> Outcome {
@@ -179,7 +195,12 @@ impl<'m> Walk<'m> {
         }
         let facts: Vec<_> =
             operands.iter().map(|operand| Some(self.fact(operand.as_ref()?))).collect();
-        let (output, datum) = match self.analyser.infer(node, &facts).map_err(blind)? {
+        if ops::has_several_outputs(&node.op_type)
+            && operands.iter().flatten().all(|operand| matches!(operand, Value::Constant(_)))
+        {
+            return self.fold_several(node, &facts).map_err(blind);
+        }
+        let (output, datum) = match self.analyser.infer(node, &facts, 0).map_err(blind)? {
             Fact::Constant(value) => {
                 self.folded = self.folded.saturating_add(value.len());
                 if self.folded > MAX_FOLDED {
@@ -198,6 +219,8 @@ impl<'m> Walk<'m> {
             label,
             opset: self.model.opset,
             batch: self.batch,
+            lead: self.batching.lead(),
+            inner: false,
             operands: &operands,
             output: &output,
             builder: &mut self.builder,
@@ -206,17 +229,28 @@ impl<'m> Walk<'m> {
             Some(convert) => convert(site),
             None => Err(ops::refuse_operator(&node.op_type)),
         };
-        let sample = output.get(1..).unwrap_or_default().to_vec();
+        let sample = output.get(self.batching.lead()..).unwrap_or_default().to_vec();
         match converted {
             Ok(Converted::Alias(activation)) => {
                 let into = self.builder.graph.node(activation.id).name.clone();
                 Ok((Fate::Folded { into }, Value::Activation(activation)))
             }
+            Ok(Converted::Several(ids)) => {
+                let made = |id: &NodeId| {
+                    let shape = self.builder.graph.node(*id).shape.clone();
+                    Value::Activation(Activation { id: *id, shape, datum })
+                };
+                for (output, id) in node.output.iter().zip(&ids).skip(1) {
+                    self.values.insert(output.clone(), made(id));
+                }
+                let first = ids.first().ok_or_else(|| blind(Refusal::broken("has no output")))?;
+                Ok((Fate::Kept(*first), made(first)))
+            }
             Ok(Converted::Kept(id)) => {
                 let made = Activation { id, shape: sample, datum };
                 Ok((Fate::Kept(id), Value::Activation(made)))
             }
-            Err(refusal) if output.first() == Some(&self.batch) => {
+            Err(refusal) if self.batching.lead() == 0 || output.first() == Some(&self.batch) => {
                 // Stands in for the tensor so that later nodes can be judged; never handed out.
                 let id = self.builder.add(label, &node.output[0], Op::Input, &[], &sample);
                 Err((refusal, Value::Activation(Activation { id, shape: sample, datum })))
@@ -225,10 +259,32 @@ impl<'m> Walk<'m> {
         }
     }
 
+    /// The outputs of a node over constants alone.
+    fn fold_several(
+        &mut self,
+        node: &NodeProto,
+        facts: &[Option<Fact>],
+    ) -> std::result::Result<Outcome, Refusal> {
+        let mut values = Vec::new();
+        for (slot, name) in node.output.iter().enumerate() {
+            let Fact::Constant(value) = self.analyser.infer(node, facts, slot)? else {
+                return Err(Refusal::broken("makes no constant of constants"));
+            };
+            values.push(Value::Constant(Constant { name: name.clone(), value }));
+        }
+        let mut outputs = node.output.iter().cloned().zip(values);
+        let (_, first) = outputs.next().ok_or_else(|| Refusal::broken("has no output"))?;
+        self.values.extend(outputs);
+        Ok((Fate::Constant, first))
+    }
+
     /// Refuses a node whose second or later outputs are read.
     fn check_outputs(&self, node: &NodeProto) -> std::result::Result<(), Refusal> {
         if node.output.first().is_none_or(String::is_empty) {
             return Err(Refusal::broken("has no output"));
+        }
+        if ops::has_several_outputs(&node.op_type) && decode::is_standard(&node.domain) {
+            return Ok(());
         }
         match node.output[1..].iter().find(|output| self.layout.reads.contains_key(*output)) {
             Some(output) if !output.is_empty() => Err(Refusal::unsupported(
@@ -246,10 +302,10 @@ impl<'m> Walk<'m> {
     fn fact(&self, value: &Value) -> Fact {
         match value {
             Value::Constant(constant) => Fact::Constant(constant.value.clone()),
-            Value::Activation(activation) => Fact::Varying {
-                shape: std::iter::once(self.batch).chain(activation.shape.clone()).collect(),
-                datum: activation.datum,
-            },
+            Value::Activation(Activation { shape, datum, .. }) => {
+                let front: &[usize] = if self.batching.lead() == 1 { &[self.batch] } else { &[] };
+                Fact::Varying { shape: [front, shape].concat(), datum: *datum }
+            }
             Value::Unknown(_) => unreachable!("nodes that read unknown tensors are not converted"),
         }
     }
@@ -271,9 +327,16 @@ impl<'m> Walk<'m> {
         for output in &self.model.graph.output {
             let at = format!("output `{}`", output.name);
             match self.values.get(&output.name) {
-                Some(Value::Activation(Activation { id, datum, .. })) => {
+                Some(Value::Activation(Activation { id, shape, datum })) => {
                     if *datum == f32::datum_type() {
-                        self.builder.graph.outputs.push(*id);
+                        let names = (output.name.as_str(), output.name.as_str());
+                        let id = match (self.batching.lead(), self.batching.sample_of(shape)) {
+                            (0, sample) if sample != shape => {
+                                self.builder.add_helper(names, Op::Reshape, &[*id], sample)
+                            }
+                            _ => *id,
+                        };
+                        self.builder.graph.outputs.push(id);
                     } else {
                         self.problems.push(
                             Diagnostic::unsupported(at, format!("has element type {datum:?}"))

@@ -7,7 +7,7 @@ use nvcim_ir::op::Op;
 
 use crate::batch_norm::{Statistics, batch_norm};
 use crate::tensor::{Operand, Tensor, batched, copy_standard};
-use crate::{binary, conv, dense, layout, pool, reduce, softmax, unary};
+use crate::{binary, conv, dense, layout, mat_mul, normalize, pool, reduce, softmax, unary};
 
 /// What operators without operands read.
 pub(crate) struct Sources<'a> {
@@ -41,6 +41,8 @@ impl Sources<'_> {
             }
             Op::Unary(function) => unary::unary(*function, next()),
             Op::Binary(function) => binary::binary(*function, next(), next(), shape),
+            Op::Select => binary::select(&next(), &next(), &next(), shape),
+            Op::MatMul => mat_mul::mat_mul(&next(), &next(), shape),
             Op::Softmax { axis } => softmax::softmax(next(), *axis),
             Op::LogSoftmax { axis } => softmax::log_softmax(next(), *axis),
             Op::MaxPool { window } => pool::max_pool(&next(), window, shape),
@@ -48,10 +50,15 @@ impl Sources<'_> {
                 pool::average_pool(&next(), window, *count_pad, shape)
             }
             Op::GlobalAveragePool => reduce::global_average_pool(&next(), shape),
-            Op::ReduceMean { axes } => reduce::reduce_mean(next(), axes, shape),
+            Op::Reduce { reduction, axes } => reduce::reduce(next(), *reduction, axes, shape),
+            Op::Normalize { axes, epsilon, centred } => {
+                normalize::normalize(next(), axes, *epsilon, *centred)
+            }
             Op::Reshape => layout::reshape(next(), shape),
             Op::Transpose { perm } => layout::transpose(&next(), perm),
             Op::Concat { axis } => layout::concat(operands.as_slice(), *axis, shape),
+            Op::Expand => binary::expand(&next(), shape),
+            Op::Gather { axis, indices } => layout::gather(&next(), *axis, indices),
             Op::Slice { axes } => layout::slice(&next(), axes),
             Op::Pad { before, after: _, value } => layout::pad(&next(), before, *value, shape),
         }

@@ -1,6 +1,6 @@
 //! Element-wise functions of two tensors, broadcast within a sample.
 
-use ndarray::{ArrayViewD, Axis};
+use ndarray::{ArrayViewD, Axis, Zip};
 use nvcim_ir::op::Binary;
 
 use crate::tensor::{Operand, Tensor, batched, copy_standard, count_samples};
@@ -10,12 +10,54 @@ use crate::tensor::{Operand, Tensor, batched, copy_standard, count_samples};
 ///
 /// Within a sample the operands' trailing axes are aligned, and axes of length 1 repeat.
 pub fn binary(function: Binary, a: Operand<'_>, b: Operand<'_>, shape: &[usize]) -> Tensor {
+    // With its function known here, a loop over one instruction becomes a vector loop.
     match function {
         Binary::Add => combine(a, b, shape, |a, b| a + b),
         Binary::Sub => combine(a, b, shape, |a, b| a - b),
         Binary::Mul => combine(a, b, shape, |a, b| a * b),
-        Binary::Div => combine(a, b, shape, |a, b| a / b),
+        function => combine(a, b, shape, |a, b| evaluate(function, a, b)),
     }
+}
+
+/// The function of two numbers. What is no number stays visible on either side.
+#[inline]
+pub fn evaluate(function: Binary, a: f32, b: f32) -> f32 {
+    match function {
+        Binary::Add => a + b,
+        Binary::Sub => a - b,
+        Binary::Mul => a * b,
+        Binary::Div => a / b,
+        Binary::Min if a < b || a.is_nan() => a,
+        Binary::Max if a > b || a.is_nan() => a,
+        Binary::Min | Binary::Max => b,
+        Binary::Pow => libm::powf(a, b),
+    }
+}
+
+/// `a` where `condition` is not 0, `b` elsewhere, all broadcast to `shape`.
+pub fn select(
+    condition: &Operand<'_>,
+    a: &Operand<'_>,
+    b: &Operand<'_>,
+    shape: &[usize],
+) -> Tensor {
+    let mut res = expand(a, shape);
+    let full = batched(count_samples(a), shape);
+    let (condition, other) = (align(condition, shape), align(b, shape));
+    let [condition, other] = [&condition, &other]
+        .map(|x| x.broadcast(full.clone()).expect("the verifier has broadcast"));
+    Zip::from(&mut res).and(condition).and(other).for_each(|res, &condition, &other| {
+        if condition == 0.0 {
+            *res = other;
+        }
+    });
+    res
+}
+
+/// Repeats axes of length 1, and the whole along axes that it lacks, to `shape`.
+pub fn expand(x: &Operand<'_>, shape: &[usize]) -> Tensor {
+    let full = batched(count_samples(x), shape);
+    copy_standard(&align(x, shape).broadcast(full).expect("the verifier has broadcast"))
 }
 
 fn combine(
@@ -29,12 +71,7 @@ fn combine(
         res.zip_mut_with(&align(&a, shape), |b, a| *b = function(*a, *b));
         return res;
     }
-    let mut res = if a.shape()[1..] == *shape {
-        a.into_owned()
-    } else {
-        let full = batched(count_samples(&a), shape);
-        copy_standard(&align(&a, shape).broadcast(full).expect("the verifier has broadcast"))
-    };
+    let mut res = if a.shape()[1..] == *shape { a.into_owned() } else { expand(&a, shape) };
     res.zip_mut_with(&align(&b, shape), |a, b| *a = function(*a, *b));
     res
 }
@@ -56,7 +93,7 @@ mod tests {
     use proptest::prelude::{any, proptest};
     use proptest::sample::subsequence;
 
-    use super::binary;
+    use super::{binary, select};
     use crate::tensor::{Operand, Tensor};
     use crate::testing::{tensor, values};
 
@@ -69,12 +106,36 @@ mod tests {
             (Binary::Sub, [6., -2.]),
             (Binary::Mul, [16., 8.]),
             (Binary::Div, [4., 0.5]),
+            (Binary::Min, [2., 2.]),
+            (Binary::Max, [8., 4.]),
+            (Binary::Pow, [64., 16.]),
         ] {
             let want = tensor(&[1, 2], &want);
             let lend = |x: &Tensor| Operand::from(x.clone());
             assert_eq!(binary(function, Operand::from(&a), Operand::from(&b), &[2]), want);
             assert_eq!(binary(function, lend(&a), Operand::from(&b), &[2]), want);
             assert_eq!(binary(function, Operand::from(&a), lend(&b), &[2]), want);
+        }
+    }
+
+    #[test]
+    fn selecting_broadcasts_all_three() {
+        let condition = tensor(&[2, 2, 1], &[0., 1., -2., 0.]);
+        let a = tensor(&[2, 1, 2], &[1., 2., 3., 4.]);
+        let b = tensor(&[2, 1], &[f32::NEG_INFINITY, 9.]);
+        let [condition, a, b] = [&condition, &a, &b].map(Operand::from);
+        let lost = f32::NEG_INFINITY;
+        let want = tensor(&[2, 2, 2], &[lost, lost, 1., 2., 3., 4., 9., 9.]);
+        assert_eq!(select(&condition, &a, &b, &[2, 2]), want);
+    }
+
+    #[test]
+    fn a_nan_on_either_side_stays_visible() {
+        let x = tensor(&[1, 2], &[f32::NAN, 1.]);
+        let y = tensor(&[1, 2], &[1., f32::NAN]);
+        for function in [Binary::Min, Binary::Max] {
+            let got = binary(function, Operand::from(&x), Operand::from(&y), &[2]);
+            assert!(got.iter().all(|value| value.is_nan()), "{function:?}: {got}");
         }
     }
 

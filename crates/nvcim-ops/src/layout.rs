@@ -32,6 +32,11 @@ pub fn concat(operands: &[Operand<'_>], axis: usize, shape: &[usize]) -> Tensor 
     Tensor::from_shape_vec(batched(samples, shape), joined).expect("the parts make the shape")
 }
 
+/// Takes the elements of these numbers along `axis` of a sample.
+pub fn gather(x: &Operand<'_>, axis: usize, indices: &[usize]) -> Tensor {
+    copy_standard(&x.select(Axis(axis + 1), indices).view())
+}
+
 /// Takes a strided part of every axis of a sample.
 pub fn slice(x: &Operand<'_>, axes: &[SliceAxis]) -> Tensor {
     let part = x.slice_each_axis(|at| match at.axis {
@@ -67,7 +72,7 @@ mod tests {
     use nvcim_ir::op::SliceAxis;
     use proptest::prelude::{Just, Strategy, any, proptest};
 
-    use super::{concat, pad, reshape, slice, transpose};
+    use super::{concat, gather, pad, reshape, slice, transpose};
     use crate::tensor::{Operand, Tensor};
     use crate::testing::{tensor, values};
 
@@ -79,6 +84,14 @@ mod tests {
         assert!(lent.iter().eq(&x));
         let place = x.as_ptr();
         assert_eq!(reshape(Operand::from(x), &[3, 2]).as_ptr(), place);
+    }
+
+    #[test]
+    fn elements_are_taken_in_any_order() {
+        let x = tensor(&[2, 2, 2], &[1., 2., 3., 4., 5., 6., 7., 8.]);
+        let got = gather(&Operand::from(&x), 1, &[1, 0, 1]);
+        let want = [2., 1., 2., 4., 3., 4., 6., 5., 6., 8., 7., 8.];
+        assert_eq!(got, tensor(&[2, 2, 3], &want));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub mod dense;
 pub mod float_engine;
 pub mod im2col;
 pub mod layout;
+pub mod mat_mul;
+pub mod normalize;
 pub mod pool;
 pub mod reduce;
 pub mod run_graph;

@@ -3,7 +3,7 @@
 use ndarray::{Array3, ArrayD, ArrayView2, ArrayViewMut2, Axis, Ix2, IxDyn, s};
 use nvcim_ir::graph::{Constant, Graph, Node, verify_graph};
 use nvcim_ir::ids::{ConstId, Id, IdVec, LayerId, NodeId, StepId};
-use nvcim_ir::op::{Binary, Op, SliceAxis, Unary, Window};
+use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary, Window};
 use nvcim_ir::program::{Lowering, Program, Step, StepOp, verify_program};
 use nvcim_ir::tiled::{InputCoding, MatrixLayer};
 use nvcim_ops::float_engine::FloatEngine;
@@ -111,7 +111,7 @@ fn build_tour() -> Graph {
         [(4, -2, 3), (0, 1, 6), (1, 3, 2)].map(|(start, step, len)| SliceAxis { start, step, len });
     let part = net.node(Op::Slice { axes: axes.to_vec() }, &[wide], &[3, 6, 2]);
     let pair = net.node(Op::Concat { axis: 2 }, &[part, part], &[3, 6, 4]);
-    let rows = net.node(Op::ReduceMean { axes: vec![0] }, &[pair], &[6, 4]);
+    let rows = net.node(Op::Reduce { reduction: Reduction::Mean, axes: vec![0] }, &[pair], &[6, 4]);
     let bounded = net.node(Op::Unary(Unary::Tanh), &[rows], &[6, 4]);
     let log = net.node(Op::LogSoftmax { axis: 0 }, &[bounded], &[6, 4]);
     net.graph.outputs = vec![log];

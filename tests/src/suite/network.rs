@@ -20,7 +20,7 @@ use std::str::FromStr;
 use ndarray::{ArrayD, IxDyn};
 use nvcim_ir::graph::{Constant, Graph, Node};
 use nvcim_ir::ids::{ConstId, NodeId};
-use nvcim_ir::op::{Binary, Op, SliceAxis, Unary, Window};
+use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary, Window};
 
 /// Why a text is no network: a mistake in the case, not in the code under test.
 type Mistake = String;
@@ -168,7 +168,19 @@ impl Parser {
             "softmax" => Op::Softmax { axis: arguments.value("axis")?.unwrap_or(0) },
             "log_softmax" => Op::LogSoftmax { axis: arguments.value("axis")?.unwrap_or(0) },
             "concat" => Op::Concat { axis: arguments.value("axis")?.unwrap_or(0) },
-            "reduce_mean" => Op::ReduceMean { axes: arguments.list("axes")? },
+            "reduce_mean" => {
+                Op::Reduce { reduction: Reduction::Mean, axes: arguments.list("axes")? }
+            }
+            "reduce_max" => Op::Reduce { reduction: Reduction::Max, axes: arguments.list("axes")? },
+            "normalize" => Op::Normalize {
+                axes: arguments.list("axes")?,
+                epsilon: arguments.value("epsilon")?.unwrap_or(1e-5),
+                centred: arguments.flag("centred"),
+            },
+            "gather" => Op::Gather {
+                axis: arguments.value("axis")?.unwrap_or(0),
+                indices: arguments.list("indices")?,
+            },
             "transpose" => Op::Transpose { perm: arguments.list("perm")? },
             "slice" => Op::Slice { axes: arguments.slices()? },
             "pad" => Op::Pad {
@@ -192,6 +204,13 @@ fn plain_op(name: &str) -> Option<Op> {
         "sub" => Op::Binary(Binary::Sub),
         "mul" => Op::Binary(Binary::Mul),
         "div" => Op::Binary(Binary::Div),
+        "min" => Op::Binary(Binary::Min),
+        "max" => Op::Binary(Binary::Max),
+        "exp" => Op::Unary(Unary::Exp),
+        "gelu" => Op::Unary(Unary::Gelu),
+        "mat_mul" => Op::MatMul,
+        "select" => Op::Select,
+        "expand" => Op::Expand,
         "global_average_pool" => Op::GlobalAveragePool,
         "reshape" => Op::Reshape,
         _ => return None,
@@ -199,7 +218,7 @@ fn plain_op(name: &str) -> Option<Op> {
 }
 
 /// Words that stand alone; every other word takes the next one as its value.
-const FLAGS: &[&str] = &["no_bias", "transposed", "count_pad"];
+const FLAGS: &[&str] = &["no_bias", "transposed", "count_pad", "centred"];
 
 /// What stands between an operator's name and its operands.
 struct Arguments<'a> {

@@ -1,7 +1,7 @@
 //! The operator inside a step record: one tag for every operator, then its attributes.
 
 use bincode::{BorrowDecode, Encode};
-use nvcim_ir::op::{Binary, Op, SliceAxis, Unary, Window};
+use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary, Window};
 use nvcim_ir::program::{Lowering, StepOp};
 
 use crate::items::Items;
@@ -39,6 +39,33 @@ pub(crate) enum StoredOp {
     Pad { before: Items<u32>, after: Items<u32>, value: f32 },
     MatrixDense { layer: u32 },
     MatrixConv { layer: u32, window: StoredWindow },
+    Abs,
+    Sqrt,
+    Exp,
+    Log,
+    Erf,
+    Sin,
+    Cos,
+    Floor,
+    Ceil,
+    Round,
+    Sign,
+    Softplus,
+    Gelu,
+    GeluTanh,
+    Elu { alpha: f32, gamma: f32, width: f32 },
+    Min,
+    Max,
+    Pow,
+    Select,
+    MatMul,
+    ReduceSum { axes: Items<u32> },
+    ReduceMax { axes: Items<u32> },
+    ReduceMin { axes: Items<u32> },
+    ReduceProd { axes: Items<u32> },
+    Normalize { axes: Items<u32>, epsilon: f32, centred: bool },
+    Expand,
+    Gather { axis: u32, indices: Items<u32> },
 }
 
 /// A window over `[height, width]`.
@@ -98,10 +125,9 @@ impl StoredOp {
                 epsilon: *epsilon,
             },
             Op::Unary(unary) => Self::store_unary(*unary),
-            Op::Binary(Binary::Add) => Self::Add,
-            Op::Binary(Binary::Sub) => Self::Sub,
-            Op::Binary(Binary::Mul) => Self::Mul,
-            Op::Binary(Binary::Div) => Self::Div,
+            Op::Binary(binary) => Self::store_binary(*binary),
+            Op::Select => Self::Select,
+            Op::MatMul => Self::MatMul,
             Op::Softmax { axis } => Self::Softmax { axis: store_size(*axis)? },
             Op::LogSoftmax { axis } => Self::LogSoftmax { axis: store_size(*axis)? },
             Op::MaxPool { window } => Self::MaxPool { window: StoredWindow::store(window)? },
@@ -109,10 +135,18 @@ impl StoredOp {
                 Self::AveragePool { window: StoredWindow::store(window)?, count_pad: *count_pad }
             }
             Op::GlobalAveragePool => Self::GlobalAveragePool,
-            Op::ReduceMean { axes } => Self::ReduceMean { axes: store_sizes(axes)? },
+            Op::Reduce { reduction, axes } => Self::store_reduction(*reduction, axes)?,
+            Op::Normalize { axes, epsilon, centred } => {
+                let axes = store_sizes(axes)?;
+                Self::Normalize { axes, epsilon: *epsilon, centred: *centred }
+            }
             Op::Reshape => Self::Reshape,
             Op::Transpose { perm } => Self::Transpose { perm: store_sizes(perm)? },
             Op::Concat { axis } => Self::Concat { axis: store_size(*axis)? },
+            Op::Expand => Self::Expand,
+            Op::Gather { axis, indices } => {
+                Self::Gather { axis: store_size(*axis)?, indices: store_sizes(indices)? }
+            }
             Op::Slice { axes } => Self::Slice {
                 axes: axes.iter().map(StoredSliceAxis::store).collect::<Result<_>>()?,
             },
@@ -132,7 +166,45 @@ impl StoredOp {
             Unary::Tanh => Self::Tanh,
             Unary::LeakyRelu { alpha } => Self::LeakyRelu { alpha },
             Unary::HardSwish => Self::HardSwish,
+            Unary::Abs => Self::Abs,
+            Unary::Sqrt => Self::Sqrt,
+            Unary::Exp => Self::Exp,
+            Unary::Log => Self::Log,
+            Unary::Erf => Self::Erf,
+            Unary::Sin => Self::Sin,
+            Unary::Cos => Self::Cos,
+            Unary::Floor => Self::Floor,
+            Unary::Ceil => Self::Ceil,
+            Unary::Round => Self::Round,
+            Unary::Sign => Self::Sign,
+            Unary::Softplus => Self::Softplus,
+            Unary::Gelu => Self::Gelu,
+            Unary::GeluTanh => Self::GeluTanh,
+            Unary::Elu { alpha, gamma, width } => Self::Elu { alpha, gamma, width },
         }
+    }
+
+    fn store_binary(binary: Binary) -> Self {
+        match binary {
+            Binary::Add => Self::Add,
+            Binary::Sub => Self::Sub,
+            Binary::Mul => Self::Mul,
+            Binary::Div => Self::Div,
+            Binary::Min => Self::Min,
+            Binary::Max => Self::Max,
+            Binary::Pow => Self::Pow,
+        }
+    }
+
+    fn store_reduction(reduction: Reduction, axes: &[usize]) -> Result<Self> {
+        let axes = store_sizes(axes)?;
+        Ok(match reduction {
+            Reduction::Mean => Self::ReduceMean { axes },
+            Reduction::Sum => Self::ReduceSum { axes },
+            Reduction::Max => Self::ReduceMax { axes },
+            Reduction::Min => Self::ReduceMin { axes },
+            Reduction::Prod => Self::ReduceProd { axes },
+        })
     }
 
     pub(crate) fn load(self) -> Result<StepOp> {
@@ -168,10 +240,30 @@ impl StoredOp {
             Self::Tanh => Op::Unary(Unary::Tanh),
             Self::LeakyRelu { alpha } => Op::Unary(Unary::LeakyRelu { alpha }),
             Self::HardSwish => Op::Unary(Unary::HardSwish),
+            Self::Abs => Op::Unary(Unary::Abs),
+            Self::Sqrt => Op::Unary(Unary::Sqrt),
+            Self::Exp => Op::Unary(Unary::Exp),
+            Self::Log => Op::Unary(Unary::Log),
+            Self::Erf => Op::Unary(Unary::Erf),
+            Self::Sin => Op::Unary(Unary::Sin),
+            Self::Cos => Op::Unary(Unary::Cos),
+            Self::Floor => Op::Unary(Unary::Floor),
+            Self::Ceil => Op::Unary(Unary::Ceil),
+            Self::Round => Op::Unary(Unary::Round),
+            Self::Sign => Op::Unary(Unary::Sign),
+            Self::Softplus => Op::Unary(Unary::Softplus),
+            Self::Gelu => Op::Unary(Unary::Gelu),
+            Self::GeluTanh => Op::Unary(Unary::GeluTanh),
+            Self::Elu { alpha, gamma, width } => Op::Unary(Unary::Elu { alpha, gamma, width }),
             Self::Add => Op::Binary(Binary::Add),
             Self::Sub => Op::Binary(Binary::Sub),
             Self::Mul => Op::Binary(Binary::Mul),
             Self::Div => Op::Binary(Binary::Div),
+            Self::Min => Op::Binary(Binary::Min),
+            Self::Max => Op::Binary(Binary::Max),
+            Self::Pow => Op::Binary(Binary::Pow),
+            Self::Select => Op::Select,
+            Self::MatMul => Op::MatMul,
             Self::Softmax { axis } => Op::Softmax { axis: load_size(axis) },
             Self::LogSoftmax { axis } => Op::LogSoftmax { axis: load_size(axis) },
             Self::MaxPool { window } => Op::MaxPool { window: window.load() },
@@ -179,10 +271,21 @@ impl StoredOp {
                 Op::AveragePool { window: window.load(), count_pad }
             }
             Self::GlobalAveragePool => Op::GlobalAveragePool,
-            Self::ReduceMean { axes } => Op::ReduceMean { axes: load_sizes(axes) },
+            Self::ReduceMean { axes } => load_reduction(Reduction::Mean, axes),
+            Self::ReduceSum { axes } => load_reduction(Reduction::Sum, axes),
+            Self::ReduceMax { axes } => load_reduction(Reduction::Max, axes),
+            Self::ReduceMin { axes } => load_reduction(Reduction::Min, axes),
+            Self::ReduceProd { axes } => load_reduction(Reduction::Prod, axes),
+            Self::Normalize { axes, epsilon, centred } => {
+                Op::Normalize { axes: load_sizes(axes), epsilon, centred }
+            }
             Self::Reshape => Op::Reshape,
             Self::Transpose { perm } => Op::Transpose { perm: load_sizes(perm) },
             Self::Concat { axis } => Op::Concat { axis: load_size(axis) },
+            Self::Expand => Op::Expand,
+            Self::Gather { axis, indices } => {
+                Op::Gather { axis: load_size(axis), indices: load_sizes(indices) }
+            }
             Self::Slice { axes } => Op::Slice {
                 axes: axes.0.into_iter().map(StoredSliceAxis::load).collect::<Result<_>>()?,
             },
@@ -191,6 +294,10 @@ impl StoredOp {
             }
         }))
     }
+}
+
+fn load_reduction(reduction: Reduction, axes: Items<u32>) -> Op {
+    Op::Reduce { reduction, axes: load_sizes(axes) }
 }
 
 impl StoredWindow {

@@ -22,9 +22,8 @@ pub(super) fn bound_inputs(task: &Task<'_>) -> (IdVec<LayerId, InputCoding>, Opt
         let span = match &step.op {
             StepOp::Digital(Op::Input) => Span { lo: -INPUT_BOUND, hi: INPUT_BOUND },
             StepOp::Digital(op) => {
-                let first = step.operands.first().map(|id| &task.program.steps[*id].shape);
-                let elements = first.map_or(1, |shape| shape.iter().product());
-                interval::bound_op(op, &operands, elements, &task.program.consts)
+                let first = step.operands.first().map(|id| &task.program.steps[*id].shape[..]);
+                interval::bound_op(op, &operands, first.unwrap_or(&[]), &task.program.consts)
             }
             StepOp::Matrix { layer, lowering } => {
                 let drives = bound_drives(operands[0], lowering);

@@ -5,15 +5,19 @@ use nvcim_ir::op::Op;
 
 use crate::attributes;
 use crate::refusal::Refusal;
-use crate::site::{self, Constant, Converted, Site};
+use crate::site::{self, Constant, Converted, Site, Value};
 
 /// `Gemm`: `alpha A B + beta C` with constant `B` and `C`.
 pub(crate) fn convert_gemm(mut site: Site<'_>) -> Result<Converted, Refusal> {
-    let x = site.activation(0)?;
+    let mut x = site.activation(0)?;
     if attributes::int(site.node, "transA", 0)? != 0 {
-        return Err(Refusal::mixes_samples(
-            "transposes its first operand, whose axis 0 is the batch",
-        ));
+        let ([rows, columns], 0) = (&x.shape[..], site.lead) else {
+            return Err(Refusal::mixes_samples(
+                "transposes its first operand, whose axis 0 is the batch",
+            ));
+        };
+        let turned = [*columns, *rows];
+        x.id = site.help(Op::Transpose { perm: vec![1, 0] }, &[x.id], &turned);
     }
     let transposed = attributes::int(site.node, "transB", 0)? != 0;
     let alpha = attributes::float(site.node, "alpha", 1.0)?;
@@ -33,23 +37,58 @@ pub(crate) fn convert_gemm(mut site: Site<'_>) -> Result<Converted, Refusal> {
     Ok(site.keep(Op::Dense { weight, bias, transposed }, &[x.id], &output))
 }
 
-/// `MatMul` with a constant right operand of two axes.
+/// `MatMul`: on arrays where one operand is a constant matrix, else a digital product.
 pub(crate) fn convert_matmul(mut site: Site<'_>) -> Result<Converted, Refusal> {
-    let x = site.activation(0)?;
-    let matrix = site.constant(1)?.clone();
-    let value = site::to_floats(&matrix)?;
-    let shape = value.shape().to_vec();
-    let batched = shape.len().saturating_sub(2);
-    if shape.len() < 2 || shape[..batched].iter().any(|&length| length != 1) {
-        return Err(Refusal::unsupported(
-            format!("multiplies by constant `{}` of shape {shape:?}", matrix.name),
-            "give the constant two axes",
-        ));
+    if let Some(matrix) = single_matrix(&site, 1)? {
+        let x = site.activation(0)?;
+        let weight = site.builder.constant(&matrix.0, matrix.1);
+        let output = site.sample_output()?;
+        let op = Op::Dense { weight, bias: None, transposed: false };
+        return Ok(site.keep(op, &[x.id], &output));
     }
-    let value = site::reshape(value, &shape[batched..])?;
-    let weight = site.builder.constant(&matrix.name, value);
+    if let Some(matrix) = single_matrix(&site, 0)? {
+        return multiply_from_left(site, matrix);
+    }
     let output = site.sample_output()?;
-    Ok(site.keep(Op::Dense { weight, bias: None, transposed: false }, &[x.id], &output))
+    let operands = [site.broadcast(0)?, site.broadcast(1)?];
+    let shapes = operands.map(|id| site.builder.graph.node(id).shape.len());
+    if shapes.iter().any(|&axes| axes < 2) {
+        return Err(Refusal::mixes_samples("multiplies a vector by another for each sample"));
+    }
+    Ok(site.keep(Op::MatMul, &operands, &output))
+}
+
+/// The operand in `slot` as a name and a matrix, if it is a constant and only one matrix.
+fn single_matrix(site: &Site<'_>, slot: usize) -> Result<Option<(String, ArrayD<f32>)>, Refusal> {
+    let Some(Value::Constant(constant)) = site.operand(slot) else { return Ok(None) };
+    let shape = constant.value.shape().to_vec();
+    let [front @ .., _, _] = &shape[..] else { return Ok(None) };
+    if front.iter().any(|&length| length != 1) {
+        return Ok(None);
+    }
+    let value = site::reshape(site::to_floats(constant)?, &shape[front.len()..])?;
+    Ok(Some((constant.name.clone(), value)))
+}
+
+/// `W x` is `(x^T W^T)^T`: the matrix meets the last axis between two transpositions.
+fn multiply_from_left(
+    mut site: Site<'_>,
+    (name, matrix): (String, ArrayD<f32>),
+) -> Result<Converted, Refusal> {
+    let x = site.activation(1)?;
+    let output = site.sample_output()?;
+    let rank = x.shape.len();
+    if rank < 2 {
+        return Err(Refusal::mixes_samples("multiplies a constant by vectors of many samples"));
+    }
+    let perm: Vec<usize> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+    let turned = |shape: &[usize]| perm.iter().map(|&axis| shape[axis]).collect::<Vec<_>>();
+    let (flat, made) = (turned(&x.shape), turned(&output));
+    let columns = site.help(Op::Transpose { perm: perm.clone() }, &[x.id], &flat);
+    let weight = site.builder.constant(&name, matrix);
+    let op = Op::Dense { weight, bias: None, transposed: true };
+    let product = site.help(op, &[columns], &made);
+    Ok(site.keep(Op::Transpose { perm }, &[product], &output))
 }
 
 /// A bias as one number per output column, and its name.
@@ -83,7 +122,7 @@ fn scaled_name(constant: &Constant, factor: f32) -> String {
 mod tests {
     use nvcim_ir::diag::Kind;
 
-    use crate::testing::{TestModel, float, int};
+    use crate::testing::{TestModel, float, int, ints};
 
     #[test]
     fn gemm_scales_transposes_and_spreads_its_bias() {
@@ -113,14 +152,30 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_on_the_left_stands_between_transpositions() {
+        let left = TestModel::new(13, &[0, 2, 4, 3]).weight("w", &[5, 4]);
+        let graph = left.node("MatMul", "w x", "y", &[]).output("y").agree();
+        assert!(graph.to_string().contains("dense w=c0^T"), "{graph}");
+    }
+
+    #[test]
+    fn products_that_change_with_the_input_are_digital() {
+        let batched = TestModel::new(13, &[0, 2, 5, 4]).weight("w", &[2, 4, 3]);
+        batched.node("MatMul", "x w", "y", &[]).output("y").agree();
+        let scores = TestModel::new(13, &[0, 2, 5, 4])
+            .node("Transpose", "x", "t", &[ints("perm", &[0, 1, 3, 2])])
+            .node("MatMul", "x t", "s", &[])
+            .node("Softmax", "s", "p", &[int("axis", -1)])
+            .node("MatMul", "p x", "y", &[])
+            .output("y");
+        scores.agree();
+    }
+
+    #[test]
     fn products_that_no_matrix_can_hold_are_refused() {
-        let gemm = TestModel::new(13, &[4, 4]).weight("w", &[4, 3]);
+        let gemm = TestModel::new(13, &[0, 4]).weight("w", &[4, 3]);
         let gemm = gemm.node("Gemm", "x w", "y", &[int("transA", 1)]).output("y");
         gemm.refuse(Kind::Unsupported, "axis 0 is the batch");
-        let batched = TestModel::new(13, &[0, 2, 5, 4]).weight("w", &[2, 4, 3]);
-        batched.node("MatMul", "x w", "y", &[]).output("y").refuse(Kind::Unsupported, "two axes");
-        let left = TestModel::new(13, &[0, 4, 3]).weight("w", &[5, 4]);
-        left.node("MatMul", "w x", "y", &[]).output("y").refuse(Kind::Unsupported, "as its data");
         let wrong = TestModel::new(13, &[0, 4]).weight("w", &[5, 3]);
         wrong.node("MatMul", "x w", "y", &[]).output("y").refuse(Kind::BadInput, "do not fit");
     }

@@ -43,15 +43,21 @@ pub(crate) fn convert_reshape(mut site: Site<'_>) -> Result<Converted, Refusal> 
 /// `Transpose` that leaves the batch in place.
 pub(crate) fn convert_transpose(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let rank = x.shape.len() + 1;
+    let rank = x.shape.len() + site.lead;
     let perm = match attributes::ints(site.node, "perm")? {
         Some(perm) => perm.to_vec(),
         None => (0..rank as i64).rev().collect(),
     };
-    let Some((0, rest)) = perm.split_first() else {
+    if perm.len() != rank {
+        return Err(Refusal::broken(format!("permutes {rank} axes by {perm:?}")));
+    }
+    if site.lead == 1 && perm.first() != Some(&0) {
         return Err(Refusal::mixes_samples(format!("moves the batch axis: perm {perm:?}")));
-    };
-    let perm = rest.iter().map(|&axis| site.sample_axis(axis, rank)).collect::<Result<_, _>>()?;
+    }
+    let perm = perm[site.lead..]
+        .iter()
+        .map(|&axis| site.sample_axis(axis, rank))
+        .collect::<Result<_, _>>()?;
     let output = site.sample_output()?;
     Ok(site.keep(Op::Transpose { perm }, &[x.id], &output))
 }

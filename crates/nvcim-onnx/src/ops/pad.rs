@@ -9,7 +9,7 @@ use crate::site::{self, Converted, Site};
 /// `Pad` in constant mode: amounts are attributes before operator set 11 and operands since.
 pub(crate) fn convert_pad(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let rank = x.shape.len() + 1;
+    let rank = x.shape.len() + site.lead;
     let mode = attributes::string(site.node, "mode", "constant")?;
     if mode != "constant" {
         return Err(Refusal::unsupported(

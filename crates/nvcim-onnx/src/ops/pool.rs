@@ -1,6 +1,6 @@
 //! Pooling.
 
-use nvcim_ir::op::Op;
+use nvcim_ir::op::{Op, Reduction};
 
 use super::spatial::{self, Spatial};
 use crate::attributes;
@@ -22,13 +22,15 @@ pub(crate) fn convert_average_pool(mut site: Site<'_>) -> Result<Converted, Refu
     finish(&mut site, &spatial, op, &x)
 }
 
-/// `GlobalAveragePool`; over one axis it is a mean over that axis.
-pub(crate) fn convert_global_average_pool(mut site: Site<'_>) -> Result<Converted, Refusal> {
+/// `GlobalAveragePool`, `GlobalMaxPool`; over any but two axes a reduction of these axes.
+pub(crate) fn convert_global_pool(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
     let output = site.sample_output()?;
-    let op = match x.shape.len() {
-        3 => Op::GlobalAveragePool,
-        rank => Op::ReduceMean { axes: (1..rank).collect() },
+    let reduce = |reduction, rank| Op::Reduce { reduction, axes: (1..rank).collect() };
+    let op = match (site.node.op_type.as_str(), x.shape.len()) {
+        ("GlobalAveragePool", 3) => Op::GlobalAveragePool,
+        ("GlobalAveragePool", rank) => reduce(Reduction::Mean, rank),
+        (_, rank) => reduce(Reduction::Max, rank),
     };
     Ok(site.keep(op, &[x.id], &output))
 }
@@ -92,5 +94,6 @@ mod tests {
         pool("AveragePool", &[0, 2, 9], &[ints("kernel_shape", &[3])]);
         pool("GlobalAveragePool", &[0, 2, 9], &[]);
         pool("GlobalAveragePool", &[0, 2, 9, 3], &[]);
+        pool("GlobalMaxPool", &[0, 2, 9, 3], &[]);
     }
 }

@@ -13,7 +13,7 @@ use crate::site::{self, Converted, Site};
 /// operand is reshaped round it.
 pub(crate) fn convert_softmax(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let rank = x.shape.len() + 1;
+    let rank = x.shape.len() + site.lead;
     let over = |axis| match site.node.op_type.as_str() {
         "Softmax" => Op::Softmax { axis },
         _ => Op::LogSoftmax { axis },

@@ -114,7 +114,13 @@ fn step_document(id: StepId, step: &Step) -> Value {
 /// What an operator needs besides its operands; axes leave the batch out.
 fn attributes(op: &Op) -> Value {
     match op {
-        Op::Input | Op::Binary(_) | Op::GlobalAveragePool | Op::Reshape => json!({}),
+        Op::Input
+        | Op::Binary(_)
+        | Op::Select
+        | Op::MatMul
+        | Op::GlobalAveragePool
+        | Op::Reshape
+        | Op::Expand => json!({}),
         Op::Const(value) => json!({"value": value.to_string()}),
         Op::Conv { weight, bias, window, groups } => json!({
             "weight": weight.to_string(), "bias": bias.map(|it| it.to_string()),
@@ -134,7 +140,10 @@ fn attributes(op: &Op) -> Value {
             json!({"lo": bound(lo), "hi": bound(hi)})
         }
         Op::Unary(Unary::LeakyRelu { alpha }) => json!({"alpha": alpha}),
-        Op::Unary(Unary::Relu | Unary::Sigmoid | Unary::Tanh | Unary::HardSwish) => json!({}),
+        Op::Unary(Unary::Elu { alpha, gamma, width }) => {
+            json!({"alpha": alpha, "gamma": gamma, "width": width})
+        }
+        Op::Unary(_) => json!({}),
         Op::Softmax { axis } | Op::LogSoftmax { axis } | Op::Concat { axis } => {
             json!({"axis": axis})
         }
@@ -142,7 +151,11 @@ fn attributes(op: &Op) -> Value {
         Op::AveragePool { window, count_pad } => {
             json!({"window": window_document(window), "count_pad": count_pad})
         }
-        Op::ReduceMean { axes } => json!({"axes": axes}),
+        Op::Reduce { reduction: _, axes } => json!({"axes": axes}),
+        Op::Normalize { axes, epsilon, centred } => {
+            json!({"axes": axes, "epsilon": epsilon, "centred": centred})
+        }
+        Op::Gather { axis, indices } => json!({"axis": axis, "indices": indices}),
         Op::Transpose { perm } => json!({"perm": perm}),
         Op::Slice { axes } => {
             let axis = |it: &SliceAxis| json!({"start": it.start, "step": it.step, "len": it.len});

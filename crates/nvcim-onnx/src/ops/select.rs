@@ -1,0 +1,190 @@
+//! Operators that take elements by number or repeat them: `Gather`, `Split`, `Expand`, `Tile`, and the
+//! blocks of `DepthToSpace` and `SpaceToDepth`.
+
+use nvcim_ir::op::{Op, SliceAxis};
+use nvcim_ir::shape::count_elements;
+
+use crate::attributes;
+use crate::refusal::Refusal;
+use crate::site::{self, Converted, Site};
+
+/// `Gather` of constant numbers along any axis but the batch.
+pub(crate) fn convert_gather(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let axis = attributes::int(site.node, "axis", 0)?;
+    let axis = site.sample_axis(axis, x.shape.len() + site.lead)?;
+    let numbers = site.ints(1)?.ok_or_else(|| Refusal::broken("lacks operand 1"))?;
+    let len = x.shape[axis];
+    let indices = numbers
+        .iter()
+        .map(|&number| site::whole_axis(number, len).map_err(|_| out_of_range(number, len)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let output = site.sample_output()?;
+    if indices.is_empty() {
+        return Err(Refusal::unsupported("takes no element", "export without empty tensors"));
+    }
+    let mut taken = x.shape.clone();
+    taken[axis] = indices.len();
+    let op = Op::Gather { axis, indices };
+    if taken == output {
+        return Ok(site.keep(op, &[x.id], &output));
+    }
+    let line = site.help(op, &[x.id], &taken);
+    Ok(site.keep(Op::Reshape, &[line], &output))
+}
+
+fn out_of_range(number: i64, len: usize) -> Refusal {
+    Refusal::broken(format!("takes element {number} of {len}"))
+}
+
+/// `Split` into slices, one per output that is read or not.
+pub(crate) fn convert_split(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let rank = x.shape.len() + site.lead;
+    let axis = site.sample_axis(attributes::int(site.node, "axis", 0)?, rank)?;
+    let stated = match site.ints(1)? {
+        Some(lens) => Some(lens),
+        None => attributes::ints(site.node, "split")?.map(<[i64]>::to_vec),
+    };
+    let parts = site.node.output.len();
+    let lens = match stated {
+        Some(lens) => lens,
+        None => {
+            let (len, parts) = (x.shape[axis], parts.max(1));
+            let longest = len.div_ceil(parts);
+            let cut = |at: usize| longest.min(len.saturating_sub(at * longest)) as i64;
+            (0..parts).map(cut).collect()
+        }
+    };
+    if lens.len() != parts || lens.iter().any(|&len| len < 1) {
+        let message = format!("splits {} elements into {lens:?}", x.shape[axis]);
+        return Err(Refusal::unsupported(message, "export without empty or missing parts"));
+    }
+    let full = |&len: &usize| SliceAxis { start: 0, step: 1, len };
+    let mut start = 0;
+    let mut made = Vec::new();
+    for (slot, &len) in lens.iter().enumerate() {
+        let mut axes: Vec<_> = x.shape.iter().map(full).collect();
+        axes[axis] = SliceAxis { start, step: 1, len: len as usize };
+        start = start.saturating_add(len as usize);
+        let mut shape = x.shape.clone();
+        shape[axis] = len as usize;
+        made.push(site.keep_output(slot, Op::Slice { axes }, &[x.id], &shape));
+    }
+    Ok(Converted::Several(made))
+}
+
+/// `Expand` by broadcasting.
+pub(crate) fn convert_expand(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let output = site.sample_output()?;
+    if x.shape == output {
+        return Ok(Converted::Alias(x));
+    }
+    let operand = site.broadcast(0)?;
+    Ok(site.keep(Op::Expand, &[operand], &output))
+}
+
+/// `Tile`: each axis gains one in front of it, which is then expanded.
+pub(crate) fn convert_tile(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let output = site.sample_output()?;
+    let repeats = site.ints(1)?.ok_or_else(|| Refusal::broken("lacks operand 1"))?;
+    let repeats: Option<Vec<usize>> = repeats
+        .iter()
+        .map(|&count| usize::try_from(count).ok().filter(|&count| count > 0))
+        .collect();
+    let repeats = repeats.filter(|repeats| repeats.len() == x.shape.len() + site.lead);
+    let Some(repeats) = repeats else {
+        return Err(Refusal::unsupported("repeats an axis less than once", "export without it"));
+    };
+    if site.lead == 1 && repeats[0] != 1 {
+        return Err(Refusal::mixes_samples("repeats the batch"));
+    }
+    let counts = &repeats[site.lead..];
+    let pairs = |counts: &[usize]| -> Vec<usize> {
+        counts.iter().zip(&x.shape).flat_map(|(&count, &len)| [count, len]).collect()
+    };
+    let (apart, wide) = (pairs(&vec![1; counts.len()]), pairs(counts));
+    let apart = site.help(Op::Reshape, &[x.id], &apart);
+    let wide = site.help(Op::Expand, &[apart], &wide);
+    Ok(site.keep(Op::Reshape, &[wide], &output))
+}
+
+/// `DepthToSpace`, `SpaceToDepth`: blocks of channels become blocks of pixels, or the reverse.
+pub(crate) fn convert_blocks(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let output = site.sample_output()?;
+    let size = attributes::int(site.node, "blocksize", 0)?;
+    let (Ok(size @ 1..), [channels, height, width]) = (usize::try_from(size), &x.shape[..]) else {
+        return Err(Refusal::broken(format!("moves blocks of {size} in {:?}", x.shape)));
+    };
+    let (apart, perm) = if site.node.op_type == "SpaceToDepth" {
+        (vec![*channels, height / size, size, width / size, size], vec![2, 4, 0, 1, 3])
+    } else {
+        let depth = channels / size / size;
+        match attributes::string(site.node, "mode", "DCR")?.as_str() {
+            "DCR" => (vec![size, size, depth, *height, *width], vec![2, 3, 0, 4, 1]),
+            "CRD" => (vec![depth, size, size, *height, *width], vec![0, 3, 1, 4, 2]),
+            other => return Err(Refusal::broken(format!("has unknown `mode` `{other}`"))),
+        }
+    };
+    if count_elements(&apart) != count_elements(&x.shape) {
+        return Err(Refusal::broken(format!("cuts {:?} into blocks of {size}", x.shape)));
+    }
+    let turned: Vec<usize> = perm.iter().map(|&axis| apart[axis]).collect();
+    let blocks = site.help(Op::Reshape, &[x.id], &apart);
+    let turned = site.help(Op::Transpose { perm }, &[blocks], &turned);
+    Ok(site.keep(Op::Reshape, &[turned], &output))
+}
+
+#[cfg(test)]
+mod tests {
+    use nvcim_ir::diag::Kind;
+
+    use crate::testing::{TestModel, int, ints, string};
+
+    #[test]
+    fn elements_are_gathered_by_constant_numbers() {
+        let model = TestModel::new(13, &[0, 4, 3]).ints("i", &[3, 0, -1, 1]);
+        model.node("Gather", "x i", "y", &[int("axis", 1)]).output("y").agree();
+        let one = TestModel::new(13, &[0, 4, 3]).ints("i", &[2]);
+        let one = one.ints("shape", &[0, 3]).node("Gather", "x i", "g", &[int("axis", 1)]);
+        one.node("Reshape", "g shape", "y", &[]).output("y").agree();
+        let batch = TestModel::new(13, &[0, 4]).ints("i", &[0]);
+        let batch = batch.node("Gather", "x i", "y", &[int("axis", 0)]).output("y");
+        batch.refuse(Kind::Unsupported, "the batch");
+    }
+
+    #[test]
+    fn parts_are_slices() {
+        let split = |attributes: &[_]| {
+            let mut model = TestModel::new(11, &[0, 6, 2]).node("Split", "x", "a", attributes);
+            model.graph.node[0].output.push("b".into());
+            model.node("Relu", "b", "r", &[]).output("a").output("r").agree();
+        };
+        split(&[int("axis", 1)]);
+        split(&[int("axis", 1), ints("split", &[2, 4])]);
+    }
+
+    #[test]
+    fn tensors_are_repeated() {
+        let model = TestModel::new(13, &[0, 1, 3]).ints("s", &[1, 4, 3]);
+        model.node("Expand", "x s", "y", &[]).output("y").agree();
+        let model = TestModel::new(13, &[0, 2, 3]).ints("r", &[1, 3, 2]);
+        model.node("Tile", "x r", "y", &[]).output("y").agree();
+        let batch = TestModel::new(13, &[0, 2]).ints("r", &[2, 1]);
+        batch.node("Tile", "x r", "y", &[]).output("y").refuse(Kind::Unsupported, "batch");
+    }
+
+    #[test]
+    fn blocks_change_sides() {
+        for mode in ["DCR", "CRD"] {
+            let model = TestModel::new(13, &[0, 8, 2, 3]);
+            let attributes = [int("blocksize", 2), string("mode", mode)];
+            model.node("DepthToSpace", "x", "y", &attributes).output("y").agree();
+        }
+        let model = TestModel::new(13, &[0, 2, 4, 6]);
+        model.node("SpaceToDepth", "x", "y", &[int("blocksize", 2)]).output("y").agree();
+    }
+}
