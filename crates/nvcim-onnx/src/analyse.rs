@@ -42,17 +42,7 @@ pub(crate) struct Analyser {
 }
 
 /// Operators that may be folded, or whose output shape is known, though they do not run here.
-const KNOWN: &[&str] = &[
-    "ConstantOfShape",
-    "DequantizeLinear",
-    "Equal",
-    "Greater",
-    "Less",
-    "Mod",
-    "Not",
-    "QuantizeLinear",
-    "Range",
-];
+const KNOWN: &[&str] = &["ConstantOfShape", "Equal", "Greater", "Less", "Mod", "Not", "Range"];
 
 /// Whether tract may be asked about an operator that cannot run here.
 pub(crate) fn is_known(op_type: &str) -> bool {

@@ -8,6 +8,7 @@ use tract_onnx::prelude::{Datum, DatumType};
 
 use crate::decode::Model;
 use crate::proto::{DimensionValue, ValueInfoProto};
+use crate::site::is_held_in_floats;
 use crate::tensor_data;
 
 /// How the samples of a run lie in the file's tensors.
@@ -103,10 +104,10 @@ pub(crate) fn read_input(model: &Model, batching: Batching) -> Result<NetworkInp
     let refuse =
         |message: String, hint: &str| Some(Diagnostic::unsupported(&at, message).hint(hint));
     match datum_of(kind.elem_type) {
-        Some(datum) if datum == f32::datum_type() => {}
+        Some(datum) if is_held_in_floats(datum) => read.datum = datum,
         other => {
             let name = tensor_data::type_name(kind.elem_type);
-            let hint = "export the network with a 32-bit float input";
+            let hint = "export the network with an input of 32-bit floats, or of 8-bit integers";
             read.problem = refuse(format!("has element type {name}"), hint);
             let Some(datum) = other else { return Ok(read) };
             read.datum = datum;
@@ -248,8 +249,8 @@ mod tests {
     fn inputs_of_other_types_are_refused() {
         let mut model = relu(&[0, 4]);
         let kind = model.graph.input[0].r#type.as_mut().and_then(|kind| kind.tensor_type.as_mut());
-        kind.expect("the builder declares a tensor").elem_type = 3;
+        kind.expect("the builder declares a tensor").elem_type = 5;
         let problems = model.import().unwrap_err();
-        assert!(problems[0].to_string().contains("has element type int8"), "{problems:?}");
+        assert!(problems[0].to_string().contains("has element type int16"), "{problems:?}");
     }
 }

@@ -14,7 +14,7 @@ use tract_onnx::prelude::*;
 
 use crate::decode::{self, Model};
 use crate::import;
-use crate::network_input::{self, Batching};
+use crate::network_input::{self, Batching, NetworkInput};
 use crate::proto::{
     DimensionProto, DimensionValue, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
@@ -33,6 +33,8 @@ pub struct FloatReference {
     sample: Vec<usize>,
     /// The shapes of one sample of each output.
     outputs: Vec<Vec<usize>>,
+    /// The type of the input's elements.
+    datum: DatumType,
 }
 
 impl FloatReference {
@@ -49,13 +51,13 @@ impl FloatReference {
         let model = decode::decode_model(bytes)?;
         let mut reasons = Vec::new();
         for batching in batchings(&model, imported.batching) {
-            let shape = network_input::read_input(&model, batching)?.shape;
+            let NetworkInput { shape, datum, .. } = network_input::read_input(&model, batching)?;
             let whole = match batching {
                 Batching::Axis(batch) => [&[batch], batching.sample_of(&shape)].concat(),
                 Batching::Whole => shape,
             };
             let clean = clean_model(&model, &whole, external)?;
-            match prepare(clean).and_then(|plan| Self::wrap(plan, batching, whole)) {
+            match prepare(clean).and_then(|plan| Self::wrap(plan, batching, (whole, datum))) {
                 Ok(reference) => return Ok(reference),
                 Err(why) => reasons.push(format!("{batching:?}: {why}")),
             }
@@ -67,7 +69,7 @@ impl FloatReference {
     fn wrap(
         plan: Arc<TypedRunnableModel>,
         batching: Batching,
-        whole: Vec<usize>,
+        (whole, datum): (Vec<usize>, DatumType),
     ) -> std::result::Result<Self, String> {
         let outlets = plan.model().output_outlets().map_err(|error| error.to_string())?.to_vec();
         let shape = |outlet| {
@@ -86,7 +88,7 @@ impl FloatReference {
             Batching::Whole => 1,
         };
         let sample = batching.sample_of(&whole).to_vec();
-        Ok(Self { plan, block, whole, sample, outputs })
+        Ok(Self { plan, block, whole, sample, outputs, datum })
     }
 
     /// Runs samples `[n, sample...]`; one `[n, ...]` per output, in the file's order.
@@ -130,8 +132,13 @@ impl FloatReference {
             .slice_axis_mut(Axis(0), (0..end - start).into())
             .assign(&input.slice_axis(Axis(0), (start..end).into()));
         let block = block.into_shape_with_order(self.whole.as_slice())?;
-        let outputs = self.plan.run(tvec![Tensor::from(block).into_tvalue()])?;
+        let input = match self.datum {
+            DatumType::F32 => Tensor::from(block),
+            whole => Tensor::from(block.mapv(f32::round)).cast_to_dt(whole)?.into_owned(),
+        };
+        let outputs = self.plan.run(tvec![input.into_tvalue()])?;
         let as_samples = |(output, sample): (&TValue, &Vec<usize>)| {
+            let output = output.cast_to::<f32>()?;
             let output = output.to_plain_array_view::<f32>()?.as_standard_layout().into_owned();
             Ok(output.into_shape_with_order(IxDyn(&[&[self.block], &sample[..]].concat()))?)
         };
@@ -165,7 +172,7 @@ fn clean_model(model: &Model, input: &[usize], external: &dyn ExternalData) -> R
     let inputs = inputs
         .iter()
         .filter(|declared| Some(declared.name.as_str()) == network_input)
-        .map(|declared| declare_floats(&declared.name, input))
+        .map(|declared| declare(declared, input))
         .collect();
     let output = output
         .iter()
@@ -183,12 +190,15 @@ fn clean_model(model: &Model, input: &[usize], external: &dyn ExternalData) -> R
     Ok(ModelProto { ir_version: 8, graph: Some(graph), opset_import: vec![opset] })
 }
 
-fn declare_floats(name: &str, shape: &[usize]) -> ValueInfoProto {
+/// A declaration with its name, its type, and another shape.
+fn declare(declared: &ValueInfoProto, shape: &[usize]) -> ValueInfoProto {
+    let tensor_type = declared.r#type.as_ref().and_then(|it| it.tensor_type.as_ref());
+    let elem_type = tensor_type.map_or(crate::proto::FLOAT, |it| it.elem_type);
     let dim =
         |&length: &usize| DimensionProto { value: Some(DimensionValue::DimValue(length as i64)) };
     let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
-    let tensor_type = Some(TensorTypeProto { elem_type: crate::proto::FLOAT, shape: Some(shape) });
-    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
+    let tensor_type = Some(TensorTypeProto { elem_type, shape: Some(shape) });
+    ValueInfoProto { name: declared.name.clone(), r#type: Some(TypeProto { tensor_type }) }
 }
 
 fn prepare(model: ModelProto) -> std::result::Result<Arc<TypedRunnableModel>, String> {

@@ -86,9 +86,22 @@ impl Site<'_> {
 
     /// The operand in `slot`, which must be float data computed from the network's input.
     pub(crate) fn activation(&self, slot: usize) -> Result<Activation> {
+        let activation = self.elements(slot)?;
+        if activation.datum == f32::datum_type() {
+            return Ok(activation);
+        }
+        Err(Refusal::unsupported(
+            format!("computes with `{}` of type {:?}", self.node.input[slot], activation.datum),
+            "export the network in 32-bit floats, or with DequantizeLinear before it computes",
+        ))
+    }
+
+    /// The operand in `slot`, computed from the network's input, for a node that does not compute with its
+    /// elements: floats, or integers that floats can hold.
+    pub(crate) fn elements(&self, slot: usize) -> Result<Activation> {
         match self.operand(slot) {
             Some(Value::Activation(activation)) => {
-                if activation.datum == f32::datum_type() {
+                if is_held_in_floats(activation.datum) {
                     return Ok(activation.clone());
                 }
                 Err(Refusal::unsupported(
@@ -257,6 +270,11 @@ impl Site<'_> {
         let names = (self.label, self.node.output[0].as_str());
         self.builder.add_helper(names, op, operands, shape)
     }
+}
+
+/// Whether tensors of a type can be tensors of the graph, whose elements are floats.
+pub(crate) fn is_held_in_floats(datum: DatumType) -> bool {
+    matches!(datum, DatumType::F32 | DatumType::I8 | DatumType::U8)
 }
 
 /// `axis`, counted from the end if negative.

@@ -6,7 +6,6 @@ use nvcim_ir::diag::{Diagnostic, Kind, Warned};
 use nvcim_ir::graph::{self, Graph};
 use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::Op;
-use tract_onnx::prelude::Datum;
 
 use crate::analyse::{self, Analyser, Fact};
 use crate::builder::Builder;
@@ -16,7 +15,7 @@ use crate::network_input::{Batching, NetworkInput};
 use crate::ops;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
-use crate::site::{Activation, Constant, Converted, Site, Value};
+use crate::site::{Activation, Constant, Converted, Site, Value, is_held_in_floats};
 use crate::survey::{Fate, SurveyedNode};
 use crate::tensor_data::ExternalData;
 use crate::validate::Layout;
@@ -328,7 +327,7 @@ impl<'m> Walk<'m> {
             let at = format!("output `{}`", output.name);
             match self.values.get(&output.name) {
                 Some(Value::Activation(Activation { id, shape, datum })) => {
-                    if *datum == f32::datum_type() {
+                    if is_held_in_floats(*datum) {
                         let names = (output.name.as_str(), output.name.as_str());
                         let id = match (self.batching.lead(), self.batching.sample_of(shape)) {
                             (0, sample) if sample != shape => {

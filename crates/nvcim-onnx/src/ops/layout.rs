@@ -16,7 +16,7 @@ pub(crate) fn convert_identity(site: Site<'_>) -> Result<Converted, Refusal> {
             "export the network in inference form",
         ));
     }
-    site.activation(0).map(Converted::Alias)
+    site.elements(0).map(Converted::Alias)
 }
 
 /// `Cast` of floats to floats.
@@ -35,14 +35,14 @@ pub(crate) fn convert_cast(site: Site<'_>) -> Result<Converted, Refusal> {
 ///
 /// Row-major order keeps samples apart exactly when axis 0 stays the batch.
 pub(crate) fn convert_reshape(mut site: Site<'_>) -> Result<Converted, Refusal> {
-    let x = site.activation(0)?;
+    let x = site.elements(0)?;
     let output = site.sample_output()?;
     Ok(site.keep(Op::Reshape, &[x.id], &output))
 }
 
 /// `Transpose` that leaves the batch in place.
 pub(crate) fn convert_transpose(mut site: Site<'_>) -> Result<Converted, Refusal> {
-    let x = site.activation(0)?;
+    let x = site.elements(0)?;
     let rank = x.shape.len() + site.lead;
     let perm = match attributes::ints(site.node, "perm")? {
         Some(perm) => perm.to_vec(),

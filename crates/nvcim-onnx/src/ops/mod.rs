@@ -8,6 +8,7 @@ mod layout;
 mod norm;
 mod pad;
 mod pool;
+mod quantize;
 mod reduce;
 mod select;
 mod slice;
@@ -44,6 +45,8 @@ pub(crate) fn find_converter(op_type: &str) -> Option<Converter> {
         "Gather" => select::convert_gather,
         "Split" => select::convert_split,
         "Tile" => select::convert_tile,
+        "DequantizeLinear" => quantize::convert_dequantize,
+        "QuantizeLinear" => quantize::convert_quantize,
         "Dropout" | "Identity" => layout::convert_identity,
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => layout::convert_reshape,
         "Gemm" => dense::convert_gemm,
@@ -70,14 +73,12 @@ pub(crate) fn has_several_outputs(op_type: &str) -> bool {
 /// Why an operator without a converter is refused, with the remedy that fits it.
 pub(crate) fn refuse_operator(op_type: &str) -> Refusal {
     let hint = match op_type {
-        "QuantizeLinear"
-        | "DequantizeLinear"
-        | "QLinearConv"
+        "QLinearConv"
         | "QLinearMatMul"
         | "ConvInteger"
         | "MatMulInteger"
         | "DynamicQuantizeLinear" => {
-            "export the float network: quantisation is fitted to the chip here"
+            "export the quantised network with QuantizeLinear and DequantizeLinear (QDQ), or the float network"
         }
         "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => {
             "unroll the network: only feed-forward operators run here"
