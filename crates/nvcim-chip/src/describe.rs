@@ -5,6 +5,7 @@
 use nvcim_ir::tiled::{AdcRange, ArraySize};
 
 use crate::circuits::Circuits;
+use crate::cost::Cost;
 use crate::effects::{Effect, Model, effect_list};
 use crate::reader::Section;
 
@@ -31,6 +32,8 @@ pub struct Chip {
     pub effects: Effects,
     /// How both converters are built: who shares them, and how they stray from even steps.
     pub circuits: Circuits,
+    /// What its work takes in time and energy, as far as that is known; no part of its identity.
+    pub cost: Cost,
     /// Where numbers come from: dotted key of the chip file and its source, sorted by key.
     pub sources: Vec<(String, String)>,
 }

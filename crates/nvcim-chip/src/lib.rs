@@ -4,6 +4,7 @@ pub mod cell;
 pub mod checks;
 pub mod circuits;
 pub mod coding;
+pub mod cost;
 pub mod describe;
 pub mod device;
 pub mod die;

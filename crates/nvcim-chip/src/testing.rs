@@ -3,6 +3,7 @@
 use nvcim_ir::tiled::AdcRange;
 
 use crate::circuits::Circuits;
+use crate::cost::Cost;
 use crate::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
@@ -50,6 +51,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
+        cost: Cost::default(),
         sources: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 use ndarray::{ArcArray, ArrayD, IxDyn};
 use nvcim_chip::circuits::Circuits;
+use nvcim_chip::cost::Cost;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
@@ -48,6 +49,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
+        cost: Cost::default(),
         sources: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 use divan::counter::ItemsCount;
 use ndarray::{Array2, Array4};
 use nvcim_chip::circuits::Circuits;
+use nvcim_chip::cost::Cost;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
@@ -109,6 +110,7 @@ fn chip(noisy: bool) -> Chip {
         holds: Holds::PER_CONVERSION,
         effects,
         circuits: Circuits::default(),
+        cost: Cost::default(),
         sources: Vec::new(),
     }
 }

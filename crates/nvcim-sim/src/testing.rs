@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, s};
 use nvcim_chip::circuits::Circuits;
+use nvcim_chip::cost::Cost;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
@@ -54,6 +55,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
+        cost: Cost::default(),
         sources: Vec::new(),
     }
 }

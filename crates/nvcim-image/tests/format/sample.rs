@@ -2,6 +2,7 @@
 
 use ndarray::{ArcArray, Array2, IxDyn};
 use nvcim_chip::circuits::Circuits;
+use nvcim_chip::cost::Cost;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
@@ -90,6 +91,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             ..Effects::default()
         },
         circuits: Circuits::default(),
+        cost: Cost::default(),
         sources: Vec::new(),
     }
 }
