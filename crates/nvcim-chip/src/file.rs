@@ -10,12 +10,12 @@ use nvcim_ir::tiled::AdcRange;
 
 use crate::checks;
 use crate::circuits::{AdcCircuit, Circuits, DacCircuit};
-use crate::cost::Cost;
 use crate::describe::{
     Accumulate, Adc, AdcCoding, Arrays, BitSerial, Cell, Chip, Dac, Effects, Holds, InputDrive,
     NegativeInputs, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
 };
 use crate::reader::{Section, read_file, to_number};
+use crate::unit_costs::UnitCosts;
 use crate::writer::Writer;
 
 const TOPOLOGIES: &[(&str, Topology)] =
@@ -134,7 +134,7 @@ pub fn write_chip(chip: &Chip) -> String {
 pub fn hash_chip(chip: &Chip) -> [u8; 32] {
     let of_cost = |key: &str| key.split('.').next() == Some("cost");
     let sources = chip.sources.iter().filter(|(key, _)| !of_cost(key)).cloned().collect();
-    let identity = Chip { cost: Cost::default(), sources, ..chip.clone() };
+    let identity = Chip { cost: UnitCosts::default(), sources, ..chip.clone() };
     blake3::hash(write_chip(&identity).as_bytes()).into()
 }
 
@@ -177,7 +177,7 @@ fn read_chip(root: &mut Section<'_>) -> Chip {
         circuits: Circuits { dac: dac_circuit, adc: adc_circuit },
         holds: root.optional_section("holds", read_holds).unwrap_or(Holds::NOTHING),
         effects: root.optional_section("effects", Effects::read).unwrap_or_default(),
-        cost: root.optional_section("cost", Cost::read).unwrap_or_default(),
+        cost: root.optional_section("cost", UnitCosts::read).unwrap_or_default(),
         sources: root.optional_section("sources", read_sources).unwrap_or_default(),
     }
 }

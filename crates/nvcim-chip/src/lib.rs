@@ -4,7 +4,6 @@ pub mod cell;
 pub mod checks;
 pub mod circuits;
 pub mod coding;
-pub mod cost;
 pub mod describe;
 pub mod device;
 pub mod die;
@@ -21,6 +20,7 @@ pub mod real;
 pub mod record;
 mod source;
 pub mod statistics;
+pub mod unit_costs;
 mod writer;
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use nvcim_ir::tiled::AdcRange;
 
 use crate::circuits::Circuits;
-use crate::cost::Cost;
 use crate::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
 };
 use crate::effects::conductance::CellState;
+use crate::unit_costs::UnitCosts;
 
 /// A cell of 1 to 100 uS in the middle of its array, told to reach `target`, `at_s` seconds on.
 pub(crate) fn state_at(target: f64, at_s: f64) -> CellState {
@@ -51,7 +51,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
-        cost: Cost::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

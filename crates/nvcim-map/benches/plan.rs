@@ -1,4 +1,4 @@
-//! How long one core takes from a graph to a plan: mapping, costs and copies of a network with 100 layers.
+//! How long one core takes from a graph to a plan: a sketch of the mapping, costs and copies of a network with 100 layers.
 //!
 //! `cargo bench -p nvcim-map --bench plan` prints what is planned, then the times. The limit of the whole is
 //! 20 ms.
@@ -12,7 +12,7 @@ use nvcim_ir::ids::{ConstId, NodeId};
 use nvcim_ir::op::{Binary, Op, Unary, Window};
 use nvcim_ir::tiled::TiledNet;
 use nvcim_map::cost::{NetCost, count_costs};
-use nvcim_map::map_graph::map_graph;
+use nvcim_map::map_graph::sketch_graph;
 use nvcim_map::replicate::{Objective, Replication, plan_replication};
 
 /// Arrays to plan with: several times what the network needs.
@@ -20,7 +20,7 @@ const ARRAYS: usize = 4000;
 
 fn main() {
     let chip = chip();
-    let cost = count_costs(&map(&network(), &chip), &chip);
+    let cost = count_costs(&sketch_net(&network(), &chip), &chip);
     println!("{} layers on {} arrays", cost.layers.len(), cost.arrays());
     for objective in [Objective::Throughput, Objective::Latency] {
         let plan = plan(&cost, objective);
@@ -42,28 +42,28 @@ fn main() {
 fn all(bencher: Bencher<'_, '_>) {
     let (graph, chip) = (network(), chip());
     bencher.bench(|| {
-        let cost = count_costs(&map(&graph, &chip), &chip);
+        let cost = count_costs(&sketch_net(&graph, &chip), &chip);
         [Objective::Throughput, Objective::Latency].map(|it| plan(&cost, it))
     });
 }
 
 #[divan::bench]
-fn mapping(bencher: Bencher<'_, '_>) {
+fn sketch(bencher: Bencher<'_, '_>) {
     let (graph, chip) = (network(), chip());
-    bencher.bench(|| map(&graph, &chip));
+    bencher.bench(|| sketch_net(&graph, &chip));
 }
 
 #[divan::bench]
 fn costs(bencher: Bencher<'_, '_>) {
     let chip = chip();
-    let net = map(&network(), &chip);
+    let net = sketch_net(&network(), &chip);
     bencher.bench(|| count_costs(&net, &chip));
 }
 
 #[divan::bench(args = [Objective::Throughput, Objective::Latency])]
 fn copies(bencher: Bencher<'_, '_>, objective: Objective) {
     let chip = chip();
-    let cost = count_costs(&map(&network(), &chip), &chip);
+    let cost = count_costs(&sketch_net(&network(), &chip), &chip);
     bencher.bench(|| plan(&cost, objective));
 }
 
@@ -74,8 +74,8 @@ fn chip() -> Chip {
     chip
 }
 
-fn map(graph: &Graph, chip: &Chip) -> TiledNet {
-    map_graph(graph, chip, None).expect("the network is sound").output.net
+fn sketch_net(graph: &Graph, chip: &Chip) -> TiledNet {
+    sketch_graph(graph, chip).expect("the arrays have room").net
 }
 
 fn plan(cost: &NetCost, objective: Objective) -> Replication {

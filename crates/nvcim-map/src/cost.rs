@@ -33,8 +33,8 @@
 //! Programming: `pulses_per_cell` pulses a cell, `cells_at_once` cells at a time.
 
 use nvcim_chip::circuits::AdcCircuit;
-use nvcim_chip::cost::{Cost, EnergyCost, ProgrammingCost, TimeCost};
 use nvcim_chip::describe::{Accumulate, BitSerial, Chip, Dac, InputDrive, NegativeInputs};
+use nvcim_chip::unit_costs::{EnergyCost, ProgrammingCost, TimeCost, UnitCosts};
 use nvcim_ir::ids::{ArrayId, IdVec, LayerId};
 use nvcim_ir::op::Op;
 use nvcim_ir::program::StepOp;
@@ -50,12 +50,14 @@ pub struct NetCost {
     /// Elements that digital steps make: of all results but the input's, constants' and matrices'.
     pub digital_elements: u64,
     /// The chip's times and energies.
-    pub unit_costs: Cost,
+    pub unit_costs: UnitCosts,
 }
 
 /// What one sample costs in one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerCost {
+    /// The name of the ONNX node.
+    pub name: String,
     /// Input vectors.
     pub positions: u64,
     /// Passes over a vector: one for each polarity that is driven on its own.
@@ -207,9 +209,9 @@ impl NetCost {
     /// The shortest time between samples when all layers work at once, in the clock's unit.
     pub fn interval(&self, clock: Clock) -> f64 {
         let of_array = |loads: &[ArrayLoad]| -> f64 {
-            let times = loads.iter().map(|load| {
-                self.layers[load.layer].positions as f64 * clock.time(load.work)
-            });
+            let times = loads
+                .iter()
+                .map(|load| self.layers[load.layer].positions as f64 * clock.time(load.work));
             times.sum()
         };
         let arrays = self.loads.chunk_by(|a, b| a.array == b.array).map(of_array);
@@ -259,7 +261,8 @@ pub fn count_costs(net: &TiledNet, chip: &Chip) -> NetCost {
         layer.cells += count_cells(tile);
         let turns = layer.passes * converted * turns.iter().sum::<u64>();
         let drives = layer.passes * layer.slices * parts;
-        let work = Work { drives, turns, cycles: drives + turns - layer.passes * converted * parts };
+        let work =
+            Work { drives, turns, cycles: drives + turns - layer.passes * converted * parts };
         loads.extend(arrays.map(|array| ArrayLoad { array, layer: tile.layer, work }));
     }
     let loads = join_loads(loads);
@@ -273,6 +276,7 @@ pub fn count_costs(net: &TiledNet, chip: &Chip) -> NetCost {
 fn count_vectors(net: &TiledNet, chip: &Chip) -> IdVec<LayerId, LayerCost> {
     let (slices, _) = slices_of(&chip.dac);
     let start = |layer: &MatrixLayer| LayerCost {
+        name: layer.name.clone(),
         positions: 0,
         passes: passes_of(layer.input, chip.dac.negative),
         slices,
@@ -402,11 +406,11 @@ impl TurnCounter {
 
 #[cfg(test)]
 mod tests {
-    use nvcim_chip::cost::{EnergyCost, ProgrammingCost, TimeCost};
     use nvcim_chip::describe::{
         Accumulate, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract,
     };
     use nvcim_chip::presets::find_preset;
+    use nvcim_chip::unit_costs::{EnergyCost, ProgrammingCost, TimeCost};
     use nvcim_ir::graph::Graph;
     use nvcim_ir::ids::{ArrayId, Id, LayerId};
     use nvcim_ir::op::{Op, Unary};
@@ -531,7 +535,8 @@ mod tests {
     fn slices_are_driven_one_by_one_and_converted_one_by_one_or_together() {
         let serial = |accumulate, shared_by| {
             move |chip: &mut Chip| {
-                chip.dac.coding = InputDrive::BitSerial(BitSerial { bits_per_slice: 3, accumulate });
+                chip.dac.coding =
+                    InputDrive::BitSerial(BitSerial { bits_per_slice: 3, accumulate });
                 chip.circuits.adc.shared_by = shared_by;
             }
         };
@@ -594,12 +599,8 @@ mod tests {
             element_j: 0.5,
         };
         assert_eq!(cost.energy_j(&unit), 2.0);
-        let unit = ProgrammingCost {
-            pulses_per_cell: 9.0,
-            pulse_s: 1.0,
-            pulse_j: 1.0,
-            cells_at_once: 4,
-        };
+        let unit =
+            ProgrammingCost { pulses_per_cell: 9.0, pulse_s: 1.0, pulse_j: 1.0, cells_at_once: 4 };
         assert_eq!(cost.programming(&unit).pulses, 0.0);
     }
 }

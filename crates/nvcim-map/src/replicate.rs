@@ -106,11 +106,8 @@ pub fn plan_replication(
         Objective::Latency => spent.copies,
     };
     let times = cost.vector_times(clock);
-    let mut layers: IdVec<LayerId, LayerCopies> = cost
-        .layers
-        .iter()
-        .map(|_| LayerCopies { copies: 1, arrays: 0, latency: 0.0 })
-        .collect();
+    let mut layers: IdVec<LayerId, LayerCopies> =
+        cost.layers.iter().map(|_| LayerCopies { copies: 1, arrays: 0, latency: 0.0 }).collect();
     for (stage, &copies) in stages.iter().zip(&copies) {
         for &Part { layer, positions, .. } in &stage.layers {
             layers[layer] = LayerCopies {
@@ -401,7 +398,7 @@ fn best_step(
 
 #[cfg(test)]
 mod tests {
-    use nvcim_chip::cost::{Cost, TimeCost};
+    use nvcim_chip::unit_costs::{TimeCost, UnitCosts};
     use nvcim_ir::diag::Kind;
     use nvcim_ir::ids::{ArrayId, Id, IdVec, LayerId};
     use proptest::prelude::*;
@@ -415,6 +412,7 @@ mod tests {
     /// A net whose layer `l` has `positions[l]` vectors; `loads` are array, layer, cycles of a vector.
     fn net(positions: &[u64], loads: &[(usize, usize, u64)]) -> NetCost {
         let layer = |(at, &positions): (usize, &u64)| LayerCost {
+            name: String::new(),
             positions,
             passes: 1,
             slices: 1,
@@ -434,7 +432,7 @@ mod tests {
             layers: positions.iter().enumerate().map(layer).collect(),
             loads: loads.iter().map(load).collect(),
             digital_elements: 0,
-            unit_costs: Cost::default(),
+            unit_costs: UnitCosts::default(),
         }
     }
 
@@ -642,7 +640,8 @@ mod tests {
 
     #[test]
     fn stages_are_layers_that_share_arrays_through_others() {
-        let cost = net(&[1; 5], &[(0, 0, 1), (0, 3, 1), (1, 1, 1), (2, 3, 1), (2, 4, 1), (3, 2, 1)]);
+        let cost =
+            net(&[1; 5], &[(0, 0, 1), (0, 3, 1), (1, 1, 1), (2, 3, 1), (2, 4, 1), (3, 2, 1)]);
         let stages = split_stages(&cost, Clock::Cycles);
         let layers = |stage: &Stage| stage.layers.iter().map(|it| it.layer.index()).collect();
         let found: Vec<Vec<usize>> = stages.iter().map(layers).collect();

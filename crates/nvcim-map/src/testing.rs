@@ -2,11 +2,11 @@
 
 use ndarray::{ArcArray, ArrayD, IxDyn};
 use nvcim_chip::circuits::Circuits;
-use nvcim_chip::cost::Cost;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
 };
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_ir::graph::{self, Constant, Graph, Node};
 use nvcim_ir::ids::{ConstId, NodeId};
 use nvcim_ir::op::{Op, Window};
@@ -49,7 +49,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
-        cost: Cost::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

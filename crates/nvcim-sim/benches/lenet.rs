@@ -5,7 +5,6 @@
 use divan::counter::ItemsCount;
 use ndarray::{Array2, Array4};
 use nvcim_chip::circuits::Circuits;
-use nvcim_chip::cost::Cost;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
@@ -14,6 +13,7 @@ use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::read::ReadNoise;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::{Op, Unary, Window};
@@ -110,7 +110,7 @@ fn chip(noisy: bool) -> Chip {
         holds: Holds::PER_CONVERSION,
         effects,
         circuits: Circuits::default(),
-        cost: Cost::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

@@ -2,13 +2,13 @@
 
 use ndarray::{Array2, s};
 use nvcim_chip::circuits::Circuits;
-use nvcim_chip::cost::Cost;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::EffectSet;
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::Op;
@@ -55,7 +55,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
-        cost: Cost::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

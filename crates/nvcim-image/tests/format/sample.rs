@@ -2,13 +2,13 @@
 
 use ndarray::{ArcArray, Array2, IxDyn};
 use nvcim_chip::circuits::Circuits;
-use nvcim_chip::cost::Cost;
 use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::stuck::Stuck;
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_ir::graph::Constant;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::{Binary, Op, SliceAxis, Unary, Window};
@@ -91,7 +91,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             ..Effects::default()
         },
         circuits: Circuits::default(),
-        cost: Cost::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ const UNIT_STEP: RangeInclusive<f64> = 0.0..=1.0;
 
 /// Times and energies of a chip; none of them unless its file says so.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Cost {
+pub struct UnitCosts {
     /// Times of a running chip.
     pub time: Option<TimeCost>,
     /// Energies of a running chip.
@@ -61,7 +61,7 @@ pub struct ProgrammingCost {
     pub cells_at_once: u64,
 }
 
-impl Cost {
+impl UnitCosts {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
         Self {
             time: section.optional_section("time", |it| TimeCost {
@@ -116,7 +116,7 @@ impl Cost {
 
 #[cfg(test)]
 mod tests {
-    use super::Cost;
+    use super::UnitCosts;
     use crate::describe::Chip;
     use crate::file::{hash_chip, parse_chip, write_chip};
     use crate::testing::plain_chip;
@@ -139,7 +139,7 @@ mod tests {
     fn tables_stand_alone_and_survive_the_canonical_form() {
         for tables in [TIME, ENERGY, PROGRAMMING, &[TIME, ENERGY, PROGRAMMING].concat()] {
             let chip = with(tables).unwrap();
-            assert_ne!(chip.cost, Cost::default(), "{tables}");
+            assert_ne!(chip.cost, UnitCosts::default(), "{tables}");
             assert_eq!(parse_chip(&write_chip(&chip), "").unwrap().output, chip);
         }
         let cost = with(&[TIME, PROGRAMMING].concat()).unwrap().cost;
