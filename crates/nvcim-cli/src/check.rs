@@ -75,8 +75,8 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
         let copies = plan.as_ref().map(|(plan, cost)| cost::describe_replication(plan, cost));
         let costs = checked.cost.as_ref().map(cost::describe);
         let parts = [Some(describe(&checked, &chip.name)), costs, copies];
-        let parts: Vec<_> = parts.into_iter().flatten().collect();
-        parts.join("\n\n").trim_end().to_owned()
+        let parts: Vec<_> = parts.iter().flatten().map(|part| part.trim_end()).collect();
+        parts.join("\n\n")
     });
     Ok(if checked.fits { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }

@@ -131,9 +131,9 @@ pub(crate) fn describe(cost: &NetCost) -> String {
     let place = (cost.arrays(), cost.sum(|it| it.cells));
     text += &table_line("all", sums, place, &show_time(cost.latency(clock), clock), energy);
     text += &format!(
-        "{} elements of digital steps; every {} a sample when all layers work at once\n",
+        "{} elements of digital steps; a sample every {} when all layers work at once\n",
         cost.digital_elements,
-        show_time(cost.interval(clock), clock),
+        say_time(cost.interval(clock), clock),
     );
     if let Some(unit) = &units.programming {
         let Programming { pulses, time_s, energy_j } = cost.programming(unit);
@@ -198,20 +198,29 @@ pub(crate) fn describe_replication(plan: &Replication, cost: &NetCost) -> String
             show_time(layer.latency, clock),
         );
     }
-    text += &format!(
-        "{} of {} arrays; every {} a sample, not {}; latency {}, not {}; no plan on these arrays goes \
-         below {}\n",
+    text + &format!(
+        "{} of {} arrays\n\
+         a sample every {}, {} without copies\n\
+         latency {}, {} without copies; no plan on {} arrays goes below {}\n\
+         this is a plan: an image holds every layer once\n",
         plan.arrays,
         plan.arrays_available,
-        show_time(plan.interval, clock),
-        show_time(cost.interval(clock), clock),
-        show_time(plan.latency, clock),
-        show_time(cost.latency(clock), clock),
-        show_time(plan.latency_bound, clock),
-    );
-    text + "a plan: an image holds every layer once\n"
+        say_time(plan.interval, clock),
+        say_time(cost.interval(clock), clock),
+        say_time(plan.latency, clock),
+        say_time(cost.latency(clock), clock),
+        plan.arrays_available,
+        say_time(plan.latency_bound, clock),
+    )
 }
 
+/// A time with its unit, as sentences want it.
+fn say_time(value: f64, clock: Clock) -> String {
+    let unit = if clock == Clock::Cycles { " cycles" } else { "" };
+    show_time(value, clock) + unit
+}
+
+/// A time as columns with its unit in their head want it.
 fn show_time(value: f64, clock: Clock) -> String {
     match clock {
         // Whole, but for a bound.

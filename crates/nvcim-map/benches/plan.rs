@@ -19,6 +19,12 @@ use nvcim_map::replicate::{Objective, Replication, plan_replication};
 const ARRAYS: usize = 4000;
 
 fn main() {
+    print_plans();
+    divan::main();
+}
+
+#[expect(clippy::print_stdout, reason = "the plans are what people run this for")]
+fn print_plans() {
     let chip = chip();
     let cost = count_costs(&sketch_net(&network(), &chip), &chip);
     println!("{} layers on {} arrays", cost.layers.len(), cost.arrays());
@@ -35,7 +41,6 @@ fn main() {
             1e6 * latency_bound,
         );
     }
-    divan::main();
 }
 
 #[divan::bench]
