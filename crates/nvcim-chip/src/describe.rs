@@ -7,6 +7,7 @@ use nvcim_ir::tiled::{AdcRange, ArraySize};
 use crate::circuits::Circuits;
 use crate::effects::{Effect, Model, effect_list};
 use crate::reader::Section;
+use crate::unit_costs::UnitCosts;
 
 /// A chip design: everything that all its dies share.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub struct Chip {
     pub effects: Effects,
     /// How both converters are built: who shares them, and how they stray from even steps.
     pub circuits: Circuits,
+    /// What its work takes in time and energy, as far as that is known; no part of its identity.
+    pub cost: UnitCosts,
     /// Where numbers come from: dotted key of the chip file and its source, sorted by key.
     pub sources: Vec<(String, String)>,
 }

@@ -15,6 +15,7 @@ use crate::describe::{
     NegativeInputs, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
 };
 use crate::reader::{Section, read_file, to_number};
+use crate::unit_costs::UnitCosts;
 use crate::writer::Writer;
 
 const TOPOLOGIES: &[(&str, Topology)] =
@@ -102,6 +103,7 @@ pub fn write_chip(chip: &Chip) -> String {
         holds,
         effects,
         circuits,
+        cost,
         sources,
     } = chip;
     let mut out = Writer::new("chip");
@@ -116,6 +118,7 @@ pub fn write_chip(chip: &Chip) -> String {
         out.section(&format!("effects.{effect}"));
         model.write(&mut out);
     }
+    cost.write(&mut out);
     if !sources.is_empty() {
         out.section("sources");
         for (key, source) in sources {
@@ -125,9 +128,19 @@ pub fn write_chip(chip: &Chip) -> String {
     out.finish()
 }
 
-/// BLAKE3 of the canonical form: what makes a chip the same chip.
+/// BLAKE3 of the canonical form without `[cost]`: what makes a chip the same chip.
+///
+/// Times and energies, and where they are from, change no result: images and dies outlive better figures.
 pub fn hash_chip(chip: &Chip) -> [u8; 32] {
-    blake3::hash(write_chip(chip).as_bytes()).into()
+    let of_cost = |key: &str| key.split('.').next() == Some("cost");
+    let sources = chip.sources.iter().filter(|(key, _)| !of_cost(key)).cloned().collect();
+    let identity = Chip { cost: UnitCosts::default(), sources, ..chip.clone() };
+    blake3::hash(write_chip(&identity).as_bytes()).into()
+}
+
+/// Whether two descriptions are of the same chip, whatever they say of times and energies.
+pub fn is_same_chip(a: &Chip, b: &Chip) -> bool {
+    hash_chip(a) == hash_chip(b)
 }
 
 /// The dotted keys of a chip's tables and of what stands in them.
@@ -164,6 +177,7 @@ fn read_chip(root: &mut Section<'_>) -> Chip {
         circuits: Circuits { dac: dac_circuit, adc: adc_circuit },
         holds: root.optional_section("holds", read_holds).unwrap_or(Holds::NOTHING),
         effects: root.optional_section("effects", Effects::read).unwrap_or_default(),
+        cost: root.optional_section("cost", UnitCosts::read).unwrap_or_default(),
         sources: root.optional_section("sources", read_sources).unwrap_or_default(),
     }
 }

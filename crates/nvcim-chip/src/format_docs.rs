@@ -68,6 +68,9 @@ fn chips_of_every_form() -> Vec<Chip> {
 
 /// Forms that neither the example nor a preset has.
 const OTHER_FORMS: &[&str] = &[
+    "[cost.time]\ndrive_seconds = 0\nconversion_seconds = 0\n[cost.energy]\nactivation_joules = 0\n\
+     drive_joules = 0\nconversion_joules = 0\n[cost.programming]\npulses_per_cell = 1\n\
+     pulse_seconds = 0",
     "[effects.programming]\nform = \"share\"\nsd_of_g = 0.1",
     "[effects.programming]\nform = \"lognormal\"\nsd_of_log = 0.1\n[effects.temperature]\n\
      relative_per_kelvin = 1e-3\nreference_celsius = 25\ntemperature_celsius = 85",

@@ -20,6 +20,7 @@ pub mod real;
 pub mod record;
 mod source;
 pub mod statistics;
+pub mod unit_costs;
 mod writer;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ const UNITS: &[(&str, &str)] = &[
     ("_microsiemens", "uS"),
     ("_siemens", "S"),
     ("_seconds", "s"),
+    ("_joules", "J"),
     ("_ohm", "ohm"),
     ("_amperes_per_volt2", "A/V^2"),
     ("_amperes_per_volt3", "A/V^3"),

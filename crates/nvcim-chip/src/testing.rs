@@ -8,6 +8,7 @@ use crate::describe::{
     RangePer, Subtract, Topology, Weights,
 };
 use crate::effects::conductance::CellState;
+use crate::unit_costs::UnitCosts;
 
 /// A cell of 1 to 100 uS in the middle of its array, told to reach `target`, `at_s` seconds on.
 pub(crate) fn state_at(target: f64, at_s: f64) -> CellState {
@@ -50,6 +51,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

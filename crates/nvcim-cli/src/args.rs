@@ -146,7 +146,8 @@ fn parse_finite(text: &str) -> Result<f32, String> {
     }
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
+/// A count of at least 1.
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "must be 1 or more".to_owned())
 }
 

@@ -1,12 +1,16 @@
-//! `nvcim check MODEL`: where every node runs, and whether the model fits.
+//! `nvcim check MODEL`: where every node runs, whether the model fits, what a sample costs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nvcim::check::{Checked, Where, check_model};
+use nvcim::cost::NetCost;
 use nvcim::model::Model;
+use nvcim::replicate::{Objective, Replication, plan_replication};
 use serde_json::json;
 
+use crate::args::parse_count;
+use crate::cost;
 use crate::files::open_chip;
 use crate::terminal::{Failure, Terminal, to_json};
 
@@ -17,12 +21,33 @@ pub(crate) struct Args {
     /// Preset's name or TOML file.
     #[arg(long, default_value = "ideal")]
     chip: String,
+    /// Plan copies of layers: for the shortest interval between samples, or for the latency of one.
+    #[arg(long, value_name = "WHAT")]
+    replicate: Option<Replicate>,
+    /// Arrays to plan copies on, those of the network included [default: the chip's].
+    #[arg(long, value_name = "N", requires = "replicate", value_parser = parse_count)]
+    arrays: Option<usize>,
+}
+
+/// What copies are to shorten.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Replicate {
+    /// The interval between samples, exactly, with no more copies than it takes.
+    Throughput,
+    /// The time from a sample's input to its output.
+    Latency,
 }
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let chip = open_chip(&args.chip, terminal)?;
+    let n_arrays = args.arrays.or(chip.arrays.count);
+    if args.replicate.is_some() && n_arrays.is_none() {
+        let message = format!("chip `{}` has as many arrays as needed", chip.name);
+        return Err(Failure::usage_hint("--replicate", &message, "say how many with `--arrays N`"));
+    }
     let checked = check_model(&Model::open(&args.model)?, &chip)?;
     terminal.warn(&checked.remarks);
+    let plan = plan_copies(args, &checked, n_arrays)?;
     let nodes: Vec<_> = checked
         .nodes
         .iter()
@@ -42,10 +67,39 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
         "arrays_bound": checked.arrays_bound,
         "arrays_available": chip.arrays.count,
         "cells": checked.cells,
+        "cost": checked.cost.as_ref().map(cost::to_json),
+        "replication": plan.as_ref().map(|(plan, cost)| cost::replication_to_json(plan, cost)),
         "remarks": checked.remarks.iter().map(to_json).collect::<Vec<_>>(),
     });
-    terminal.print(&document, || describe(&checked, &chip.name));
+    terminal.print(&document, || {
+        let copies = plan.as_ref().map(|(plan, cost)| cost::describe_replication(plan, cost));
+        let costs = checked.cost.as_ref().map(cost::describe);
+        let parts = [Some(describe(&checked, &chip.name)), costs, copies];
+        let parts: Vec<_> = parts.iter().flatten().map(|part| part.trim_end()).collect();
+        parts.join("\n\n")
+    });
     Ok(if checked.fits { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// The copies asked for. Where the network does not fit, and no other number of arrays is given, the check has
+/// said so already.
+fn plan_copies<'a>(
+    args: &Args,
+    checked: &'a Checked,
+    n_arrays: Option<usize>,
+) -> Result<Option<(Replication, &'a NetCost)>, Failure> {
+    let (Some(replicate), Some(n_arrays), Some(cost)) = (args.replicate, n_arrays, &checked.cost)
+    else {
+        return Ok(None);
+    };
+    if args.arrays.is_none() && !checked.fits {
+        return Ok(None);
+    }
+    let objective = match replicate {
+        Replicate::Throughput => Objective::Throughput,
+        Replicate::Latency => Objective::Latency,
+    };
+    Ok(Some((plan_replication(cost, n_arrays, objective)?, cost)))
 }
 
 fn describe(checked: &Checked, chip: &str) -> String {

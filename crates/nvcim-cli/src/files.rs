@@ -7,6 +7,7 @@ use std::path::Path;
 use nvcim::codec;
 use nvcim::describe::Chip;
 use nvcim::diag::Diagnostic;
+use nvcim::file::is_same_chip;
 use nvcim::layout::Image;
 
 use crate::terminal::{Failure, Terminal};
@@ -72,7 +73,7 @@ pub(crate) fn open_image(
         .map_err(|problems| problems.into_iter().map(|it| it.within(&name)).collect::<Vec<_>>())?;
     let Some(spec) = chip else { return Ok(image) };
     let chip = open_chip(spec, terminal)?;
-    if chip == image.chip {
+    if is_same_chip(&chip, &image.chip) {
         return Ok(image);
     }
     if !force {

@@ -7,6 +7,7 @@ mod chip;
 mod chip_show;
 mod compile;
 mod completions;
+mod cost;
 mod demo;
 mod die;
 mod diff;
@@ -39,7 +40,15 @@ struct Cli {
 enum Command {
     /// Compile and verify the bundled LeNet on ten NOR-flash dies.
     Demo(demo::Args),
-    /// Say of every node of a model where it runs and why, and whether the model fits a chip.
+    /// Say of every node of a model where it runs and why, whether the model fits a chip, and what it costs.
+    ///
+    /// Costs are those of one sample: array activations, word lines driven, conversions and cycles of every
+    /// layer, with times and energies where the chip file has `[cost.time]` and `[cost.energy]`, and what
+    /// programming takes where it has `[cost.programming]`. Network inputs are taken to lie within -1 and 1,
+    /// which can cost a pass more than calibration images would. With `--replicate`, copies of layers are
+    /// planned on the arrays that are left: a plan, which no image holds. JSON has them as
+    /// `cost.layers[]`, `cost.total` and `replication.{interval_s,interval_cycles,latency_s,latency_cycles,
+    /// arrays,layers[]}`.
     Check(check::Args),
     /// Compile a model to a deployment image.
     Compile(compile::Args),

@@ -339,6 +339,89 @@ fn every_preset_shows_validates_and_checks() {
 }
 
 #[test]
+fn a_check_counts_costs_and_plans_copies() {
+    let bench = Bench::new();
+    let model = model();
+    let call = ["check", &model, "--chip", "nor-flash-lenet", "--replicate"];
+    let document = bench.json(&[&call[..], &["throughput"]].concat(), 0, "nvcim.check/1");
+    let (cost, plan) = (&document["cost"], &document["replication"]);
+    let layers = cost["layers"].as_array().expect("a list");
+    let first = &layers[0];
+    // Pixels may be negative for all that is known, which takes two passes of 300 ns and 100 ns.
+    let positions = first["positions"].as_u64().expect("a count");
+    assert_eq!(first["mvms"], 2 * positions, "{first}");
+    let seconds = |value: &Value| value.as_f64().expect("seconds");
+    let per_cycle = seconds(&first["latency_s"]) / seconds(&first["cycles"]);
+    assert!((per_cycle - 400e-9).abs() < 1e-15, "{first}");
+    for key in ["mvms", "activations", "drives", "conversions", "cells"] {
+        let sum: u64 = layers.iter().filter_map(|layer| layer[key].as_u64()).sum();
+        assert_eq!(cost["total"][key], sum, "{key}");
+    }
+    assert_eq!(cost["total"]["cells"], document["cells"]);
+    assert_eq!(cost["total"]["arrays"], document["arrays_needed"]);
+    assert!(cost["total"]["energy_j"].is_number() && cost["total"]["programming"].is_object());
+
+    assert_eq!((&plan["arrays_available"], &plan["interval_cycles"]), (&json!(16), &Value::Null));
+    assert!(seconds(&plan["interval_s"]) < seconds(&cost["total"]["interval_s"]));
+    assert!(seconds(&plan["latency_bound_s"]) <= seconds(&plan["latency_s"]));
+    let used: u64 = plan["layers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|layer| layer["arrays"].as_u64())
+        .sum();
+    assert_eq!(plan["arrays"], used);
+    let wider =
+        bench.json(&[&call[..], &["latency", "--arrays", "64"]].concat(), 0, "nvcim.check/1");
+    assert!(seconds(&wider["replication"]["latency_s"]) < seconds(&plan["latency_s"]));
+    let text = bench.run(&[&call[..], &["latency", "-q"]].concat());
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("copies for latency") && text.contains("energy"), "{text}");
+}
+
+#[test]
+fn costs_and_copies_that_cannot_be_said_name_the_remedy() {
+    let bench = Bench::new();
+    let model = model();
+    let call = ["check", &model, "--chip"];
+    let bare = bench.json(&[&call[..], &["ideal"]].concat(), 0, "nvcim.check/1");
+    assert!(bare["cost"]["layers"][0]["cycles"].is_number());
+    assert_eq!(
+        (&bare["cost"]["total"]["latency_s"], &bare["replication"]),
+        (&Value::Null, &Value::Null)
+    );
+    let text = bench.run(&[&call[..], &["ideal"]].concat());
+    assert!(
+        String::from_utf8_lossy(&text.stdout).contains("could say more: `[cost.time]` for times")
+    );
+
+    let refused = |more: &[&str], code| {
+        let document = bench.json(&[&call[..], more].concat(), code, "nvcim.error/1");
+        document["errors"][0]["hints"][0].as_str().unwrap_or_default().to_owned()
+    };
+    let as_needed = refused(&["ideal", "--replicate", "latency"], 2);
+    assert_eq!(as_needed, "say how many with `--arrays N`");
+    let few = refused(&["ideal", "--replicate", "latency", "--arrays", "1"], 3);
+    assert!(few.starts_with("plan with at least "), "{few}");
+    for wrong in
+        [&["ideal", "--arrays", "9"][..], &["ideal", "--replicate", "latency", "--arrays", "0"]]
+    {
+        refused(wrong, 2);
+    }
+    let cycles = [&call[..], &["ideal", "--replicate", "throughput", "--arrays", "99"]].concat();
+    let plan = &bench.json(&cycles, 0, "nvcim.check/1")["replication"];
+    assert_eq!((plan["interval_cycles"].is_number(), &plan["interval_s"]), (true, &Value::Null));
+
+    let shown = bench.run(&["chip", "show", "--toml", "nor-flash-lenet"]);
+    let negative = String::from_utf8_lossy(&shown.stdout)
+        .replace("conversion_seconds = ", "conversion_seconds = -");
+    fs::write(bench.path("negative.toml"), negative).expect("there is room");
+    let document = bench.json(&[&call[..], &["negative.toml"]].concat(), 4, "nvcim.error/1");
+    let message = document["errors"][0]["message"].as_str().unwrap_or_default();
+    assert!(message.ends_with("must be 0.0 to 1.0"), "{message}");
+}
+
+#[test]
 fn an_explanation_names_every_effect_and_adds_up() {
     let bench = Bench::new();
     let model = model();

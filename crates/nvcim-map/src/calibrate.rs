@@ -19,6 +19,7 @@ mod observe;
 mod ranges;
 mod span;
 
+use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Chip, NegativeInputs};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::ids::{IdVec, LayerId};
@@ -26,6 +27,7 @@ use nvcim_ir::program::Program;
 use nvcim_ir::tiled::{InputCoding, MatrixLayer, Readout};
 use nvcim_ops::tensor::Tensor;
 
+use self::currents::Slot;
 use crate::cut::Cut;
 
 /// The magnitude that network inputs are taken to stay within where no calibration images are given.
@@ -88,6 +90,23 @@ pub fn bound_ranges(task: &Task<'_>) -> Warned<Calibration> {
     }
     let readouts = ranges::set_ranges(task, currents);
     Warned { output: Calibration { readouts, inputs }, warnings }
+}
+
+/// Every conversion at the converters' nominal range, inputs as signed as the worst case makes them: what
+/// costs are counted on, since it looks at no current.
+pub fn nominal_ranges(task: &Task<'_>) -> Calibration {
+    let Task { cuts, chip, .. } = *task;
+    let (inputs, _) = bound::bound_inputs(task);
+    let code = WeightCode::new(chip);
+    let list_readouts = |cut: &Cut| {
+        let slots = currents::list_slots(chip, &code, cut.rows.len(), cut.cols.len());
+        let readout = |Slot { col, slice, rows, terminal }| {
+            let range = chip.adc.nominal;
+            Readout { col, slice, rows, terminal, range }
+        };
+        slots.into_iter().map(readout).collect()
+    };
+    Calibration { inputs, readouts: cuts.iter().map(list_readouts).collect() }
 }
 
 impl Task<'_> {

@@ -1,8 +1,10 @@
 //! Graph to [`nvcim_ir::tiled::TiledNet`]: fold, lower, cut, calibrate, place.
 //!
-//! [`map_graph::map_graph`] is the stage, in straight-line code; one file per step beside it.
+//! [`map_graph::map_graph`] is the stage, in straight-line code; one file per step beside it. What the result
+//! costs, and copies of layers that would make it faster, are in [`cost`] and [`replicate`].
 
 pub mod calibrate;
+pub mod cost;
 pub mod cut;
 pub mod explain;
 pub mod fold;
@@ -10,6 +12,7 @@ mod lattice;
 pub mod lower;
 pub mod map_graph;
 pub mod place;
+pub mod replicate;
 
 #[cfg(test)]
 mod testing;

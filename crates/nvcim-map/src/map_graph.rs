@@ -90,6 +90,16 @@ pub struct Outline {
     pub misfit: Option<Diagnostic>,
 }
 
+/// A network as it would lie on a chip with enough arrays: what costs are counted on.
+#[derive(Debug, Clone)]
+pub struct Sketch {
+    /// What it takes.
+    pub outline: Outline,
+    /// Its tiles. Converters stand at their nominal ranges, so that no later stage can use it; inputs are
+    /// signed where they may be for network inputs within plus and minus [`calibrate::INPUT_BOUND`].
+    pub net: TiledNet,
+}
+
 /// Maps a verified graph to a chip with default options; see [`map_graph_with`].
 pub fn map_graph(
     graph: &Graph,
@@ -147,6 +157,22 @@ pub fn map_graph_as(graph: &Graph, chip: &Chip, calibrated: Calibration) -> Resu
     draft.place(calibrated, chip)
 }
 
+/// Sketches a verified graph on a chip, however few arrays the chip has.
+///
+/// # Errors
+/// A chip whose arrays have no room for any weight.
+pub fn sketch_graph(graph: &Graph, chip: &Chip) -> Result<Sketch> {
+    let Draft { lowered, cuts, outline } = draft_graph(graph, chip)?;
+    let Lowered { program, mut layers, .. } = lowered;
+    let task = Task { program: &program, layers: &layers, cuts: &cuts, chip };
+    let Calibration { inputs, readouts } = calibrate::nominal_ranges(&task);
+    for (layer, &input) in layers.iter_mut().zip(&inputs) {
+        layer.input = input;
+    }
+    let tiles = place::place_cuts(cuts, readouts, chip);
+    Ok(Sketch { outline, net: TiledNet { program, layers, tiles } })
+}
+
 /// Says what mapping a verified graph to a chip would take, however few arrays the chip has.
 ///
 /// # Errors
@@ -202,7 +228,8 @@ mod tests {
     use nvcim_ir::tiled::MatrixLayer;
     use proptest::prelude::*;
 
-    use super::{Mapped, Place, map_graph, outline_graph};
+    use super::{Mapped, Place, Sketch, map_graph, outline_graph, sketch_graph};
+    use crate::cost::count_costs;
     use crate::testing::{Builder, plain_chip, random_graph, random_tensor, window};
 
     /// Convolution, norm, activation, pooling, dense layer, softmax.
@@ -308,6 +335,18 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
         assert_eq!((outline.arrays_needed, outline.misfit.as_ref()), (4, Some(problem)));
         chip.arrays.count = Some(4);
         assert_eq!(outline_graph(&small_net(), &chip).unwrap().misfit, None);
+    }
+
+    #[test]
+    fn a_sketch_has_the_tiles_of_the_map_on_any_number_of_arrays() {
+        let mut chip = plain_chip();
+        let mapped = map_graph(&small_net(), &chip, None).unwrap().output.net;
+        chip.arrays.count = Some(2);
+        let Sketch { outline, net } = sketch_graph(&small_net(), &chip).unwrap();
+        assert_eq!(outline, outline_graph(&small_net(), &chip).unwrap());
+        assert!(outline.misfit.is_some());
+        assert_eq!(net.to_string(), mapped.to_string());
+        assert_eq!(count_costs(&net, &chip), count_costs(&mapped, &chip));
     }
 
     #[test]

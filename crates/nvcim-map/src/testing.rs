@@ -6,6 +6,7 @@ use nvcim_chip::describe::{
     Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
     RangePer, Subtract, Topology, Weights,
 };
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_ir::graph::{self, Constant, Graph, Node};
 use nvcim_ir::ids::{ConstId, NodeId};
 use nvcim_ir::op::{Op, Window};
@@ -48,6 +49,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::read::ReadNoise;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::{Op, Unary, Window};
@@ -109,6 +110,7 @@ fn chip(noisy: bool) -> Chip {
         holds: Holds::PER_CONVERSION,
         effects,
         circuits: Circuits::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ use nvcim_chip::describe::{
     RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::EffectSet;
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::Op;
@@ -54,6 +55,7 @@ pub(crate) fn plain_chip() -> Chip {
         holds: Holds::PER_CONVERSION,
         effects: Effects::default(),
         circuits: Circuits::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

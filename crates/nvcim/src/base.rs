@@ -4,6 +4,7 @@
 //! not harm keep its targets, so that a chip which already holds it is reprogrammed only where it must be.
 
 use nvcim_chip::describe::Chip;
+use nvcim_chip::file;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_map::calibrate::Calibration;
@@ -26,7 +27,7 @@ pub fn check_base(
     };
     let Provenance { model_hash, die, tool_version, .. } = &base.provenance;
     let remedy = "compile one without `--die`, for the same model and chip";
-    if base.chip != *chip {
+    if !file::is_same_chip(&base.chip, chip) {
         let message = format!("was compiled for chip `{}`, not for this one", base.chip.name);
         return problem(message, remedy.into());
     }

@@ -1,8 +1,9 @@
-//! What becomes of each node of a model on a chip, and whether it fits.
+//! What becomes of each node of a model on a chip, whether it fits, and what a sample costs.
 
 use nvcim_chip::describe::Chip;
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_map::map_graph::{Place, outline_graph};
+use nvcim_map::cost::{NetCost, count_costs};
+use nvcim_map::map_graph::{Place, Sketch, sketch_graph};
 use nvcim_onnx::survey::Fate;
 
 use crate::model::Model;
@@ -57,6 +58,10 @@ pub struct Checked {
     pub arrays_bound: Option<usize>,
     /// Cells that hold weights.
     pub cells: Option<usize>,
+    /// What one sample costs, whether there are enough arrays or not; `None` where the model cannot be
+    /// mapped. Passes are those of network inputs within plus and minus 1: calibration images may show that
+    /// a layer needs only one.
+    pub cost: Option<NetCost>,
     /// Why it does not fit, and warnings of import and mapping other than of missing calibration.
     pub remarks: Vec<Diagnostic>,
 }
@@ -68,9 +73,13 @@ pub struct Checked {
 pub fn check_model(model: &Model, chip: &Chip) -> Result<Checked> {
     let survey = model.survey()?;
     let mut remarks = Vec::new();
-    let outline = match survey.graph {
-        Some(graph) => Some(outline_graph(&graph.unload(&mut remarks), chip)?),
+    let sketch = match survey.graph {
+        Some(graph) => Some(sketch_graph(&graph.unload(&mut remarks), chip)?),
         None => None,
+    };
+    let (outline, cost) = match sketch {
+        Some(Sketch { outline, net }) => (Some(outline), Some(count_costs(&net, chip))),
+        None => (None, None),
     };
     let places = outline.as_ref().map_or(&[][..], |outline| &outline.places);
     let nodes: Vec<_> = survey
@@ -109,6 +118,7 @@ pub fn check_model(model: &Model, chip: &Chip) -> Result<Checked> {
         arrays_needed: outline.as_ref().map(|outline| outline.arrays_needed),
         arrays_bound: outline.as_ref().map(|outline| outline.arrays_bound),
         cells: outline.as_ref().map(|outline| outline.cells_used),
+        cost,
         nodes,
         remarks,
     })

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::Array2;
 use nvcim_chip::describe::Cell;
+use nvcim_chip::file;
 use nvcim_image::layout::Image;
 use nvcim_ir::ids::ArrayId;
 use nvcim_ir::programmed::Targets;
@@ -11,7 +12,7 @@ use nvcim_ir::programmed::Targets;
 /// What differs between two images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Whether both embed the same chip description.
+    /// Whether both are for the same chip, whatever they say of times and energies.
     pub same_chip: bool,
     /// Whether both come from the same model file.
     pub same_model: bool,
@@ -49,7 +50,7 @@ pub fn diff_images(a: &Image, b: &Image) -> Difference {
     let pairs = a.net.tiles.iter().zip(&b.net.tiles);
     let same = pairs.flat_map(|(a, b)| a.readouts.iter().zip(&b.readouts).filter(|(a, b)| a == b));
     Difference {
-        same_chip: a.chip == b.chip,
+        same_chip: file::is_same_chip(&a.chip, &b.chip),
         same_model: a.provenance.model_hash == b.provenance.model_hash,
         same_program: a.net.program == b.net.program,
         tiles_moved: longer - kept,

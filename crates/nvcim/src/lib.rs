@@ -30,10 +30,10 @@ pub mod simulate;
 pub mod trace;
 pub mod verify;
 
-pub use nvcim_chip::{describe, die_file, effects, file, meaning, presets, record};
+pub use nvcim_chip::{describe, die_file, effects, file, meaning, presets, record, unit_costs};
 pub use nvcim_correct::{outcome, plan};
 pub use nvcim_image::{codec, layout};
 pub use nvcim_ir::{diag, ids, program, programmed};
-pub use nvcim_map::map_graph;
+pub use nvcim_map::{cost, map_graph, replicate};
 pub use nvcim_ops::tensor;
 pub use nvcim_sim::{conditions, machine, sample};

@@ -8,6 +8,7 @@ use nvcim_chip::describe::{
 };
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::stuck::Stuck;
+use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_ir::graph::Constant;
 use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId};
 use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary, Window};
@@ -90,6 +91,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             ..Effects::default()
         },
         circuits: Circuits::default(),
+        cost: UnitCosts::default(),
         sources: Vec::new(),
     }
 }

@@ -71,7 +71,13 @@ fn encode_cut(layer: &MatrixLayer, cut: &Cut, code: &WeightCode) -> Array2<(f64,
     lanes
 }
 
-fn list_slots(chip: &Chip, code: &WeightCode, n_rows: usize, n_cols: usize) -> Vec<Slot> {
+/// The conversions of a tile of this size.
+pub(super) fn list_slots(
+    chip: &Chip,
+    code: &WeightCode,
+    n_rows: usize,
+    n_cols: usize,
+) -> Vec<Slot> {
     let each: &[Terminal] = match (code.is_paired(), chip.arrays.subtract) {
         (false, _) => &[Terminal::Plus],
         (true, Subtract::Analog) => &[Terminal::Pair],
