@@ -29,6 +29,7 @@ use nvcim_ops::tensor::Tensor;
 
 use self::currents::Slot;
 use crate::cut::Cut;
+use crate::lattice::inputs::align_inputs;
 
 /// The magnitude that network inputs are taken to stay within where no calibration images are given.
 pub const INPUT_BOUND: f32 = 1.0;
@@ -68,14 +69,16 @@ pub fn observe_ranges(task: &Task<'_>, images: &Tensor, percentile: f64) -> Resu
         let message = format!("is {percentile}, must be above 0 and at most 100");
         return Err(Diagnostic::bad_input("calibration percentile", message).into());
     }
-    let inputs = observe::scan_inputs(task, images, percentile)?;
+    let mut inputs = observe::scan_inputs(task, images, percentile)?;
+    align_inputs(task.program, &mut inputs, task.chip.dac.bits);
     let currents = observe::scan_currents(task, images, &inputs);
     Ok(Calibration { readouts: ranges::set_ranges(task, currents), inputs })
 }
 
 /// Bounds ranges for every input within plus and minus [`INPUT_BOUND`], with a warning.
 pub fn bound_ranges(task: &Task<'_>) -> Warned<Calibration> {
-    let (inputs, unbounded) = bound::bound_inputs(task);
+    let (mut inputs, unbounded) = bound::bound_inputs(task);
+    align_inputs(task.program, &mut inputs, task.chip.dac.bits);
     let currents = bound::bound_currents(task, &inputs);
     let remedy = "give calibration images with `--calib DATA`";
     let message = format!(

@@ -8,6 +8,8 @@
 //! Without levels there is nothing to fall on, and with too few of them nothing falls on one: such columns keep the
 //! range of their layer, as do all columns of a layer with one that is not quantised.
 
+pub(crate) mod inputs;
+
 use ndarray::ArrayView1;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Chip;
