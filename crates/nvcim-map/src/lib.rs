@@ -1,4 +1,4 @@
-//! Graph to [`nvcim_ir::tiled::TiledNet`]: fold, lower, cut, calibrate, place.
+//! Graph to [`nvcim_ir::tiled::TiledNet`]: fold, lower, pack, calibrate, place.
 //!
 //! [`map_graph::map_graph`] is the stage, in straight-line code; one file per step beside it.
 
@@ -8,6 +8,7 @@ pub mod explain;
 pub mod fold;
 pub mod lower;
 pub mod map_graph;
+pub mod pack;
 pub mod place;
 
 #[cfg(test)]
