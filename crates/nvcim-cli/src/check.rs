@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nvcim::check::{Checked, Where, check_model};
+use nvcim::describe::{Chip, Pack};
 use nvcim::model::Model;
 use serde_json::json;
 
+use crate::args::parse_pack;
 use crate::files::open_chip;
 use crate::terminal::{Failure, Terminal, to_json};
 
@@ -17,11 +19,17 @@ pub(crate) struct Args {
     /// Preset's name or TOML file.
     #[arg(long, default_value = "ideal")]
     chip: String,
+    /// How tiles share arrays [default: as the chip file says, else none].
+    ///
+    /// none, a tile has its array to itself; concurrent, tiles use lines of their own and may run at any time;
+    /// dense, tiles use cells of their own and take turns.
+    #[arg(long, value_name = "WAY", value_parser = parse_pack)]
+    pack: Option<Pack>,
 }
 
 pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure> {
     let chip = open_chip(&args.chip, terminal)?;
-    let checked = check_model(&Model::open(&args.model)?, &chip)?;
+    let checked = check_model(&Model::open(&args.model)?, &chip, args.pack)?;
     terminal.warn(&checked.remarks);
     let nodes: Vec<_> = checked
         .nodes
@@ -42,13 +50,20 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
         "arrays_bound": checked.arrays_bound,
         "arrays_available": chip.arrays.count,
         "cells": checked.cells,
+        "cell_utilisation": utilisation(&checked, &chip),
         "remarks": checked.remarks.iter().map(to_json).collect::<Vec<_>>(),
     });
-    terminal.print(&document, || describe(&checked, &chip.name));
+    terminal.print(&document, || describe(&checked, &chip));
     Ok(if checked.fits { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
-fn describe(checked: &Checked, chip: &str) -> String {
+/// Share of the needed arrays' cells that hold weights; 0 where no array is needed.
+fn utilisation(checked: &Checked, chip: &Chip) -> Option<f64> {
+    let all = checked.arrays_needed? * chip.arrays.n_rows * chip.arrays.n_cols;
+    Some(checked.cells? as f64 / all.max(1) as f64)
+}
+
+fn describe(checked: &Checked, chip: &Chip) -> String {
     let width = |pick: fn(&nvcim::check::CheckedNode) -> usize| {
         checked.nodes.iter().map(pick).max().unwrap_or(0)
     };
@@ -64,9 +79,13 @@ fn describe(checked: &Checked, chip: &str) -> String {
     }
     let unsupported = checked.nodes.iter().filter(|node| node.place == Where::Unsupported).count();
     text += "\n";
+    let name = &chip.name;
+    let in_use = 100.0 * utilisation(checked, chip).unwrap_or(0.0);
+    let bound = checked.arrays_bound.unwrap_or(0);
+    let counts = format!("(at least {bound}), {in_use:.1} % of their cells in use");
     text += &match (unsupported, checked.arrays_needed) {
-        (0, Some(needed)) if checked.fits => format!("fits `{chip}`: {needed} arrays"),
-        (0, Some(needed)) => format!("does not fit `{chip}`: needs {needed} arrays"),
+        (0, Some(needed)) if checked.fits => format!("fits `{name}`: {needed} arrays {counts}"),
+        (0, Some(needed)) => format!("does not fit `{name}`: needs {needed} arrays {counts}"),
         _ => format!("cannot be compiled: {unsupported} unsupported nodes"),
     };
     text

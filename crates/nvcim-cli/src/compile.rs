@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nvcim::describe::Pack;
 use nvcim::die_io::open_die;
 use nvcim::diff::{Difference, diff_images};
 use nvcim::ids::LayerId;
@@ -13,7 +14,7 @@ use nvcim::plan::Plan;
 use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
 use serde_json::{Value, json};
 
-use crate::args::{DataOptions, EffectOptions, Global};
+use crate::args::{DataOptions, EffectOptions, Global, parse_pack};
 use crate::files::{open_chip, open_image, write_file};
 use crate::outcomes;
 use crate::terminal::{Failure, Terminal, hex};
@@ -49,6 +50,12 @@ pub(crate) struct Args {
     /// that reshape every tile (pairs, drift, box, ir_drop) act on tiles with stuck cells only.
     #[arg(long, value_name = "IMAGE")]
     base: Option<PathBuf>,
+    /// How tiles share arrays [default: as the chip file says, else none].
+    ///
+    /// none, a tile has its array to itself; concurrent, tiles use lines of their own and may run at any time;
+    /// dense, tiles use cells of their own and take turns. A base says so itself.
+    #[arg(long, value_name = "WAY", value_parser = parse_pack, conflicts_with = "base")]
+    pack: Option<Pack>,
     #[command(flatten)]
     data: DataOptions,
     #[command(flatten)]
@@ -76,6 +83,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         conditions,
         base: base.as_ref(),
         use_s: None,
+        pack: args.pack,
     };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);

@@ -178,6 +178,20 @@ pub fn place_cuts(
     placed.into_iter().zip(readouts).map(place).collect()
 }
 
+/// Where a tile on `array` begins that [`place_cuts`] has wired.
+pub fn find_spot(array: ArrayId, wiring: &Wiring, chip: &Chip) -> Spot {
+    let pairs = (chip.weights.sign == SignCoding::Pairs).then_some(chip.arrays.pairs);
+    let per = |axis| if pairs == Some(axis) { 2 } else { 1 };
+    let place =
+        |lines: &[u32], per_place| lines.first().map_or(0, |&line| line as usize / per_place);
+    let per_col = chip.weights.significance.len() * per(PairAxis::Columns);
+    Spot {
+        site: array.index() / chip.arrays.arrays_per_tile(),
+        row: place(&wiring.plus_rows, per(PairAxis::Rows)),
+        col: place(&wiring.plus_cols, per_col),
+    }
+}
+
 /// The lines of a rectangle that begins at a spot.
 fn wire_lines(n_rows: usize, n_cols: usize, spot: Spot, chip: &Chip) -> Wiring {
     let Weights { sign, significance, .. } = &chip.weights;
@@ -212,10 +226,34 @@ fn wire_lines(n_rows: usize, n_cols: usize, spot: Spot, chip: &Chip) -> Wiring {
 
 #[cfg(test)]
 mod tests {
-    use nvcim_ir::ids::{ArrayId, Id};
+    use nvcim_chip::describe::{PairAxis, SignCoding};
+    use nvcim_ir::ids::{ArrayId, Id, LayerId};
 
-    use super::Sites;
+    use super::{Sites, find_spot, place_cuts};
+    use crate::cut::Cut;
+    use crate::pack::{Placed, Spot};
     use crate::testing::plain_chip;
+
+    #[test]
+    fn spots_are_found_again_from_lines() {
+        for sign in [SignCoding::Pairs, SignCoding::OffsetDigital, SignCoding::OffsetColumn] {
+            for pairs in [PairAxis::Columns, PairAxis::Rows, PairAxis::Arrays] {
+                let mut chip = plain_chip();
+                (chip.weights.sign, chip.arrays.pairs) = (sign, pairs);
+                if sign != SignCoding::Pairs {
+                    chip.arrays.pairs = PairAxis::Columns;
+                }
+                chip.weights.significance = vec![1.0; 2];
+                let spot = Spot { site: 3, row: 2, col: 1 };
+                let placed =
+                    Placed { cut: Cut { layer: LayerId::new(0), rows: 0..4, cols: 0..2 }, spot };
+                let tiles =
+                    place_cuts(vec![placed], vec![Vec::new()], &chip, &Sites::new(&chip, &[]));
+                let tile = tiles.iter().next().expect("one was placed");
+                assert_eq!(find_spot(tile.array, &tile.wiring, &chip), spot, "{sign:?} {pairs:?}");
+            }
+        }
+    }
 
     #[test]
     fn dead_arrays_are_stepped_over() {

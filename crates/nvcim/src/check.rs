@@ -1,8 +1,8 @@
 //! What becomes of each node of a model on a chip, and whether it fits.
 
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Chip, Pack};
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_map::map_graph::{Place, outline_graph};
+use nvcim_map::map_graph::{MapOptions, Place, outline_graph};
 use nvcim_onnx::survey::Fate;
 
 use crate::model::Model;
@@ -53,7 +53,7 @@ pub struct Checked {
     pub fits: bool,
     /// Arrays needed; `None` where the model cannot be mapped.
     pub arrays_needed: Option<usize>,
-    /// Arrays that a perfect packing would need at least.
+    /// Arrays that no packing in the mode could go below.
     pub arrays_bound: Option<usize>,
     /// Cells that hold weights.
     pub cells: Option<usize>,
@@ -61,15 +61,19 @@ pub struct Checked {
     pub remarks: Vec<Diagnostic>,
 }
 
-/// Checks a model against a chip.
+/// Checks a model against a chip; tiles share arrays by `pack`, or as the chip file says.
 ///
 /// # Errors
-/// A broken file, or a chip whose arrays cannot hold a single row and column of weights.
-pub fn check_model(model: &Model, chip: &Chip) -> Result<Checked> {
+/// A broken file, a chip whose arrays cannot hold a single row and column of weights, or one that does not
+/// allow the packing.
+pub fn check_model(model: &Model, chip: &Chip, pack: Option<Pack>) -> Result<Checked> {
     let survey = model.survey()?;
     let mut remarks = Vec::new();
     let outline = match survey.graph {
-        Some(graph) => Some(outline_graph(&graph.unload(&mut remarks), chip)?),
+        Some(graph) => {
+            let options = MapOptions { pack, ..MapOptions::default() };
+            Some(outline_graph(&graph.unload(&mut remarks), chip, &options)?)
+        }
         None => None,
     };
     let places = outline.as_ref().map_or(&[][..], |outline| &outline.places);
