@@ -133,7 +133,10 @@ fn find_size_that_fits(fit: &Fit<'_>, available: usize) -> Option<(usize, usize)
     let mut larger = fit.chip.clone();
     // However large, a site holds one layer at most where tiles do not share it.
     let least = if fit.mode == Pack::None { fit.layers.len() } else { 1 };
-    while least <= available {
+    if least > available {
+        return None;
+    }
+    loop {
         larger.arrays.n_rows = larger.arrays.n_rows.checked_mul(2)?;
         larger.arrays.n_cols = larger.arrays.n_cols.checked_mul(2)?;
         let space = Space::of_chip(&larger).ok()?;
@@ -141,7 +144,6 @@ fn find_size_that_fits(fit: &Fit<'_>, available: usize) -> Option<(usize, usize)
             return Some((larger.arrays.n_rows, larger.arrays.n_cols));
         }
     }
-    None
 }
 
 /// A way of packing that fits the chip as it is, where it allows one.
