@@ -63,6 +63,35 @@ pub struct Arrays {
     pub subtract: Subtract,
     /// The most word lines driven at once; `None` for all of them. Taller tiles are read in parts.
     pub max_active_rows: Option<usize>,
+    /// How freely tiles may share an array; `None` where the file does not say.
+    pub pack: Option<Pack>,
+}
+
+/// How freely tiles may share an array, each way less strict than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pack {
+    /// Not at all: a tile has its array to itself.
+    None,
+    /// Tiles of an array use lines of their own, so that any of them may run at any time; those that are
+    /// driven alike share word lines.
+    Concurrent,
+    /// Tiles of an array use cells of their own, and take turns on its lines.
+    Dense,
+}
+
+impl Pack {
+    /// Every way with its name, in files and on the command line.
+    pub const NAMES: &[(&str, Self)] =
+        &[("none", Self::None), ("concurrent", Self::Concurrent), ("dense", Self::Dense)];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Concurrent => "concurrent",
+            Self::Dense => "dense",
+        }
+    }
 }
 
 /// How current flows through an array.

@@ -12,7 +12,7 @@ use crate::checks;
 use crate::circuits::{AdcCircuit, Circuits, DacCircuit};
 use crate::describe::{
     Accumulate, Adc, AdcCoding, Arrays, BitSerial, Cell, Chip, Dac, Effects, Holds, InputDrive,
-    NegativeInputs, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
+    NegativeInputs, Pack, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
 };
 use crate::reader::{Section, read_file, to_number};
 use crate::unit_costs::UnitCosts;
@@ -199,6 +199,7 @@ fn read_arrays(section: &mut Section<'_>) -> Arrays {
         max_active_rows: section
             .integer_or_word("max_active_rows", 1..=MAX_LINES, ALL_ROWS)
             .map(|rows| rows as usize),
+        pack: section.has("pack").then(|| section.choice("pack", None, Pack::NAMES)),
     }
 }
 
@@ -220,6 +221,7 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
         pairs,
         subtract,
         max_active_rows,
+        pack,
     } = arrays;
     out.section("arrays");
     match count {
@@ -238,6 +240,9 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
     match max_active_rows {
         Some(rows) => out.value("max_active_rows", rows),
         None => out.text("max_active_rows", ALL_ROWS),
+    }
+    if let Some(pack) = pack {
+        out.text("pack", name_of(Pack::NAMES, pack));
     }
 }
 

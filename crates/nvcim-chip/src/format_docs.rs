@@ -6,7 +6,7 @@ use nvcim_ir::diag::Diagnostic;
 use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
-use crate::describe::{Accumulate, BitSerial, Chip, InputDrive, Topology};
+use crate::describe::{Accumulate, BitSerial, Chip, InputDrive, Pack, Topology};
 use crate::die_file::{parse_die, write_die};
 use crate::effects::Effect;
 use crate::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
@@ -51,6 +51,7 @@ fn chips_of_every_form() -> Vec<Chip> {
     chips.push(bit_serial);
     let mut gated = plain_chip();
     gated.arrays.topology = Topology::Gated;
+    gated.arrays.pack = Some(Pack::Concurrent);
     gated.effects.ir_drop = Some(IrDrop {
         wires: Wires::IDEAL,
         method: IrDropMethod::Exact,

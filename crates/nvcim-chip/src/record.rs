@@ -3,8 +3,12 @@
 //! `crate::die_file` reads and writes it. The hidden rest of a simulated die is drawn from its seed and
 //! never stands here.
 
+use std::collections::BTreeSet;
+
 use ndarray::Array2;
 use nvcim_ir::ids::{ArrayId, IdVec};
+
+use crate::describe::Arrays;
 
 /// A cell that holds one conductance whatever is programmed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +34,21 @@ pub struct ArrayRecord {
     pub read_back: Option<Array2<f32>>,
 }
 
+impl ArrayRecord {
+    /// Whether no cell can be written: every one off the reserved lines is known to be stuck.
+    pub fn is_dead(&self, arrays: &Arrays) -> bool {
+        let n_rows = arrays.n_rows.saturating_sub(arrays.reserved_rows);
+        let n_cols = arrays.n_cols.saturating_sub(arrays.reserved_cols);
+        if self.stuck.len() < n_rows * n_cols {
+            return false;
+        }
+        let inside =
+            |cell: &&StuckCell| (cell.row as usize) < n_rows && (cell.col as usize) < n_cols;
+        let stuck = self.stuck.iter().filter(inside).map(|cell| (cell.row, cell.col));
+        stuck.collect::<BTreeSet<_>>().len() == n_rows * n_cols
+    }
+}
+
 /// The measurable part of one die.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DieRecord {
@@ -41,4 +60,36 @@ pub struct DieRecord {
     pub chip_hash: [u8; 32],
     /// Its arrays.
     pub arrays: IdVec<ArrayId, ArrayRecord>,
+}
+
+impl DieRecord {
+    /// The arrays on which no cell can be written, ascending.
+    pub fn dead_arrays(&self, arrays: &Arrays) -> Vec<ArrayId> {
+        let dead = self.arrays.iter_enumerated().filter(|(_, array)| array.is_dead(arrays));
+        dead.map(|(id, _)| id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ArrayRecord, StuckCell};
+    use crate::testing::plain_chip;
+
+    #[test]
+    fn an_array_is_dead_once_every_usable_cell_is_stuck() {
+        let mut arrays = plain_chip().arrays;
+        arrays.reserved_rows = 1;
+        let lines = |n: usize| 0..n as u32;
+        let cells = lines(arrays.n_rows - 1)
+            .flat_map(|row| lines(arrays.n_cols).map(move |col| StuckCell { row, col, g: 0.0 }));
+        let mut record = ArrayRecord { stuck: cells.collect(), ..ArrayRecord::default() };
+        assert!(record.is_dead(&arrays));
+        // A cell on a reserved line makes up for none, and neither does one that is named twice.
+        let last = record.stuck.pop().expect("there are cells");
+        assert!(!record.is_dead(&arrays));
+        record.stuck.push(StuckCell { row: arrays.n_rows as u32 - 1, ..last });
+        assert!(!record.is_dead(&arrays));
+        record.stuck.push(record.stuck[0]);
+        assert!(!record.is_dead(&arrays));
+    }
 }

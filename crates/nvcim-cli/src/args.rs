@@ -5,7 +5,7 @@ use std::num::NonZero;
 use clap::Args;
 use nvcim::conditions::Conditions;
 use nvcim::data::{Dataset, Preprocess};
-use nvcim::describe::Chip;
+use nvcim::describe::{Chip, Pack};
 use nvcim::diag::Diagnostic;
 use nvcim::effects::{Effect, EffectSet};
 use nvcim::model::Model;
@@ -137,6 +137,13 @@ impl EffectOptions {
         }
         Conditions { effects, at_s: self.at, extrapolate: self.extrapolate, run_seed }
     }
+}
+
+/// Reads how tiles share arrays.
+pub(crate) fn parse_pack(text: &str) -> Result<Pack, String> {
+    let known = || Pack::NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let found = Pack::NAMES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, pack)| *pack).ok_or_else(|| format!("`{text}` is none of {}", known()))
 }
 
 fn parse_finite(text: &str) -> Result<f32, String> {

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use nvcim::check::{Checked, Where, check_model};
 use nvcim::cost::NetCost;
+use nvcim::describe::{Chip, Pack};
 use nvcim::model::Model;
 use nvcim::replicate::{Objective, Replication, plan_replication};
 use serde_json::json;
 
-use crate::args::parse_count;
+use crate::args::{parse_count, parse_pack};
 use crate::cost;
 use crate::files::open_chip;
 use crate::terminal::{Failure, Terminal, to_json};
@@ -27,6 +28,12 @@ pub(crate) struct Args {
     /// Arrays to plan copies on, those of the network included [default: the chip's].
     #[arg(long, value_name = "N", requires = "replicate", value_parser = parse_count)]
     arrays: Option<usize>,
+    /// How tiles share arrays [default: as the chip file says, else none].
+    ///
+    /// none, a tile has its array to itself; concurrent, tiles use lines of their own and may run at any time;
+    /// dense, tiles use cells of their own and take turns.
+    #[arg(long, value_name = "WAY", value_parser = parse_pack)]
+    pack: Option<Pack>,
 }
 
 /// What copies are to shorten.
@@ -45,7 +52,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
         let message = format!("chip `{}` has as many arrays as needed", chip.name);
         return Err(Failure::usage_hint("--replicate", &message, "say how many with `--arrays N`"));
     }
-    let checked = check_model(&Model::open(&args.model)?, &chip)?;
+    let checked = check_model(&Model::open(&args.model)?, &chip, args.pack)?;
     terminal.warn(&checked.remarks);
     let plan = plan_copies(args, &checked, n_arrays)?;
     let nodes: Vec<_> = checked
@@ -67,6 +74,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
         "arrays_bound": checked.arrays_bound,
         "arrays_available": chip.arrays.count,
         "cells": checked.cells,
+        "cell_utilisation": utilisation(&checked, &chip),
         "cost": checked.cost.as_ref().map(cost::to_json),
         "replication": plan.as_ref().map(|(plan, cost)| cost::replication_to_json(plan, cost)),
         "remarks": checked.remarks.iter().map(to_json).collect::<Vec<_>>(),
@@ -74,7 +82,7 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
     terminal.print(&document, || {
         let copies = plan.as_ref().map(|(plan, cost)| cost::describe_replication(plan, cost));
         let costs = checked.cost.as_ref().map(cost::describe);
-        let parts = [Some(describe(&checked, &chip.name)), costs, copies];
+        let parts = [Some(describe(&checked, &chip)), costs, copies];
         let parts: Vec<_> = parts.iter().flatten().map(|part| part.trim_end()).collect();
         parts.join("\n\n")
     });
@@ -102,7 +110,13 @@ fn plan_copies<'a>(
     Ok(Some((plan_replication(cost, n_arrays, objective)?, cost)))
 }
 
-fn describe(checked: &Checked, chip: &str) -> String {
+/// Share of the needed arrays' cells that hold weights; 0 where no array is needed.
+fn utilisation(checked: &Checked, chip: &Chip) -> Option<f64> {
+    let all = checked.arrays_needed? * chip.arrays.n_rows * chip.arrays.n_cols;
+    Some(checked.cells? as f64 / all.max(1) as f64)
+}
+
+fn describe(checked: &Checked, chip: &Chip) -> String {
     let width = |pick: fn(&nvcim::check::CheckedNode) -> usize| {
         checked.nodes.iter().map(pick).max().unwrap_or(0)
     };
@@ -118,9 +132,13 @@ fn describe(checked: &Checked, chip: &str) -> String {
     }
     let unsupported = checked.nodes.iter().filter(|node| node.place == Where::Unsupported).count();
     text += "\n";
+    let name = &chip.name;
+    let in_use = 100.0 * utilisation(checked, chip).unwrap_or(0.0);
+    let bound = checked.arrays_bound.unwrap_or(0);
+    let counts = format!("(at least {bound}), {in_use:.1} % of their cells in use");
     text += &match (unsupported, checked.arrays_needed) {
-        (0, Some(needed)) if checked.fits => format!("fits `{chip}`: {needed} arrays"),
-        (0, Some(needed)) => format!("does not fit `{chip}`: needs {needed} arrays"),
+        (0, Some(needed)) if checked.fits => format!("fits `{name}`: {needed} arrays {counts}"),
+        (0, Some(needed)) => format!("does not fit `{name}`: needs {needed} arrays {counts}"),
         _ => format!("cannot be compiled: {unsupported} unsupported nodes"),
     };
     text

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nvcim::describe::Pack;
 use nvcim::die_io::open_die;
 use nvcim::diff::{Difference, diff_images};
 use nvcim::ids::LayerId;
@@ -13,7 +14,7 @@ use nvcim::plan::Plan;
 use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
 use serde_json::{Value, json};
 
-use crate::args::{DataOptions, EffectOptions, Global, parse_span};
+use crate::args::{DataOptions, EffectOptions, Global, parse_pack, parse_span};
 use crate::files::{open_chip, open_image, write_file};
 use crate::outcomes;
 use crate::terminal::{Failure, Terminal, hex};
@@ -55,6 +56,12 @@ pub(crate) struct Args {
     /// say. For a span the largest error over it is made as small as can be.
     #[arg(long = "for", value_name = "TIME[..TIME]", value_parser = parse_span)]
     use_s: Option<[f64; 2]>,
+    /// How tiles share arrays [default: as the chip file says, else none].
+    ///
+    /// none, a tile has its array to itself; concurrent, tiles use lines of their own and may run at any time;
+    /// dense, tiles use cells of their own and take turns. A base says so itself.
+    #[arg(long, value_name = "WAY", value_parser = parse_pack, conflicts_with = "base")]
+    pack: Option<Pack>,
     #[command(flatten)]
     data: DataOptions,
     #[command(flatten)]
@@ -82,6 +89,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         conditions,
         base: base.as_ref(),
         use_s: args.use_s,
+        pack: args.pack,
     };
     let compiled = compile_model(&model, &chip, &options)?;
     terminal.warn(&compiled.warnings);

@@ -32,8 +32,17 @@ pub(crate) fn summarise(outcomes: &[Outcome]) -> String {
         "{:<11} {:>5} {:>8} {:>9} {:>8} {:>19}\n",
         "correction", "kept", "dropped", "changed", "gap", "error before, after"
     );
+    let mut notes = String::new();
     for correction in Correction::ALL {
-        let of_it: Vec<_> = outcomes.iter().filter(|it| it.correction == correction).collect();
+        let all = outcomes.iter().filter(|it| it.correction == correction);
+        let (left_out, of_it): (Vec<&Outcome>, Vec<&Outcome>) =
+            all.partition(|it| it.status == Status::LeftOut);
+        if !left_out.is_empty() {
+            notes += &format!(
+                "{correction} was left out at {} tiles, which share their arrays with others\n",
+                left_out.len()
+            );
+        }
         if of_it.is_empty() {
             continue;
         }
@@ -51,7 +60,7 @@ pub(crate) fn summarise(outcomes: &[Outcome]) -> String {
             root_mean_square(of_it.iter().map(|it| after(it))),
         );
     }
-    text
+    text + &notes
 }
 
 /// One line per correction and place.
@@ -93,6 +102,7 @@ fn name_status(status: Status) -> &'static str {
     match status {
         Status::Kept => "kept",
         Status::Dropped => "dropped",
+        Status::LeftOut => "left out",
     }
 }
 
@@ -128,6 +138,10 @@ mod tests {
         // sqrt((0.09 + 0.16) / 2) before, sqrt((0.01 + 0.16) / 2) after.
         let words: Vec<_> = line.split_whitespace().collect();
         assert_eq!(words, ["box", "1", "1", "6", "1.00", "%", "0.3536", "0.2915"]);
+        assert_eq!(text.lines().count(), 2);
+        let with_left_out = [&outcomes[..], &[outcome(Status::LeftOut, None, [0.0; 2])]].concat();
+        let left_out = "box was left out at 1 tiles, which share their arrays with others\n";
+        assert_eq!(summarise(&with_left_out), text + left_out);
         assert_eq!(summarise(&[]), "");
     }
 }

@@ -6,18 +6,23 @@
 //! `L` copies are averaged, which divides the variance of every error that differs from copy to copy by
 //! `L`, and what one copy cannot hold another can make up for. Nothing else is asked of the chip: its
 //! controller adds the outputs of several tiles anyway.
+//!
+//! Tiles that share an array move together and are copied together, each where mapping put it on the array, and
+//! their columns are not copied beside each other: only a tile alone on its array knows that lines are free.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::Array2;
 use nvcim_chip::effects::Effect;
 use nvcim_ir::ids::{ArrayId, Id, IdVec, TileId};
-use nvcim_ir::tiled::TiledNet;
+use nvcim_ir::tiled::{Tile, TiledNet};
 use nvcim_lp::assign::assign;
 
+use crate::grid::Grid;
 use crate::known::Known;
 use crate::piece::{Ground, Piece, Site, excess};
 use crate::rows::Wish;
+use crate::yard::{Yard, tiles_by_array};
 
 /// The most copies of a tile: each costs conversions, and gains ever less.
 pub(crate) const MAX_COPIES: usize = 8;
@@ -38,97 +43,123 @@ pub(crate) struct Spread {
 /// Every tile once, where mapping put it; an error names an array that the die lacks.
 pub(crate) fn stay(
     net: &TiledNet,
+    yards: &IdVec<TileId, Yard>,
     ground: &Ground<'_>,
 ) -> Result<IdVec<TileId, Vec<Piece>>, ArrayId> {
-    let stay = |(id, tile): (TileId, &nvcim_ir::tiled::Tile)| {
+    let stay = |(id, tile): (TileId, &Tile)| {
         let site = ground.survey(tile.array, tile.wiring.minus_array)?;
-        Ok(vec![Piece::new(id, tile, site, ground)])
+        Ok(vec![Piece::new(id, tile, &yards[id], site, &ground.grid)])
     };
     net.tiles.iter_enumerated().map(stay).collect()
+}
+
+/// The tiles of one array, which stay together.
+struct Household {
+    tiles: Vec<TileId>,
+    /// The number of the site that mapping chose.
+    site: usize,
+    /// Copies of every column on the same array.
+    copies: usize,
 }
 
 /// Spreads tiles over the arrays of a die.
 pub(crate) fn spread(
     net: &TiledNet,
+    yards: &IdVec<TileId, Yard>,
     wishes: &IdVec<TileId, Wish>,
     known: &Known<'_>,
     ground: &Ground<'_>,
 ) -> Result<Spread, ArrayId> {
-    let sites = survey_all(net, known, ground)?;
-    let damages = Array2::from_shape_fn((net.tiles.len(), sites.len()), |(tile, site)| {
-        damage(&wishes[TileId::new(tile)], &sites[site])
+    let households = list_households(net, known, ground);
+    let sites = survey_all(&households, known, ground)?;
+    let damages = Array2::from_shape_fn((households.len(), sites.len()), |(household, site)| {
+        let tiles = households[household].tiles.iter();
+        let damage = |&id: &TileId| damage(&wishes[id], &net.tiles[id], &sites[site], &ground.grid);
+        tiles.map(damage).sum::<f64>()
     });
-    let inside = copies_inside(net, known, ground);
-    let mapped: f64 = (0..net.tiles.len()).map(|tile| damages[(tile, tile)]).sum();
+    let mapped = households.iter().enumerate().map(|(at, it)| damages[(at, it.site)]).sum();
     let mut spread = Spread { pieces: IdVec::new(), damage: [mapped; 2], gap: 0.0, moved: 0 };
-    let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); net.tiles.len()];
+    let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); households.len()];
     let mut free: BTreeSet<usize> = (0..sites.len()).collect();
     for round in 0..MAX_COPIES {
         let wanting: Vec<usize> = (0..chosen.len())
-            .filter(|&tile| round == 0 || (round + 1) * inside[tile] <= MAX_COPIES)
+            .filter(|&at| round == 0 || (round + 1) * households[at].copies <= MAX_COPIES)
             .collect();
         let left: Vec<usize> = free.iter().copied().collect();
         if wanting.is_empty() || wanting.len() > left.len() {
             break;
         }
-        let costs = Array2::from_shape_fn((wanting.len(), left.len()), |(tile, site)| {
-            damages[(wanting[tile], left[site])]
+        let costs = Array2::from_shape_fn((wanting.len(), left.len()), |(at, site)| {
+            damages[(wanting[at], left[site])]
         });
         let Some(assignment) = assign(costs.view()) else { break };
         if round == 0 {
             (spread.damage[1], spread.gap) = (assignment.cost, assignment.gap());
         }
-        for (&tile, &site) in wanting.iter().zip(&assignment.col_of_row) {
-            chosen[tile].push(left[site]);
+        for (&at, &site) in wanting.iter().zip(&assignment.col_of_row) {
+            chosen[at].push(left[site]);
             free.remove(&left[site]);
         }
     }
-    for ((id, tile), chosen) in net.tiles.iter_enumerated().zip(&chosen) {
-        spread.moved += usize::from(chosen[0] != id.index());
-        let piece = |&site: &usize| {
-            let mut piece = Piece::new(id, tile, sites[site].clone(), ground);
-            let n_cols = piece.cols.len();
-            let copies = inside[id.index()];
-            for (col, places) in piece.cols.iter_mut().enumerate() {
-                *places = (0..copies).map(|copy| col + copy * n_cols).collect();
-            }
-            piece
-        };
-        spread.pieces.push(chosen.iter().map(piece).collect());
+    let mut pieces: BTreeMap<TileId, Vec<Piece>> = BTreeMap::new();
+    for (household, chosen) in households.iter().zip(&chosen) {
+        let Household { tiles, site, copies } = household;
+        spread.moved += if chosen[0] == *site { 0 } else { tiles.len() };
+        for &id in tiles {
+            let piece = |&site: &usize| {
+                let tile = &net.tiles[id];
+                Piece::new(id, tile, &yards[id], sites[site].clone(), &ground.grid)
+                    .with_copies(*copies)
+            };
+            pieces.insert(id, chosen.iter().map(piece).collect());
+        }
     }
+    spread.pieces = pieces.into_values().collect();
     Ok(spread)
+}
+
+/// The tiles of every array in use, ascending.
+fn list_households(net: &TiledNet, known: &Known<'_>, ground: &Ground<'_>) -> Vec<Household> {
+    let per_site = known.chip.arrays.arrays_per_tile();
+    let household = |(array, tiles): (ArrayId, Vec<TileId>)| {
+        let copies = match tiles[..] {
+            [alone] => copies_inside(&net.tiles[alone], known, ground),
+            _ => 1,
+        };
+        Household { tiles, site: array.index() / per_site, copies }
+    };
+    tiles_by_array(net).into_iter().map(household).collect()
 }
 
 /// Every site of the die; without a die as many as the net needs.
 fn survey_all(
-    net: &TiledNet,
+    households: &[Household],
     known: &Known<'_>,
     ground: &Ground<'_>,
 ) -> Result<Vec<Site>, ArrayId> {
     let of_die = known.die.map_or(0, |die| die.arrays.len() / known.chip.arrays.arrays_per_tile());
-    (0..of_die.max(net.tiles.len())).map(|number| ground.survey_number(number)).collect()
+    let of_net = households.last().map_or(0, |last| last.site + 1);
+    (0..of_die.max(of_net)).map(|number| ground.survey_number(number)).collect()
 }
 
 /// The weighted square error of a tile on a site, wired as mapping does.
-fn damage(wish: &Wish, site: &Site) -> f64 {
-    let (n_rows, n_cols) = wish.shares.dim();
+fn damage(wish: &Wish, tile: &Tile, site: &Site, grid: &Grid) -> f64 {
+    let (rows, cols) = grid.places_of(&tile.wiring);
     let mut sum = 0.0;
-    for (row, spoiled) in site.spoiled.iter().take(n_rows).enumerate() {
-        for spoiled in spoiled.iter().filter(|it| it.col < n_cols) {
-            let off = excess(wish.shares[(row, spoiled.col)], spoiled.reach);
-            sum += wish.energies[row] * wish.worths[spoiled.col] * off * off;
+    for (row, place) in rows.enumerate() {
+        for spoiled in site.spoiled[place].iter().filter(|it| cols.contains(&it.col)) {
+            let col = spoiled.col - cols.start;
+            let off = excess(wish.shares[(row, col)], spoiled.reach);
+            sum += wish.energies[row] * wish.worths[col] * off * off;
         }
     }
     sum
 }
 
-/// Copies of every column that a tile's array takes beside each other. Where wires count there is one: more
-/// would draw their current through the same word lines.
-fn copies_inside(net: &TiledNet, known: &Known<'_>, ground: &Ground<'_>) -> Vec<usize> {
+/// Copies of every column that the array of a tile alone takes beside each other. Where wires count there is
+/// one: more would draw their current through the same word lines.
+fn copies_inside(tile: &Tile, known: &Known<'_>, ground: &Ground<'_>) -> usize {
     let wires = known.chip.effects.ir_drop.is_some() && known.effects.has(Effect::IrDrop);
     let alone = wires || !ground.code.is_paired();
-    let copies = |tile: &nvcim_ir::tiled::Tile| {
-        if alone { 1 } else { (ground.grid.n_cols / tile.cols.len()).clamp(1, MAX_COPIES) }
-    };
-    net.tiles.iter().map(copies).collect()
+    if alone { 1 } else { (ground.grid.n_cols / tile.cols.len()).clamp(1, MAX_COPIES) }
 }

@@ -33,6 +33,7 @@ use crate::predict::{offset_per_drive, predict_readouts, predict_weights, wires_
 use crate::row_rules::{RowRules, explain_unplaced};
 use crate::rows::{Freedom, Placed, Wish, place};
 use crate::samples::{Samples, Student, Teacher, walk};
+use crate::yard::{Yard, find_yards};
 
 /// Sweeps of the fit that chooses scales, and of the final one.
 const SWEEPS: [usize; 2] = [4, 24];
@@ -123,6 +124,7 @@ struct Drafts<'a> {
     ground: Ground<'a>,
     statistics: CellStatistics,
     spread: SpreadLaw,
+    yards: IdVec<TileId, Yard>,
     pieces: IdVec<TileId, Vec<Piece>>,
     /// What stays as it is, by tile of the tiled net.
     pinned: BTreeMap<TileId, ProgrammedTile>,
@@ -148,14 +150,16 @@ impl<'a> Drafts<'a> {
         let spread = CellStatistics::new(chip, known.effects, known.aim_s());
         let spread = SpreadLaw::new(&code, &used, &chip.cell, &spread);
         let die = known.faults(plan);
+        let grid = Grid::new(chip);
         Self {
             net,
             known,
             plan,
             rules,
-            ground: Ground { chip, grid: Grid::new(chip), code, used, die },
+            ground: Ground { chip, grid, code, used, die },
             statistics,
             spread,
+            yards: find_yards(net, &grid),
             pieces: IdVec::new(),
             pinned: BTreeMap::new(),
             tiles: BTreeMap::new(),
@@ -168,7 +172,7 @@ impl<'a> Drafts<'a> {
 
     /// Everything where mapping put it, every weight as it is.
     fn stay_as_mapped(mut self) -> Result<Self> {
-        self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
+        self.pieces = arrays::stay(self.net, &self.yards, &self.ground).map_err(explain_missing)?;
         for layer in self.net.layers.ids() {
             for tile in self.tiles_of(layer) {
                 self.finish_tile(tile, &self.mapped_ranges(tile), self.weights_of(tile).view());
@@ -180,7 +184,8 @@ impl<'a> Drafts<'a> {
     /// Every tile on the arrays of choice, with its copies.
     fn spread_out(mut self, teacher: &Teacher<'_>) -> Result<Self> {
         if !self.plan.has(Correction::Arrays) {
-            self.pieces = arrays::stay(self.net, &self.ground).map_err(explain_missing)?;
+            self.pieces =
+                arrays::stay(self.net, &self.yards, &self.ground).map_err(explain_missing)?;
             return Ok(self);
         }
         let wish = |(id, tile): (TileId, &nvcim_ir::tiled::Tile)| {
@@ -188,7 +193,7 @@ impl<'a> Drafts<'a> {
             self.wish(id, &self.whole_ranges(id), &energies[tile.rows.clone()])
         };
         let wishes = self.net.tiles.iter_enumerated().map(wish).collect();
-        let spread = arrays::spread(self.net, &wishes, self.known, &self.ground);
+        let spread = arrays::spread(self.net, &self.yards, &wishes, self.known, &self.ground);
         let spread = spread.map_err(explain_missing)?;
         let wanted: f64 = wishes.iter().map(Wish::size).sum();
         let errors = spread.damage.map(|damage| (damage / wanted).sqrt());
@@ -306,7 +311,11 @@ impl<'a> Drafts<'a> {
         let n_pieces = pieces.len();
         let finish = |(piece, targets)| self.finish_piece(piece, targets, ranges, n_pieces);
         let mut tiles: Vec<_> = pieces.iter().zip(targets).map(finish).collect();
-        if let Some(wires) = wires_of(self.known).filter(|_| self.distorts()) {
+        let wires = wires_of(self.known).filter(|_| self.distorts());
+        // Its neighbours load the same wires, and are not all known yet.
+        if wires.is_some() && !self.yards[id].is_alone {
+            self.outcomes.push(Outcome::left_out((Correction::IrDrop, Place::Tile(id))));
+        } else if let Some(wires) = wires {
             let distort = |(tile, piece): (&mut ProgrammedTile, &Piece)| {
                 let faults = &piece.site.faults;
                 pre_distort_tile(id, tile, faults, wires, &self.ground, &self.statistics)

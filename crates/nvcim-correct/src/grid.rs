@@ -3,6 +3,8 @@
 //! A *row place* is a word line, or two where pairs sit on rows; a *column place* is as many neighbouring
 //! bit lines as one copy of a column takes. Spare lines are places like all others, reserved ones are none.
 
+use std::ops::Range;
+
 use nvcim_chip::describe::{Chip, PairAxis, SignCoding};
 use nvcim_ir::ids::ArrayId;
 use nvcim_ir::tiled::Wiring;
@@ -81,6 +83,19 @@ impl Grid {
         places
     }
 
+    /// The row and column places of a tile as mapping wired it: neighbours, the first ones first.
+    pub(crate) fn places_of(&self, wiring: &Wiring) -> (Range<usize>, Range<usize>) {
+        let per = |axis| if self.pairs == Some(axis) { 2 } else { 1 };
+        let places = |lines: &[u32], per_place: usize, len: usize| {
+            let first = lines.first().map_or(0, |&line| line as usize / per_place);
+            first..first + len
+        };
+        let Wiring { plus_rows, plus_cols, .. } = wiring;
+        let rows = places(plus_rows, per(PairAxis::Rows), plus_rows.len());
+        let n_cols = plus_cols.len() / self.n_slices;
+        (rows, places(plus_cols, per(PairAxis::Columns) * self.n_slices, n_cols))
+    }
+
     /// The wiring of rows at `rows` and of columns whose copies sit at `cols`, `[columns][copies]`, as many
     /// copies for all of them.
     ///
@@ -130,6 +145,18 @@ mod tests {
         assert_eq!(wiring.plus_cols, [10, 2, 0, 4]);
         assert_eq!(wiring.minus_cols, [11, 3, 1, 5]);
         assert_eq!(wiring.lane(1, 1), 3);
+    }
+
+    #[test]
+    fn places_are_found_again_from_lines() {
+        for pairs in [PairAxis::Columns, PairAxis::Rows, PairAxis::Arrays] {
+            let mut chip = find_preset("stress-a").unwrap();
+            chip.arrays.pairs = pairs;
+            chip.weights.significance = vec![1.0; 3];
+            let grid = Grid::new(&chip);
+            let wiring = grid.wire(&[5, 6, 7], &[vec![4], vec![5]], None);
+            assert_eq!(grid.places_of(&wiring), (5..8, 4..6));
+        }
     }
 
     #[test]

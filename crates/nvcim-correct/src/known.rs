@@ -4,6 +4,7 @@ use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::record::DieRecord;
 use nvcim_chip::statistics::CellStatistics;
+use nvcim_ir::ids::ArrayId;
 
 use crate::plan::{Correction, Plan};
 
@@ -44,6 +45,11 @@ impl<'a> Known<'a> {
     /// The die's fault map, where it is known, faults act, and `plan` acts on them.
     pub(crate) fn faults(&self, plan: Plan) -> Option<&'a DieRecord> {
         self.die.filter(|_| self.effects.has(Effect::Stuck) && plan.has(Correction::Closest))
+    }
+
+    /// The arrays on which no cell can be written, where `plan` acts on the fault map.
+    pub fn dead_arrays(&self, plan: Plan) -> Vec<ArrayId> {
+        self.faults(plan).map_or_else(Vec::new, |die| die.dead_arrays(&self.chip.arrays))
     }
 
     /// What cells are expected to be at a time, as far as `plan` reckons with their effects.

@@ -37,3 +37,4 @@ pub mod samples;
 #[cfg(test)]
 mod scales;
 pub mod span;
+mod yard;

@@ -22,6 +22,8 @@ pub enum Status {
     Kept,
     /// It did not help on held-out images, and was taken back.
     Dropped,
+    /// It was not tried: the tile shares its array with others, and it is meant for tiles alone.
+    LeftOut,
 }
 
 /// One correction in one place.
@@ -56,6 +58,12 @@ impl Outcome {
         let status = if kept { Status::Kept } else { Status::Dropped };
         let changed = if kept { changed } else { 0 };
         Self { correction, place, status, gap: None, changed, before, after }
+    }
+
+    /// A correction that was not tried, and changes nothing.
+    pub(crate) fn left_out((correction, place): (Correction, Place)) -> Self {
+        let (gap, changed, before, after) = (None, 0, 0.0, 0.0);
+        Self { correction, place, status: Status::LeftOut, gap, changed, before, after }
     }
 
     /// The same with a gap to what can be reached.

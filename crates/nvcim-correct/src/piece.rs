@@ -9,6 +9,7 @@ use nvcim_ir::tiled::{Tile, Wiring};
 
 use crate::faults::{Faults, reach_of};
 use crate::grid::Grid;
+use crate::yard::Yard;
 
 /// A place that cannot hold every weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,19 +86,33 @@ pub(crate) struct Piece {
     pub(crate) cols: Vec<Vec<usize>>,
     /// 1, or -1 where a column holds its weights with the sign turned.
     pub(crate) signs: Vec<f64>,
+    /// The places that it may use.
+    pub(crate) yard: Yard,
 }
 
 impl Piece {
     /// A tile where mapping has put it, on a site of choice.
-    pub(crate) fn new(id: TileId, tile: &Tile, site: Site, ground: &Ground<'_>) -> Self {
-        let n_cols = tile.cols.len() + usize::from(ground.code.has_reference());
+    pub(crate) fn new(id: TileId, tile: &Tile, yard: &Yard, site: Site, grid: &Grid) -> Self {
+        let (rows, cols) = grid.places_of(&tile.wiring);
         Self {
             tile: id,
             site,
-            rows: (0..tile.rows.len()).collect(),
-            cols: (0..n_cols).map(|col| vec![col]).collect(),
-            signs: vec![1.0; n_cols],
+            signs: vec![1.0; cols.len()],
+            rows: rows.collect(),
+            cols: cols.map(|col| vec![col]).collect(),
+            yard: yard.clone(),
         }
+    }
+
+    /// The same with copies of its columns beside each other; more than one takes an array from its first column
+    /// place on.
+    pub(crate) fn with_copies(mut self, copies: usize) -> Self {
+        let n_cols = self.cols.len();
+        for places in &mut self.cols {
+            let first = places[0];
+            *places = (0..copies).map(|copy| first + copy * n_cols).collect();
+        }
+        self
     }
 
     /// Copies of every column on this array.

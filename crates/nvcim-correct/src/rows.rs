@@ -12,8 +12,11 @@
 //! places at least total cost, which is a linear program with an integral optimum; so are columns to their
 //! places, with rows as they are; signs are chosen by comparison. The three are taken in turn: no turn can
 //! make the sum worse. Rows that are pinned or kept off places ([`crate::row_rules`]) are assigned by the same
-//! program with those pairs alone that the rules leave; columns and signs are free of them. Idea of remapping rows round faults: L. Xia et al., DAC 2017,
+//! program with those pairs alone that the rules leave; columns and signs are free of them. Tiles that share
+//! their array move within their yards ([`crate::yard`]). Idea of remapping rows round faults: L. Xia et al., DAC 2017,
 //! doi 10.1145/3061639.3062248.
+
+use std::ops::Range;
 
 use ndarray::{Array2, ArrayView1, Zip};
 use nvcim_lp::assign::{Assignment, assign};
@@ -75,6 +78,7 @@ pub(crate) fn place(
     let mapped = piece.clone();
     let before = total(piece, wish, grid);
     let may_stay = obeys(&mapped.rows, rules);
+    let freedom = Freedom { rows: freedom.rows && piece.yard.rows_move, ..freedom };
     if !(may_stay || freedom.rows) {
         return Err(Unsolved::Infeasible);
     }
@@ -83,7 +87,7 @@ pub(crate) fn place(
     for _ in 0..if spoiled || !may_stay { TURNS } else { 0 } {
         let last = after;
         if freedom.cols {
-            gap = gap.max(assign_cols(piece, wish, grid));
+            gap = gap.max(assign_cols(piece, wish));
         }
         if freedom.rows {
             gap = gap.max(assign_rows(piece, wish, rules, grid)?);
@@ -137,8 +141,9 @@ fn assign_rows(
     let cols = piece.cols_at_places(grid);
     let shares = wish.shares.t().as_standard_layout().into_owned();
     let n_rows = piece.rows.len();
-    let mut costs = Array2::zeros((grid.n_rows, n_rows));
-    for (place, mut costs) in costs.outer_iter_mut().enumerate() {
+    let yard = piece.yard.rows.clone();
+    let mut costs = Array2::zeros((yard.len(), n_rows));
+    for (place, mut costs) in yard.clone().zip(costs.outer_iter_mut()) {
         for (col, reach) in piece.reaches_at(place, &cols) {
             let worth = wish.worths[col];
             Zip::from(&mut costs).and(shares.row(col)).for_each(|cost, &share| {
@@ -151,27 +156,41 @@ fn assign_rows(
     let assignment = if *rules == Rules::default() {
         assign(costs.t())
     } else {
-        Some(nvcim_lp::place::place(costs.t(), rules, Solver::Vertex)?)
+        let rules = rules_within(&yard, rules, grid)?;
+        Some(nvcim_lp::place::place(costs.t(), &rules, Solver::Vertex)?)
     };
     let (order, gap) = order_of(assignment);
     if let Some(order) = order {
-        piece.rows = order;
+        piece.rows = order.into_iter().map(|place| yard.start + place).collect();
     }
     Ok(gap)
 }
 
+/// Rules by places of the array as rules by places of a yard.
+fn rules_within(yard: &Range<usize>, rules: &Rules, grid: &Grid) -> Result<Rules, Unsolved> {
+    let mut within = rules.clone();
+    for (_, place) in &mut within.pinned {
+        *place = place.checked_sub(yard.start).ok_or(Unsolved::Infeasible)?;
+    }
+    // The rest of the array is out of reach as it is; what is beyond the array is a mistake to tell.
+    within.forbidden.retain(|(_, place)| yard.contains(place) || *place >= grid.n_rows);
+    within.forbidden.iter_mut().for_each(|(_, place)| *place -= yard.start);
+    Ok(within)
+}
+
 /// Assigns copies of columns to places, one by one as if each stood alone; answers with the gap.
-fn assign_cols(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
+fn assign_cols(piece: &mut Piece, wish: &Wish) -> f64 {
     let copies = piece.copies();
+    let yard = piece.yard.cols.clone();
     // What every column would cost at each place, whichever of its copies it is, `[places, columns]`.
-    let mut alone = Array2::<f64>::zeros((grid.n_cols, piece.cols.len()));
+    let mut alone = Array2::<f64>::zeros((yard.len(), piece.cols.len()));
     let signs = ArrayView1::from(&piece.signs);
     let worths = ArrayView1::from(&wish.worths);
     for (row, &place) in piece.rows.iter().enumerate() {
         let signed = &wish.shares.row(row) * &signs;
         let counts = &worths * wish.energies[row];
-        for spoiled in &piece.site.spoiled[place] {
-            Zip::from(alone.row_mut(spoiled.col)).and(&signed).and(&counts).for_each(
+        for spoiled in piece.site.spoiled[place].iter().filter(|it| yard.contains(&it.col)) {
+            Zip::from(alone.row_mut(spoiled.col - yard.start)).and(&signed).and(&counts).for_each(
                 |cost, &share, &counts| {
                     let off = excess(share, spoiled.reach);
                     *cost += counts * off * off;
@@ -179,12 +198,13 @@ fn assign_cols(piece: &mut Piece, wish: &Wish, grid: &Grid) -> f64 {
             );
         }
     }
-    let costs = Array2::from_shape_fn((piece.cols.len() * copies, grid.n_cols), |(at, place)| {
+    let costs = Array2::from_shape_fn((piece.cols.len() * copies, yard.len()), |(at, place)| {
         alone[(place, at / copies)]
     });
     let (order, gap) = order_of(assign(costs.view()));
     if let Some(order) = order {
-        piece.cols = order.chunks(copies).map(<[usize]>::to_vec).collect();
+        let at = |&place: &usize| yard.start + place;
+        piece.cols = order.chunks(copies).map(|places| places.iter().map(at).collect()).collect();
     }
     gap
 }
@@ -234,6 +254,7 @@ mod tests {
     use super::{Freedom, Placed, Wish, place};
     use crate::grid::Grid;
     use crate::piece::{Ground, Piece};
+    use crate::yard::Yard;
 
     const N_ROWS: usize = 20;
     const N_COLS: usize = 10;
@@ -274,6 +295,7 @@ mod tests {
             rows: (0..N_ROWS).collect(),
             cols: (0..N_COLS).map(|col| vec![col]).collect(),
             signs: vec![1.0; N_COLS],
+            yard: Yard::whole(&ground.grid),
         };
         let draw = |(row, col)| 2.0 * stream.uniform([row as u32, col as u32, 1, 0]) - 1.0;
         let energy = |row| stream.uniform([row as u32, 0, 2, 0]);

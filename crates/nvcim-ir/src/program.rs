@@ -98,6 +98,22 @@ pub fn verify_program(program: &Program, layers: &IdVec<LayerId, LayerShape>) ->
     fail_if_any(problems)
 }
 
+/// For every layer the first one that is driven by the same vectors: those that read the same tensor the same
+/// way. The program must verify with as many layers.
+pub fn find_shared_drives(program: &Program, n_layers: usize) -> IdVec<LayerId, LayerId> {
+    let mut shared: IdVec<LayerId, LayerId> = (0..n_layers).map(LayerId::new).collect();
+    let mut firsts: Vec<(StepId, &Lowering, LayerId)> = Vec::new();
+    for step in &program.steps {
+        let StepOp::Matrix { layer, lowering } = &step.op else { continue };
+        let source = step.operands[0];
+        match firsts.iter().find(|(of, by, _)| (*of, *by) == (source, lowering)) {
+            Some((_, _, first)) => shared[*layer] = *first,
+            None => firsts.push((source, lowering, *layer)),
+        }
+    }
+    shared
+}
+
 fn check_step(
     program: &Program,
     layers: &IdVec<LayerId, LayerShape>,

@@ -12,7 +12,7 @@ use nvcim_ir::ids::{ConstId, NodeId};
 use nvcim_ir::op::{Binary, Op, Unary, Window};
 use nvcim_ir::tiled::TiledNet;
 use nvcim_map::cost::{NetCost, count_costs};
-use nvcim_map::map_graph::sketch_graph;
+use nvcim_map::map_graph::{MapOptions, sketch_graph};
 use nvcim_map::replicate::{Objective, Replication, plan_replication};
 
 /// Arrays to plan with: several times what the network needs.
@@ -80,7 +80,7 @@ fn chip() -> Chip {
 }
 
 fn sketch_net(graph: &Graph, chip: &Chip) -> TiledNet {
-    sketch_graph(graph, chip).expect("the arrays have room").net
+    sketch_graph(graph, chip, &MapOptions::default()).expect("the arrays have room").net
 }
 
 fn plan(cost: &NetCost, objective: Objective) -> Replication {

@@ -162,7 +162,10 @@ mod tests {
     impl SetUp {
         fn new(graph: &Graph, chip: Chip) -> Self {
             let lowered = lower_graph(graph);
-            let cuts = cut_layers(&lowered.layers, cut::measure_room(&chip).unwrap());
+            let cuts = cut_layers(
+                lowered.layers.iter().map(|layer| layer.blocks.dim()),
+                cut::measure_room(&chip).unwrap(),
+            );
             Self { lowered, cuts, chip }
         }
 

@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use nvcim_chip::describe::{Arrays, Chip, PairAxis, SignCoding};
 use nvcim_ir::diag::{Diagnostic, Result};
-use nvcim_ir::ids::{IdVec, LayerId};
-use nvcim_ir::tiled::MatrixLayer;
+use nvcim_ir::ids::{Id, LayerId};
 
 /// The largest matrix that one tile holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +69,13 @@ pub(crate) fn room_of(chip: &Chip) -> Room {
     }
 }
 
-/// Every layer's matrix in rectangles no larger than `room`: by layer, row block, column block.
-pub fn cut_layers(layers: &IdVec<LayerId, MatrixLayer>, room: Room) -> Vec<Cut> {
+/// Every layer's matrix in rectangles no larger than `room`: by layer, row block, column block. Layers are
+/// given by their blocks: how many, and rows and columns of each.
+pub fn cut_layers(layers: impl IntoIterator<Item = (usize, usize, usize)>, room: Room) -> Vec<Cut> {
     let mut cuts = Vec::new();
-    for (layer, matrix) in layers.iter_enumerated() {
-        for (rows, cols) in cut_blocks(matrix.blocks.dim(), room) {
-            cuts.push(Cut { layer, rows, cols });
+    for (index, blocks) in layers.into_iter().enumerate() {
+        for (rows, cols) in cut_blocks(blocks, room) {
+            cuts.push(Cut { layer: LayerId::new(index), rows, cols });
         }
     }
     cuts

@@ -4,23 +4,23 @@ use nvcim_ir::graph::Graph;
 use nvcim_ir::op::{Binary, Op, Reduction, Unary};
 use nvcim_ir::tiled::MatrixLayer;
 
-use crate::cut::Cut;
 use crate::fold::Folded;
 use crate::lower::Lowered;
 use crate::map_graph::{NodePlace, Place};
+use crate::pack::Placed;
 
 /// The place of every node of `graph`, in the order of their ids.
 pub fn explain_places(
     graph: &Graph,
     folded: &Folded,
     lowered: &Lowered,
-    cuts: &[Cut],
+    placed: &[Placed],
 ) -> Vec<NodePlace> {
     let explain = |node| {
         let place = if let Some(into) = folded.into.get(&node) {
             Place::Folded { into: graph.node(*into).name.clone() }
         } else if let Some(&layer) = lowered.layer_of.get(&node) {
-            let tiles = cuts.iter().filter(|cut| cut.layer == layer).count();
+            let tiles = placed.iter().filter(|it| it.cut.layer == layer).count();
             Place::Analog { layer, reason: explain_matrix(&lowered.layers[layer], tiles) }
         } else if lowered.live.contains(&node) {
             Place::Digital { reason: explain_digital(&graph.node(node).op).into() }

@@ -1,4 +1,4 @@
-//! Graph to [`nvcim_ir::tiled::TiledNet`]: fold, lower, cut, calibrate, place.
+//! Graph to [`nvcim_ir::tiled::TiledNet`]: fold, lower, pack, calibrate, place.
 //!
 //! [`map_graph::map_graph`] is the stage, in straight-line code; one file per step beside it. What the result
 //! costs, and copies of layers that would make it faster, are in [`cost`] and [`replicate`].
@@ -11,6 +11,7 @@ pub mod fold;
 mod lattice;
 pub mod lower;
 pub mod map_graph;
+pub mod pack;
 pub mod place;
 pub mod replicate;
 

@@ -1,29 +1,36 @@
 //! The mapping stage: a graph and a chip in, tiles with calibrated ranges out.
 
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Chip, Pack};
 use nvcim_ir::diag::{Diagnostic, Result, Warned, fail_if_any};
 use nvcim_ir::graph::{self, Graph};
-use nvcim_ir::ids::{LayerId, NodeId};
+use nvcim_ir::ids::{ArrayId, Id, IdVec, LayerId, NodeId};
 use nvcim_ir::tiled::{self, TiledNet};
 use nvcim_ops::tensor::Tensor;
 
 use crate::calibrate::{self, Calibration, Task};
-use crate::cut::{self, Cut};
+use crate::cut::Cut;
+use crate::fold::Folded;
 use crate::lower::{self, Lowered};
-use crate::place::{self, Demand};
+use crate::pack::{self, Packing, Placed, Space};
+use crate::place::{self, Demand, Fit, Sites};
 use crate::{explain, fold, lattice};
 
 /// Settings of the mapping.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MapOptions {
+pub struct MapOptions<'a> {
     /// The percentile of drive magnitudes that becomes a layer's full scale, above 0 up to 100. At 100,
     /// the default, nothing that calibration saw is clipped.
     pub percentile: f64,
+    /// How tiles share arrays; `None` for what the chip file says, each on an array of its own where that
+    /// says nothing.
+    pub pack: Option<Pack>,
+    /// Arrays that no tile may sit on.
+    pub dead: &'a [ArrayId],
 }
 
-impl Default for MapOptions {
+impl Default for MapOptions<'_> {
     fn default() -> Self {
-        Self { percentile: 100.0 }
+        Self { percentile: 100.0, pack: None, dead: &[] }
     }
 }
 
@@ -120,12 +127,13 @@ pub fn map_graph_with(
     graph: &Graph,
     chip: &Chip,
     calibration: Option<&Tensor>,
-    options: &MapOptions,
+    options: &MapOptions<'_>,
 ) -> Result<Warned<Mapped>> {
-    let draft = draft_graph(graph, chip)?;
+    let draft = draft_graph(graph, chip, options)?;
     fail_if_any(draft.outline.misfit.iter().cloned().collect())?;
     let Lowered { program, layers, .. } = &draft.lowered;
-    let task = Task { program, layers, cuts: &draft.cuts, chip };
+    let cuts = draft.cuts();
+    let task = Task { program, layers, cuts: &cuts, chip };
     let Warned { output: calibrated, warnings } = match calibration {
         Some(images) => {
             Warned::clean(calibrate::observe_ranges(&task, images, options.percentile)?)
@@ -135,87 +143,135 @@ pub fn map_graph_with(
     Ok(Warned { output: draft.place(calibrated, chip)?, warnings })
 }
 
-/// Maps a verified graph to a chip whose converters are already calibrated: no image is looked at.
+/// Maps a verified graph to a chip as it was mapped before: no image is looked at, and nothing is packed.
 ///
 /// # Errors
-/// A chip without room for the network; a calibration that is not one of these layers, cut for this chip.
-pub fn map_graph_as(graph: &Graph, chip: &Chip, calibrated: Calibration) -> Result<Mapped> {
-    let draft = draft_graph(graph, chip)?;
-    fail_if_any(draft.outline.misfit.iter().cloned().collect())?;
+/// Places or a calibration that are not of these layers on this chip.
+pub fn map_graph_as(
+    graph: &Graph,
+    chip: &Chip,
+    placed: Vec<Placed>,
+    calibrated: Calibration,
+) -> Result<Mapped> {
+    let read = Reading::new(graph, chip)?;
     let Calibration { inputs, readouts } = &calibrated;
-    if (inputs.len(), readouts.len()) != (draft.lowered.layers.len(), draft.cuts.len()) {
+    let n_layers = read.lowered.layers.len();
+    let known = placed.iter().all(|it| it.cut.layer.index() < n_layers);
+    if (inputs.len(), readouts.len()) != (n_layers, placed.len()) || !known {
         let message = format!(
-            "is of {} layers in {} tiles, the network has {} in {}",
+            "is of {} layers in {} tiles, the network has {n_layers}",
             inputs.len(),
             readouts.len(),
-            draft.lowered.layers.len(),
-            draft.cuts.len()
         );
         let hint = "calibrate on images";
         return Err(Diagnostic::bad_input("calibration", message).hint(hint).into());
     }
-    draft.place(calibrated, chip)
+    let n_sites = placed.iter().map(|it| it.spot.site + 1).max().unwrap_or(0);
+    let sites = Sites::new(chip, &[]);
+    let space = Space::of_chip(chip)?;
+    let packing = Packing { placed, n_sites };
+    read.draft(graph, chip, (space, Pack::None), sites, packing).place(calibrated, chip)
+}
+
+/// The program and the matrices of a verified graph, with no tile and with inputs that nothing is known of.
+///
+/// # Errors
+/// A graph that folding breaks.
+pub fn lower_only(graph: &Graph, chip: &Chip) -> Result<TiledNet> {
+    let Lowered { program, layers, .. } = Reading::new(graph, chip)?.lowered;
+    Ok(TiledNet { program, layers, tiles: IdVec::new() })
 }
 
 /// Sketches a verified graph on a chip, however few arrays the chip has.
 ///
 /// # Errors
 /// A chip whose arrays have no room for any weight.
-pub fn sketch_graph(graph: &Graph, chip: &Chip) -> Result<Sketch> {
-    let Draft { lowered, cuts, outline } = draft_graph(graph, chip)?;
+pub fn sketch_graph(graph: &Graph, chip: &Chip, options: &MapOptions<'_>) -> Result<Sketch> {
+    let draft = draft_graph(graph, chip, options)?;
+    let cuts = draft.cuts();
+    let Draft { lowered, placed, sites, outline } = draft;
     let Lowered { program, mut layers, .. } = lowered;
     let task = Task { program: &program, layers: &layers, cuts: &cuts, chip };
     let Calibration { inputs, readouts } = calibrate::nominal_ranges(&task);
     for (layer, &input) in layers.iter_mut().zip(&inputs) {
         layer.input = input;
     }
-    let tiles = place::place_cuts(cuts, readouts, chip);
+    let tiles = place::place_cuts(placed, readouts, chip, &sites);
     Ok(Sketch { outline, net: TiledNet { program, layers, tiles } })
 }
 
-/// Says what mapping a verified graph to a chip would take, however few arrays the chip has.
-///
-/// # Errors
-/// A chip whose arrays have no room for any weight.
-pub fn outline_graph(graph: &Graph, chip: &Chip) -> Result<Outline> {
-    Ok(draft_graph(graph, chip)?.outline)
+/// A graph as matrices.
+struct Reading {
+    folded: Folded,
+    lowered: Lowered,
 }
 
-/// A network in cuts that have no array yet.
+/// A network that is packed.
 struct Draft {
     lowered: Lowered,
-    cuts: Vec<Cut>,
+    placed: Vec<Placed>,
+    sites: Sites,
     outline: Outline,
 }
 
+impl Reading {
+    fn new(graph: &Graph, chip: &Chip) -> Result<Self> {
+        let folded = fold::fold_graph(graph);
+        graph::verify_graph(&folded.graph)?;
+        let mut lowered = lower::lower_graph(&folded.graph);
+        lattice::set_ranges(&mut lowered.layers, chip);
+        Ok(Self { folded, lowered })
+    }
+
+    fn draft(
+        self,
+        graph: &Graph,
+        chip: &Chip,
+        (space, mode): (Space, Pack),
+        sites: Sites,
+        packing: Packing,
+    ) -> Draft {
+        let Self { folded, lowered } = self;
+        let matrices = pack::list_matrices(&lowered.program, &lowered.layers);
+        let bound = pack::bound_sites(&matrices, space, mode);
+        let Demand { arrays_needed, arrays_bound, cells_used } =
+            place::count_demand(&packing, bound, chip);
+        let layers = &lowered.layers;
+        let fit = Fit { layers, matrices: &matrices, mode, chip, sites: &sites };
+        let misfit = place::explain_misfit(&fit, &packing);
+        let places = explain::explain_places(graph, &folded, &lowered, &packing.placed);
+        let outline = Outline { places, arrays_needed, arrays_bound, cells_used, misfit };
+        Draft { lowered, placed: packing.placed, sites, outline }
+    }
+}
+
 impl Draft {
-    /// Every cut with its calibrated readouts on its array.
+    fn cuts(&self) -> Vec<Cut> {
+        self.placed.iter().map(|it| it.cut.clone()).collect()
+    }
+
+    /// Every rectangle with its calibrated readouts on its array.
     fn place(self, calibrated: Calibration, chip: &Chip) -> Result<Mapped> {
         let Outline { places, arrays_needed, arrays_bound, cells_used, misfit: _ } = self.outline;
         let Lowered { program, mut layers, .. } = self.lowered;
         for (layer, &input) in layers.iter_mut().zip(&calibrated.inputs) {
             layer.input = input;
         }
-        let tiles = place::place_cuts(self.cuts, calibrated.readouts, chip);
+        let tiles = place::place_cuts(self.placed, calibrated.readouts, chip, &self.sites);
         let net = TiledNet { program, layers, tiles };
         tiled::verify_tiled(&net, chip.array_size())?;
         Ok(Mapped { net, places, arrays_needed, arrays_bound, cells_used })
     }
 }
 
-fn draft_graph(graph: &Graph, chip: &Chip) -> Result<Draft> {
-    let room = cut::measure_room(chip)?;
-    let folded = fold::fold_graph(graph);
-    graph::verify_graph(&folded.graph)?;
-    let mut lowered = lower::lower_graph(&folded.graph);
-    lattice::set_ranges(&mut lowered.layers, chip);
-    let cuts = cut::cut_layers(&lowered.layers, room);
-    let Demand { arrays_needed, arrays_bound, cells_used } =
-        place::count_demand(&lowered.layers, &cuts, room, chip);
-    let misfit = place::explain_misfit(&lowered.layers, &cuts, chip);
-    let places = explain::explain_places(graph, &folded, &lowered, &cuts);
-    let outline = Outline { places, arrays_needed, arrays_bound, cells_used, misfit };
-    Ok(Draft { lowered, cuts, outline })
+fn draft_graph(graph: &Graph, chip: &Chip, options: &MapOptions<'_>) -> Result<Draft> {
+    let space = Space::of_chip(chip)?;
+    let mode = pack::choose_mode(chip, options.pack)?;
+    let sites = Sites::new(chip, options.dead);
+    let read = Reading::new(graph, chip)?;
+    let matrices = pack::list_matrices(&read.lowered.program, &read.lowered.layers);
+    let packing = pack::pack_matrices(&matrices, space, mode);
+    Ok(read.draft(graph, chip, (space, mode), sites, packing))
 }
 
 #[cfg(test)]
@@ -228,7 +284,7 @@ mod tests {
     use nvcim_ir::tiled::MatrixLayer;
     use proptest::prelude::*;
 
-    use super::{Mapped, Place, Sketch, map_graph, outline_graph, sketch_graph};
+    use super::{MapOptions, Mapped, Place, Sketch, map_graph, sketch_graph};
     use crate::cost::count_costs;
     use crate::testing::{Builder, plain_chip, random_graph, random_tensor, window};
 
@@ -285,7 +341,13 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
             "digital exponentials and a sum over an axis",
         ];
         assert_eq!(places, want);
-        assert_eq!(mapped.places, outline_graph(&small_net(), &plain_chip()).unwrap().places);
+        assert_eq!(
+            mapped.places,
+            sketch_graph(&small_net(), &plain_chip(), &MapOptions::default())
+                .unwrap()
+                .outline
+                .places
+        );
     }
 
     fn describe(place: &Place) -> String {
@@ -329,12 +391,16 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
                 "arrays needed by layer: `conv1` 2, `dense6` 2",
                 "a chip with `arrays.count` of at least 4 would fit",
                 "so would 2 arrays of 32x32",
+                "`--pack dense` would fit the network on 2 arrays",
             ]
         );
-        let outline = outline_graph(&small_net(), &chip).unwrap();
+        let outline = sketch_graph(&small_net(), &chip, &MapOptions::default()).unwrap().outline;
         assert_eq!((outline.arrays_needed, outline.misfit.as_ref()), (4, Some(problem)));
         chip.arrays.count = Some(4);
-        assert_eq!(outline_graph(&small_net(), &chip).unwrap().misfit, None);
+        assert_eq!(
+            sketch_graph(&small_net(), &chip, &MapOptions::default()).unwrap().outline.misfit,
+            None
+        );
     }
 
     #[test]
@@ -342,8 +408,8 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
         let mut chip = plain_chip();
         let mapped = map_graph(&small_net(), &chip, None).unwrap().output.net;
         chip.arrays.count = Some(2);
-        let Sketch { outline, net } = sketch_graph(&small_net(), &chip).unwrap();
-        assert_eq!(outline, outline_graph(&small_net(), &chip).unwrap());
+        let options = MapOptions::default();
+        let Sketch { outline, net } = sketch_graph(&small_net(), &chip, &options).unwrap();
         assert!(outline.misfit.is_some());
         assert_eq!(net.to_string(), mapped.to_string());
         assert_eq!(count_costs(&net, &chip), count_costs(&mapped, &chip));
@@ -353,7 +419,7 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
     fn an_array_without_room_for_a_weight_is_refused() {
         let mut chip = plain_chip();
         chip.arrays.spare_cols = 15;
-        let problems = outline_graph(&small_net(), &chip).unwrap_err();
+        let problems = sketch_graph(&small_net(), &chip, &MapOptions::default()).unwrap_err();
         assert_eq!(problems[0].kind, Kind::Unsupported);
         assert!(problems[0].message.contains("no room for a weight"), "{}", problems[0]);
     }

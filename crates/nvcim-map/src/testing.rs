@@ -31,6 +31,7 @@ pub(crate) fn plain_chip() -> Chip {
             pairs: PairAxis::Columns,
             subtract: Subtract::Analog,
             max_active_rows: None,
+            pack: None,
         },
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
         weights: Weights::pairs(),

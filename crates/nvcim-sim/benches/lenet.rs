@@ -92,6 +92,7 @@ fn chip(noisy: bool) -> Chip {
             pairs: PairAxis::Columns,
             subtract: Subtract::Analog,
             max_active_rows: None,
+            pack: None,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: Some(256) },
         weights: Weights::pairs(),

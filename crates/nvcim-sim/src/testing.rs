@@ -37,6 +37,7 @@ pub(crate) fn plain_chip() -> Chip {
             pairs: PairAxis::Columns,
             subtract: Subtract::Analog,
             max_active_rows: None,
+            pack: None,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: None },
         weights: Weights::pairs(),

@@ -1,13 +1,17 @@
 //! An image for any die as the base of images for one: what does not depend on the die is taken from it.
 //!
-//! Its converter calibration saves a pass of calibration images through the network, and tiles that a die does
+//! Its tiles keep their places, its converter calibration saves a pass of calibration images through the network, and tiles that a die does
 //! not harm keep its targets, so that a chip which already holds it is reprogrammed only where it must be.
 
 use nvcim_chip::describe::Chip;
 use nvcim_chip::file;
 use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::programmed::ProgrammedTile;
 use nvcim_map::calibrate::Calibration;
+use nvcim_map::cut::Cut;
+use nvcim_map::pack::Placed;
+use nvcim_map::place::find_spot;
 
 use crate::model::Model;
 
@@ -47,6 +51,15 @@ pub fn check_base(
     let message = "converter ranges are those of the base, which were not set on these images";
     let hint = "compile the base with the same `--calib` and data options";
     Ok(differs.then(|| Diagnostic::bad_input("--calib", message).hint(hint)))
+}
+
+/// Where an image for any die has its tiles.
+pub fn places_of(base: &Image) -> Vec<Placed> {
+    let place = |tile: &ProgrammedTile| Placed {
+        cut: Cut { layer: tile.layer, rows: tile.rows.clone(), cols: tile.cols.clone() },
+        spot: find_spot(tile.array, &tile.wiring, &base.chip),
+    };
+    base.net.tiles.iter().map(place).collect()
 }
 
 /// The converter calibration that an image for any die holds.

@@ -16,7 +16,7 @@ use nvcim_image::layout::{Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::programmed::ProgrammedNet;
 use nvcim_ir::tiled::TiledNet;
-use nvcim_map::map_graph::map_graph;
+use nvcim_map::map_graph::lower_only;
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::die::SimDie;
@@ -122,11 +122,10 @@ fn plan_again(image: &Image) -> Result<(Plan, Scales)> {
     Err(Diagnostic::bad_input("image", message).hint(hint).into())
 }
 
-/// The tiles that the image came from; its inputs are driven as the image says.
+/// The program and the layers that the image came from, without tiles, which are its own; its inputs are driven as the image says.
 fn rebuild(image: &Image, model: &Model, warnings: &mut Vec<Diagnostic>) -> Result<TiledNet> {
     let graph = model.import()?.unload(warnings);
-    // Worst-case ranges are as good as any: what is measured replaces them.
-    let mut tiled = map_graph(&graph, &image.chip, None)?.output.net;
+    let mut tiled = lower_only(&graph, &image.chip)?;
     let shapes = tiled.layers.iter().map(|layer| layer.shape());
     let same_layers = shapes.eq(image.net.layers.iter().map(|layer| layer.shape));
     if !same_layers || tiled.program != image.net.program {

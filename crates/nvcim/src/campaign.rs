@@ -76,6 +76,7 @@ impl Campaign<'_> {
             conditions: self.conditions,
             base: None,
             use_s: None,
+            pack: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(&mut warnings);
         let perfect = resolve_die(&naive.image, DieChoice::Perfect);

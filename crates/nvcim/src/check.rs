@@ -1,9 +1,9 @@
 //! What becomes of each node of a model on a chip, whether it fits, and what a sample costs.
 
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Chip, Pack};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_map::cost::{NetCost, count_costs};
-use nvcim_map::map_graph::{Place, Sketch, sketch_graph};
+use nvcim_map::map_graph::{MapOptions, Place, Sketch, sketch_graph};
 use nvcim_onnx::survey::Fate;
 
 use crate::model::Model;
@@ -54,7 +54,7 @@ pub struct Checked {
     pub fits: bool,
     /// Arrays needed; `None` where the model cannot be mapped.
     pub arrays_needed: Option<usize>,
-    /// Arrays that a perfect packing would need at least.
+    /// Arrays that no packing in the mode could go below.
     pub arrays_bound: Option<usize>,
     /// Cells that hold weights.
     pub cells: Option<usize>,
@@ -66,15 +66,19 @@ pub struct Checked {
     pub remarks: Vec<Diagnostic>,
 }
 
-/// Checks a model against a chip.
+/// Checks a model against a chip; tiles share arrays by `pack`, or as the chip file says.
 ///
 /// # Errors
-/// A broken file, or a chip whose arrays cannot hold a single row and column of weights.
-pub fn check_model(model: &Model, chip: &Chip) -> Result<Checked> {
+/// A broken file, a chip whose arrays cannot hold a single row and column of weights, or one that does not
+/// allow the packing.
+pub fn check_model(model: &Model, chip: &Chip, pack: Option<Pack>) -> Result<Checked> {
     let survey = model.survey()?;
     let mut remarks = Vec::new();
     let sketch = match survey.graph {
-        Some(graph) => Some(sketch_graph(&graph.unload(&mut remarks), chip)?),
+        Some(graph) => {
+            let options = MapOptions { pack, ..MapOptions::default() };
+            Some(sketch_graph(&graph.unload(&mut remarks), chip, &options)?)
+        }
         None => None,
     };
     let (outline, cost) = match sketch {

@@ -192,6 +192,7 @@ impl Explain<'_> {
             conditions: self.conditions,
             base: None,
             use_s: None,
+            pack: None,
         };
         let naive = compile_model(self.model, self.chip, &options)?.unload(warnings).image;
         let perfect = resolve_die(&naive, DieChoice::Perfect);
@@ -253,6 +254,7 @@ impl Setting<'_> {
             conditions,
             base: None,
             use_s: None,
+            pack: None,
         };
         let compiled = compile_model(model, chip, &options)?.unload(warnings);
         load_image(&compiled.image, die, conditions)

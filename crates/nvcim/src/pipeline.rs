@@ -1,6 +1,6 @@
 //! Model to image: import, map, correct, program, correct again, encode; the verifier after every step.
 
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Chip, Pack};
 use nvcim_chip::die;
 use nvcim_chip::die_file;
 use nvcim_chip::effects::{Effect, EffectSet};
@@ -15,12 +15,12 @@ use nvcim_correct::samples::Teacher;
 use nvcim_image::codec;
 use nvcim_image::layout::{DieStamp, Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
-use nvcim_map::map_graph::{Mapped, map_graph, map_graph_as};
+use nvcim_map::map_graph::{MapOptions, Mapped, map_graph_as, map_graph_with};
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::die::SimDie;
 
-use crate::base::{calibration_of, check_base};
+use crate::base::{calibration_of, check_base, places_of};
 use crate::model::Model;
 
 /// Images that calibration uses, from the start of the data.
@@ -43,6 +43,8 @@ pub struct CompileOptions<'a> {
     /// First and last time of use in seconds, where the image is not for the time of measuring: drift until
     /// then is made up for by what the chip's statistics say.
     pub use_s: Option<[f64; 2]>,
+    /// How tiles share arrays, unless there is a base, which says so; `None` for what the chip file says.
+    pub pack: Option<Pack>,
 }
 
 impl Default for CompileOptions<'_> {
@@ -50,7 +52,15 @@ impl Default for CompileOptions<'_> {
     fn default() -> Self {
         let conditions =
             Conditions { effects: EffectSet::ALL, at_s: 0.0, extrapolate: false, run_seed: 0 };
-        Self { die: None, calibration: None, plan: Plan::NONE, conditions, base: None, use_s: None }
+        Self {
+            die: None,
+            calibration: None,
+            plan: Plan::NONE,
+            conditions,
+            base: None,
+            use_s: None,
+            pack: None,
+        }
     }
 }
 
@@ -82,7 +92,7 @@ pub fn compile_model(
     options: &CompileOptions<'_>,
 ) -> Result<Warned<Compiled>> {
     let mut warnings = Vec::new();
-    let CompileOptions { die, calibration, plan, conditions, base, use_s } = *options;
+    let CompileOptions { die, calibration, plan, conditions, base, use_s, pack } = *options;
     let plan = plan.limited_to(chip.holds);
     check_options(options, plan, &mut warnings)?;
     let plan = if die.is_some() { plan } else { Plan::NONE };
@@ -93,14 +103,18 @@ pub fn compile_model(
     }
 
     let graph = model.import()?.unload(&mut warnings);
+    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
     let mapped = match base {
         Some(base) => {
             warnings.extend(check_base(base, model, chip, calibration.map(hash_tensor))?);
-            map_graph_as(&graph, chip, calibration_of(base))?
+            map_graph_as(&graph, chip, places_of(base), calibration_of(base))?
         }
-        None => map_graph(&graph, chip, calibration)?.unload(&mut warnings),
+        None => {
+            let dead = known.dead_arrays(plan);
+            let options = MapOptions { pack, dead: &dead, ..MapOptions::default() };
+            map_graph_with(&graph, chip, calibration, &options)?.unload(&mut warnings)
+        }
     };
-    let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
     let learns = die.is_some() && (plan.looks_at_images() || plan.measures());
     let teacher = calibration.filter(|_| learns).map(|images| Teacher::new(&mapped.net, images));
     let rules = RowRules::default();

@@ -56,6 +56,7 @@ impl Bench {
             conditions,
             base: None,
             use_s: None,
+            pack: None,
         };
         let compile = |options| compile_model(&self.model, chip, options).expect("it fits").output;
         let naive = compile(&options).image;

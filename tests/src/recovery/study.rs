@@ -212,7 +212,8 @@ impl Bench<'_> {
         let &Case { corrected_at_s, used_at_s, .. } = self.case;
         let use_s = (corrected_at_s != used_at_s).then_some([used_at_s; 2]);
         let calibration = Some(&self.opened.calibration);
-        let options = CompileOptions { die, calibration, plan, conditions, base: None, use_s };
+        let options =
+            CompileOptions { die, calibration, plan, conditions, base: None, use_s, pack: None };
         Ok(compile_model(&self.opened.model, &self.chip, &options)?.output)
     }
 

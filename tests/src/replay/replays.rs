@@ -186,6 +186,7 @@ fn write_run(chip: &Chip, task: Task, folder: &Path) -> Result<(), Failed> {
         conditions: CONDITIONS,
         base: None,
         use_s: None,
+        pack: None,
     };
     let image = compile_model(&model, chip, &options).map_err(fail)?.output.image;
     let machine = load_image_as::<f64>(&image, &die, CONDITIONS).map_err(fail)?;

@@ -69,6 +69,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             pairs: PairAxis::Columns,
             subtract: Subtract::Digital,
             max_active_rows: None,
+            pack: None,
         },
         cell: Cell { g_min: 0.0, g_max: 1e-6, n_levels },
         weights: Weights::pairs(),

@@ -107,6 +107,7 @@ fn list_outcomes(outcomes: &[Outcome]) -> String {
             match status {
                 Status::Kept => "kept",
                 Status::Dropped => "dropped: no help on held-out images",
+                Status::LeftOut => "left out: the tile shares its array",
             }
             .to_owned(),
             count(changed),
