@@ -9,16 +9,72 @@ mod norm;
 mod pad;
 mod pool;
 mod reduce;
+mod resize;
 mod select;
 mod slice;
 mod softmax;
 mod spatial;
 
+use nvcim_ir::op::Op;
+
 use crate::refusal::Refusal;
-use crate::site::{Converted, Site};
+use crate::site::{Activation, Converted, Site, Value};
 
 /// Converts one node; the site holds what it may ask.
 pub(crate) type Converter = fn(Site<'_>) -> Result<Converted, Refusal>;
+
+/// Converts one node, whose operator may want a batch axis that its tensors do not have.
+///
+/// Where tensors are whole, an axis of 1 in front stands for the batch of an operator that the standard
+/// defines with one: it is taken off for the operator and put back.
+pub(crate) fn convert(converter: Converter, mut site: Site<'_>) -> Result<Converted, Refusal> {
+    if site.lead == 1 || !wants_batch(&site.node.op_type) {
+        return converter(site);
+    }
+    let x = site.activation(0)?;
+    let (1, 1) = (x.shape.first().map_or(0, |&len| len), site.output.first().map_or(0, |&len| len))
+    else {
+        return Err(Refusal::unsupported(
+            format!("has a batch of its own: {:?} to {:?}", x.shape, site.output),
+            "export the network with a batch of 1",
+        ));
+    };
+    let id = site.help(Op::Reshape, &[x.id], &x.shape[1..]);
+    let mut operands = site.operands.to_vec();
+    let sample = Activation { id, shape: x.shape[1..].to_vec(), ..x };
+    operands[0] = Some(Value::Activation(sample));
+    let inner = Site {
+        operands: &operands,
+        lead: 1,
+        batch: 1,
+        inner: true,
+        builder: &mut *site.builder,
+        ..site
+    };
+    let output = site.output.to_vec();
+    match converter(inner)? {
+        Converted::Kept(made) => Ok(site.keep(Op::Reshape, &[made], &output)),
+        other => Ok(other),
+    }
+}
+
+/// Whether the standard gives the operator's first operand a batch axis.
+fn wants_batch(op_type: &str) -> bool {
+    matches!(
+        op_type,
+        "AveragePool"
+            | "BatchNormalization"
+            | "Conv"
+            | "ConvTranspose"
+            | "DepthToSpace"
+            | "GlobalAveragePool"
+            | "GlobalMaxPool"
+            | "GroupNormalization"
+            | "InstanceNormalization"
+            | "MaxPool"
+            | "SpaceToDepth"
+    )
+}
 
 /// The converter of an operator of the standard domain, if it can run.
 pub(crate) fn find_converter(op_type: &str) -> Option<Converter> {
@@ -39,6 +95,9 @@ pub(crate) fn find_converter(op_type: &str) -> Option<Converter> {
         "Clip" => elementwise::convert_clip,
         "Concat" => layout::convert_concat,
         "Conv" => conv::convert_conv,
+        "GroupNormalization" | "InstanceNormalization" => norm::convert_group_norm,
+        "LayerNormalization" | "RMSNormalization" => norm::convert_layer_norm,
+        "Resize" | "Upsample" => resize::convert_resize,
         "DepthToSpace" | "SpaceToDepth" => select::convert_blocks,
         "Expand" => select::convert_expand,
         "Gather" => select::convert_gather,
