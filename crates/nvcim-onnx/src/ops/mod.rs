@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod conv;
+mod conv_transpose;
 mod dense;
 mod elementwise;
 mod layout;
@@ -14,8 +15,10 @@ mod select;
 mod slice;
 mod softmax;
 mod spatial;
+pub(crate) mod table;
 
 use nvcim_ir::op::Op;
+use table::OPERATORS;
 
 use crate::refusal::Refusal;
 use crate::site::{Activation, Converted, Site, Value};
@@ -78,47 +81,8 @@ fn wants_batch(op_type: &str) -> bool {
 
 /// The converter of an operator of the standard domain, if it can run.
 pub(crate) fn find_converter(op_type: &str) -> Option<Converter> {
-    Some(match op_type {
-        "Abs" | "Celu" | "Ceil" | "Cos" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu"
-        | "HardSwish" | "LeakyRelu" | "Log" | "Relu" | "Round" | "Selu" | "Sigmoid" | "Sign"
-        | "Sin" | "Softplus" | "Sqrt" | "Tanh" => elementwise::convert_unary,
-        "HardSigmoid" | "Mish" | "Neg" | "Reciprocal" | "Softsign" | "Swish" => {
-            elementwise::convert_composed
-        }
-        "PRelu" => elementwise::convert_prelu,
-        "Add" | "Div" | "Mul" | "Pow" | "Sub" => arithmetic::convert_binary,
-        "Max" | "Mean" | "Min" | "Sum" => arithmetic::convert_variadic,
-        "Where" => arithmetic::convert_where,
-        "AveragePool" => pool::convert_average_pool,
-        "BatchNormalization" => norm::convert_batch_norm,
-        "Cast" => layout::convert_cast,
-        "Clip" => elementwise::convert_clip,
-        "Concat" => layout::convert_concat,
-        "Conv" => conv::convert_conv,
-        "GroupNormalization" | "InstanceNormalization" => norm::convert_group_norm,
-        "LayerNormalization" | "RMSNormalization" => norm::convert_layer_norm,
-        "Resize" | "Upsample" => resize::convert_resize,
-        "DepthToSpace" | "SpaceToDepth" => select::convert_blocks,
-        "Expand" => select::convert_expand,
-        "Gather" => select::convert_gather,
-        "Split" => select::convert_split,
-        "Tile" => select::convert_tile,
-        "Dropout" | "Identity" => layout::convert_identity,
-        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => layout::convert_reshape,
-        "Gemm" => dense::convert_gemm,
-        "GlobalAveragePool" | "GlobalMaxPool" => pool::convert_global_pool,
-        "LogSoftmax" | "Softmax" => softmax::convert_softmax,
-        "MatMul" => dense::convert_matmul,
-        "MaxPool" => pool::convert_max_pool,
-        "Pad" => pad::convert_pad,
-        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
-        | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => {
-            reduce::convert_reduce
-        }
-        "Slice" => slice::convert_slice,
-        "Transpose" => layout::convert_transpose,
-        _ => return None,
-    })
+    let at = OPERATORS.binary_search_by_key(&op_type, |operator| operator.name).ok()?;
+    Some(OPERATORS[at].converter)
 }
 
 /// Whether outputs of the operator behind the first can be read.

@@ -192,16 +192,17 @@ impl Method {
     }
 
     fn place_of(&self, at: usize, len: usize, out: usize, scale: f64) -> f64 {
-        let (x, len_f, out_f) = (at as f64, len as f64, out as f64);
+        // The length before it was rounded down.
+        let (x, len_f, out_f) = (at as f64, len as f64, scale * len as f64);
         match self.place {
             Place::HalfPixel => (x + 0.5) / scale - 0.5,
             Place::HalfPixelSymmetric => {
-                let adjusted = out_f / (scale * len_f);
+                let adjusted = out as f64 / out_f;
                 let centre = len_f / 2.0;
                 centre * (1.0 - adjusted) + (x + 0.5) / scale - 0.5
             }
-            Place::PytorchHalfPixel if out > 1 => (x + 0.5) / scale - 0.5,
-            Place::AlignCorners if out > 1 => x * (len_f - 1.0) / (out_f - 1.0),
+            Place::PytorchHalfPixel if out_f > 1.0 => (x + 0.5) / scale - 0.5,
+            Place::AlignCorners if out_f > 1.0 => x * (len_f - 1.0) / (out_f - 1.0),
             Place::PytorchHalfPixel | Place::AlignCorners => 0.0,
             Place::Asymmetric => x / scale,
         }

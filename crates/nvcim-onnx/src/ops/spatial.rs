@@ -123,6 +123,15 @@ impl Spatial {
         if self.lifted { site.help(Op::Reshape, &[id], &self.input) } else { id }
     }
 
+    /// The shape of one sample of the result as an image.
+    pub(crate) fn lift_shape(&self, output: &[usize]) -> [usize; 3] {
+        match *output {
+            [channels, height, width] => [channels, height, width],
+            [channels, width] => [channels, 1, width],
+            _ => [1; 3],
+        }
+    }
+
     /// Puts `op` over the lifted operand; the result has sample shape `output`, without the height that
     /// a 1-D operator gained.
     pub(crate) fn finish(
