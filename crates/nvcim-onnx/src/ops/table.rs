@@ -82,7 +82,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         7,
         Arrays,
         conv::convert_conv,
-        "one or two spatial axes, constant weight; a group is a block",
+        "one to three spatial axes, constant weight; a group is a block",
     ),
     operator(
         "ConvTranspose",
