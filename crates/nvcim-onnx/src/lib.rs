@@ -13,6 +13,7 @@ mod decode;
 pub mod emit;
 pub mod import;
 mod network_input;
+pub mod operators;
 mod ops;
 mod proto;
 pub mod reference;

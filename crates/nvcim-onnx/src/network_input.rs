@@ -63,7 +63,9 @@ pub(crate) struct NetworkInput {
 /// file fixes axis 0 and the network does not keep it apart, as recurrent networks and attention exported
 /// for one sequence do, the whole tensor is the sample.
 pub(crate) fn candidates(model: &Model) -> Vec<Batching> {
+    let axes = find_input(model).and_then(dimensions).map_or(0, |dimensions| dimensions.len());
     match fixed_batch(model) {
+        Some(_) if axes == 1 => vec![Batching::Whole],
         Some(batch) => vec![Batching::Axis(batch), Batching::Whole],
         None => vec![Batching::Axis(distinctive_batch(model)), Batching::Axis(1)],
     }

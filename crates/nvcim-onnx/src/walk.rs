@@ -225,7 +225,7 @@ impl<'m> Walk<'m> {
             builder: &mut self.builder,
         };
         let converted = match runs {
-            Some(convert) => convert(site),
+            Some(converter) => ops::convert(converter, site),
             None => Err(ops::refuse_operator(&node.op_type)),
         };
         let sample = output.get(self.batching.lead()..).unwrap_or_default().to_vec();

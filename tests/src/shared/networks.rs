@@ -33,6 +33,8 @@ enum Recipe {
     CifarRaw,
     /// No data of its own: CIFAR-10 resized to 96x96, `u8 / 255`.
     CifarAsPhoto,
+    /// No data of its own: CIFAR-10 resized to 240 lines of 320 pixels, `u8 / 255`.
+    CifarAsScene,
     /// No data of its own: the first 640 values of CIFAR-10 resized to 16x16, `u8 / 255`.
     CifarAsSpectrum,
 }
@@ -48,14 +50,12 @@ const SUPPORTED: &[(&str, Recipe)] = &[
     ("mlperf-tiny-ic-resnet8-f32", Recipe::CifarRaw),
     ("mlperf-tiny-vww", Recipe::CifarAsPhoto),
     ("mlperf-tiny-ad-autoencoder", Recipe::CifarAsSpectrum),
+    ("tfc-2w2a-std", Recipe::MnistRaw),
+    ("ultraface-rfb-320", Recipe::CifarAsScene),
 ];
 
 /// The networks that are refused, each with an operator that must be among the reasons.
-const UNSUPPORTED: &[(&str, &str)] = &[
-    ("mlperf-tiny-ic-resnet8-int8", "QuantizeLinear"),
-    ("tfc-2w2a-std", "Round"),
-    ("ultraface-rfb-320", "Exp"),
-];
+const UNSUPPORTED: &[(&str, &str)] = &[("mlperf-tiny-ic-resnet8-int8", "QuantizeLinear")];
 
 /// One test per network.
 pub(crate) fn trials(shared: &Path) -> Vec<Trial> {
@@ -98,6 +98,7 @@ fn read_inputs(shared: &Path, recipe: Recipe, sample: &[usize]) -> Result<Tensor
         }
         Recipe::CifarRaw => (CIFAR, Preprocess { scale: Some(1.0), ..plain() }),
         Recipe::CifarAsPhoto => (CIFAR, Preprocess { resize: Some((96, 96)), ..plain() }),
+        Recipe::CifarAsScene => (CIFAR, Preprocess { resize: Some((240, 320)), ..plain() }),
         Recipe::CifarAsSpectrum => (CIFAR, Preprocess { resize: Some((16, 16)), ..plain() }),
     };
     let data = Dataset::open(&shared.join(data).to_string_lossy(), preprocess).map_err(fail)?;

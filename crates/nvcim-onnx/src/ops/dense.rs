@@ -172,10 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn products_that_no_matrix_can_hold_are_refused() {
-        let gemm = TestModel::new(13, &[0, 4]).weight("w", &[4, 3]);
-        let gemm = gemm.node("Gemm", "x w", "y", &[int("transA", 1)]).output("y");
-        gemm.refuse(Kind::Unsupported, "axis 0 is the batch");
+    fn a_whole_tensor_may_be_turned_before_its_product() {
+        let gemm = TestModel::new(13, &[4, 5]).weight("w", &[4, 3]);
+        gemm.node("Gemm", "x w", "y", &[int("transA", 1)]).output("y").agree();
+    }
+
+    #[test]
+    fn products_that_do_not_fit_are_broken() {
         let wrong = TestModel::new(13, &[0, 4]).weight("w", &[5, 3]);
         wrong.node("MatMul", "x w", "y", &[]).output("y").refuse(Kind::BadInput, "do not fit");
     }

@@ -120,7 +120,7 @@ mod tests {
         model.node("Concat", "t c", "z", &[int("axis", 1)]).output("z").agree();
         let joined = TestModel::new(13, &[1, 2, 3]).weight("c", &[1, 2, 1]);
         joined.node("Concat", "x c", "y", &[int("axis", 2)]).output("y").agree();
-        let batch = TestModel::new(13, &[3, 2]);
+        let batch = TestModel::new(13, &[0, 2]);
         batch
             .node("Concat", "x x", "y", &[int("axis", 0)])
             .output("y")

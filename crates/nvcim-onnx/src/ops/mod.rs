@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod conv;
+mod conv_transpose;
 mod dense;
 mod elementwise;
 mod layout;
@@ -10,59 +11,79 @@ mod pad;
 mod pool;
 mod quantize;
 mod reduce;
+mod resize;
 mod select;
 mod slice;
 mod softmax;
 mod spatial;
+pub(crate) mod table;
+
+use nvcim_ir::op::Op;
+use table::OPERATORS;
 
 use crate::refusal::Refusal;
-use crate::site::{Converted, Site};
+use crate::site::{Activation, Converted, Site, Value};
 
 /// Converts one node; the site holds what it may ask.
 pub(crate) type Converter = fn(Site<'_>) -> Result<Converted, Refusal>;
 
+/// Converts one node, whose operator may want a batch axis that its tensors do not have.
+///
+/// Where tensors are whole, an axis of 1 in front stands for the batch of an operator that the standard
+/// defines with one: it is taken off for the operator and put back.
+pub(crate) fn convert(converter: Converter, mut site: Site<'_>) -> Result<Converted, Refusal> {
+    if site.lead == 1 || !wants_batch(&site.node.op_type) {
+        return converter(site);
+    }
+    let x = site.activation(0)?;
+    let (1, 1) = (x.shape.first().map_or(0, |&len| len), site.output.first().map_or(0, |&len| len))
+    else {
+        return Err(Refusal::unsupported(
+            format!("has a batch of its own: {:?} to {:?}", x.shape, site.output),
+            "export the network with a batch of 1",
+        ));
+    };
+    let id = site.help(Op::Reshape, &[x.id], &x.shape[1..]);
+    let mut operands = site.operands.to_vec();
+    let sample = Activation { id, shape: x.shape[1..].to_vec(), ..x };
+    operands[0] = Some(Value::Activation(sample));
+    let inner = Site {
+        operands: &operands,
+        lead: 1,
+        batch: 1,
+        inner: true,
+        builder: &mut *site.builder,
+        ..site
+    };
+    let output = site.output.to_vec();
+    match converter(inner)? {
+        Converted::Kept(made) => Ok(site.keep(Op::Reshape, &[made], &output)),
+        other => Ok(other),
+    }
+}
+
+/// Whether the standard gives the operator's first operand a batch axis.
+fn wants_batch(op_type: &str) -> bool {
+    matches!(
+        op_type,
+        "AveragePool"
+            | "BatchNormalization"
+            | "Conv"
+            | "ConvTranspose"
+            | "DepthToSpace"
+            | "GlobalAveragePool"
+            | "GlobalMaxPool"
+            | "GroupNormalization"
+            | "InstanceNormalization"
+            | "MaxPool"
+            | "SpaceToDepth"
+    )
+}
+
 /// The converter of an operator of the standard domain, if it can run.
 pub(crate) fn find_converter(op_type: &str) -> Option<Converter> {
-    Some(match op_type {
-        "Abs" | "Celu" | "Ceil" | "Cos" | "Elu" | "Erf" | "Exp" | "Floor" | "Gelu"
-        | "HardSwish" | "LeakyRelu" | "Log" | "Relu" | "Round" | "Selu" | "Sigmoid" | "Sign"
-        | "Sin" | "Softplus" | "Sqrt" | "Tanh" => elementwise::convert_unary,
-        "HardSigmoid" | "Mish" | "Neg" | "Reciprocal" | "Softsign" | "Swish" => {
-            elementwise::convert_composed
-        }
-        "PRelu" => elementwise::convert_prelu,
-        "Add" | "Div" | "Mul" | "Pow" | "Sub" => arithmetic::convert_binary,
-        "Max" | "Mean" | "Min" | "Sum" => arithmetic::convert_variadic,
-        "Where" => arithmetic::convert_where,
-        "AveragePool" => pool::convert_average_pool,
-        "BatchNormalization" => norm::convert_batch_norm,
-        "Cast" => layout::convert_cast,
-        "Clip" => elementwise::convert_clip,
-        "Concat" => layout::convert_concat,
-        "Conv" => conv::convert_conv,
-        "DepthToSpace" | "SpaceToDepth" => select::convert_blocks,
-        "Expand" => select::convert_expand,
-        "Gather" => select::convert_gather,
-        "Split" => select::convert_split,
-        "Tile" => select::convert_tile,
-        "DequantizeLinear" => quantize::convert_dequantize,
-        "QuantizeLinear" => quantize::convert_quantize,
-        "Dropout" | "Identity" => layout::convert_identity,
-        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => layout::convert_reshape,
-        "Gemm" => dense::convert_gemm,
-        "GlobalAveragePool" | "GlobalMaxPool" => pool::convert_global_pool,
-        "LogSoftmax" | "Softmax" => softmax::convert_softmax,
-        "MatMul" => dense::convert_matmul,
-        "MaxPool" => pool::convert_max_pool,
-        "Pad" => pad::convert_pad,
-        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax"
-        | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare" => {
-            reduce::convert_reduce
-        }
-        "Slice" => slice::convert_slice,
-        "Transpose" => layout::convert_transpose,
-        _ => return None,
-    })
+    let at = OPERATORS.binary_search_by_key(&op_type, |operator| operator.name).ok()?;
+    Some(OPERATORS[at].converter)
 }
 
 /// Whether outputs of the operator behind the first can be read.

@@ -119,20 +119,20 @@ pub(crate) fn convert_blocks(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let (Ok(size @ 1..), [channels, height, width]) = (usize::try_from(size), &x.shape[..]) else {
         return Err(Refusal::broken(format!("moves blocks of {size} in {:?}", x.shape)));
     };
-    let (apart, perm) = if site.node.op_type == "SpaceToDepth" {
-        (vec![*channels, height / size, size, width / size, size], vec![2, 4, 0, 1, 3])
-    } else {
-        let depth = channels / size / size;
-        match attributes::string(site.node, "mode", "DCR")?.as_str() {
-            "DCR" => (vec![size, size, depth, *height, *width], vec![2, 3, 0, 4, 1]),
-            "CRD" => (vec![depth, size, size, *height, *width], vec![0, 3, 1, 4, 2]),
-            other => return Err(Refusal::broken(format!("has unknown `mode` `{other}`"))),
-        }
+    let to_depth = site.node.op_type == "SpaceToDepth";
+    let depth = channels / size / size;
+    let (apart, perm) = match (to_depth, attributes::string(site.node, "mode", "DCR")?.as_str()) {
+        (true, "DCR") => ([*channels, height / size, size, width / size, size], [2, 4, 0, 1, 3]),
+        (true, "CRD") => ([*channels, height / size, size, width / size, size], [0, 2, 4, 1, 3]),
+        (false, "DCR") => ([size, size, depth, *height, *width], [2, 3, 0, 4, 1]),
+        (false, "CRD") => ([depth, size, size, *height, *width], [0, 3, 1, 4, 2]),
+        (_, other) => return Err(Refusal::broken(format!("has unknown `mode` `{other}`"))),
     };
     if count_elements(&apart) != count_elements(&x.shape) {
         return Err(Refusal::broken(format!("cuts {:?} into blocks of {size}", x.shape)));
     }
-    let turned: Vec<usize> = perm.iter().map(|&axis| apart[axis]).collect();
+    let turned = perm.map(|axis| apart[axis]);
+    let perm = perm.to_vec();
     let blocks = site.help(Op::Reshape, &[x.id], &apart);
     let turned = site.help(Op::Transpose { perm }, &[blocks], &turned);
     Ok(site.keep(Op::Reshape, &[turned], &output))

@@ -9,7 +9,8 @@ use crate::site::{self, Converted, Site};
 /// `Slice`: bounds are attributes before operator set 10 and operands since.
 pub(crate) fn convert_slice(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let whole: Vec<usize> = std::iter::once(site.batch).chain(x.shape.clone()).collect();
+    let batch = std::iter::repeat_n(site.batch, site.lead);
+    let whole: Vec<usize> = batch.chain(x.shape.clone()).collect();
     let [starts, ends, axes, steps] = read_bounds(&site)?;
     let starts = starts.ok_or_else(|| Refusal::broken("lacks `starts`"))?;
     let ends = ends.ok_or_else(|| Refusal::broken("lacks `ends`"))?;
@@ -24,11 +25,11 @@ pub(crate) fn convert_slice(mut site: Site<'_>) -> Result<Converted, Refusal> {
         let axis = site::whole_axis(axis, whole.len())?;
         parts[axis] = cut(whole[axis], start, end, step)?;
     }
-    if parts[0] != full(&site.batch) {
+    if site.lead == 1 && parts[0] != full(&site.batch) {
         return Err(Refusal::mixes_samples("takes part of the batch"));
     }
     let output = site.sample_output()?;
-    Ok(site.keep(Op::Slice { axes: parts.split_off(1) }, &[x.id], &output))
+    Ok(site.keep(Op::Slice { axes: parts.split_off(site.lead) }, &[x.id], &output))
 }
 
 /// `starts`, `ends`, `axes`, `steps`.
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_batch_stays_whole() {
-        let model = TestModel::new(13, &[4, 6]).ints("starts", &[0]).ints("ends", &[2]);
+        let model = TestModel::new(13, &[0, 6]).ints("starts", &[0]).ints("ends", &[2]);
         model
             .node("Slice", "x starts ends", "y", &[])
             .output("y")

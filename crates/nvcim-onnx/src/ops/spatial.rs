@@ -6,7 +6,7 @@ use nvcim_ir::op::{Op, Window};
 use crate::attributes;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
-use crate::site::{Converted, Site};
+use crate::site::{Activation, Converted, Site};
 
 /// A window with the input seen as `[channels, height, width]`.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub(crate) fn read_spatial(
         _ => {
             return Err(Refusal::unsupported(
                 format!("works on samples of shape {input:?}"),
-                "only 1-D and 2-D convolutions and pools run here",
+                "only 1-D and 2-D convolutions and pools, and 3-D convolutions, run here",
             ));
         }
     };
@@ -63,6 +63,68 @@ pub(crate) fn read_spatial(
     };
     pad_automatically(node, &mut window, [image[1], image[2]])?;
     Ok(Spatial { window, input: image, lifted })
+}
+
+/// The window of a 3-D operator: over a frame, and along the frames.
+pub(crate) struct Volume {
+    /// How the kernel walks over a frame.
+    pub(crate) window: Window,
+    /// Step along the frames.
+    pub(crate) stride: usize,
+    /// Distance between the kernel's frames.
+    pub(crate) dilation: usize,
+    pads: [usize; 2],
+    height: usize,
+}
+
+/// Reads the window of a node over operand 0 of sample shape `[channels, depth, height, width]`.
+pub(crate) fn read_volume(
+    node: &NodeProto,
+    input: &[usize],
+    kernel: &[usize],
+) -> Result<Volume, Refusal> {
+    if attributes::string(node, "auto_pad", "NOTSET")? != "NOTSET" {
+        return Err(Refusal::unsupported(
+            "pads a volume automatically",
+            "export it with its `pads` written out",
+        ));
+    }
+    let (&[_, _, height, _], &[_, kernel_height, kernel_width]) = (input, kernel) else {
+        return Err(Refusal::broken(format!("has kernel {kernel:?} over {input:?}")));
+    };
+    let triple = |name, default: usize| {
+        Ok::<_, Refusal>(lengths(node, name, 3)?.unwrap_or_else(|| vec![default; 3]))
+    };
+    let (strides, dilations) = (triple("strides", 1)?, triple("dilations", 1)?);
+    let pads = lengths(node, "pads", 6)?.unwrap_or_else(|| vec![0; 6]);
+    let window = Window {
+        kernel: [kernel_height, kernel_width],
+        strides: [strides[1], strides[2]],
+        dilations: [dilations[1], dilations[2]],
+        pads_begin: [pads[1], pads[2]],
+        pads_end: [pads[4], pads[5]],
+    };
+    let (stride, dilation) = (strides[0], dilations[0]);
+    Ok(Volume { window, stride, dilation, pads: [pads[0], pads[3]], height })
+}
+
+impl Volume {
+    /// The height of a frame with its padding.
+    pub(crate) fn padded_height(&self) -> Option<usize> {
+        let begun = self.height.checked_add(self.window.pads_begin[0])?;
+        begun.checked_add(self.window.pads_end[0])
+    }
+
+    /// The volume with its padding before, behind and above, and zeros below up to `height` lines.
+    pub(crate) fn pad(&self, site: &mut Site<'_>, x: &Activation, height: usize) -> NodeId {
+        let top = self.window.pads_begin[0];
+        let bottom = height.saturating_sub(self.height + top);
+        let (before, after) = (vec![0, self.pads[0], top, 0], vec![0, self.pads[1], bottom, 0]);
+        let mut shape = x.shape.clone();
+        shape[1] = shape[1].saturating_add(self.pads[0]).saturating_add(self.pads[1]);
+        shape[2] = height;
+        site.help(Op::Pad { before, after, value: 0.0 }, &[x.id], &shape)
+    }
 }
 
 /// The last two axes, a missing height being `fill`.
@@ -121,6 +183,15 @@ impl Spatial {
     /// The node of operand 0 as an image; a 1-D tensor gains its height.
     pub(crate) fn lift(&self, site: &mut Site<'_>, id: NodeId) -> NodeId {
         if self.lifted { site.help(Op::Reshape, &[id], &self.input) } else { id }
+    }
+
+    /// The shape of one sample of the result as an image.
+    pub(crate) fn lift_shape(&self, output: &[usize]) -> [usize; 3] {
+        match *output {
+            [channels, height, width] => [channels, height, width],
+            [channels, width] => [channels, 1, width],
+            _ => [1; 3],
+        }
     }
 
     /// Puts `op` over the lifted operand; the result has sample shape `output`, without the height that
