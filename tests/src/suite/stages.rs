@@ -136,7 +136,10 @@ fn show_mapped(set: &SetUp, mapped: Warned<Mapped>) -> Warned<String> {
     line(format!("arrays: {arrays_needed} needed, {arrays_bound} bound"));
     line(format!("cells: {cells_used} of `{}`\n", set.chip.name));
     for (id, layer) in net.layers.iter_enumerated() {
-        let (drive, weight) = (show_rounded(layer.input.full_scale), show_rounded(layer.w_max));
+        let drive = show_rounded(layer.input.full_scale);
+        let mut weights: Vec<_> = layer.ranges.iter().copied().map(show_rounded).collect();
+        weights.dedup();
+        let weight = weights.join(" ");
         let tiles = net.tiles.iter().filter(|tile| tile.layer == id);
         let ranges = tiles.flat_map(|tile| &tile.readouts).map(|readout| readout.range);
         let (lo, hi) = ranges.fold((f32::INFINITY, f32::NEG_INFINITY), |(lo, hi), range| {
