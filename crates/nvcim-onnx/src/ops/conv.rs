@@ -46,7 +46,7 @@ fn convert_volume(
     constant: &Constant,
 ) -> Result<Converted, Refusal> {
     let shape = constant.value.shape();
-    let [depth_taps, kernel @ ..] = shape[2..] else {
+    let &[_, _, depth_taps, ref kernel @ ..] = shape else {
         return Err(Refusal::broken(format!("has a weight of shape {shape:?}")));
     };
     let volume = spatial::read_volume(site.node, &x.shape, &shape[2..])?;
