@@ -686,4 +686,31 @@ mod tests {
                 .output("t"),
         );
     }
+
+    #[test]
+    fn later_operators_are_emitted_in_the_same_words() {
+        agree(
+            &TestModel::new(20, &[0, 3, 4])
+                .weight("s", &[4])
+                .weight("b", &[4])
+                .floats("flags", &[4], &[1.0, 0.0, 1.0, 1.0])
+                .floats("low", &[], &[-0.5])
+                .ints("picked", &[2, 0])
+                .ints("tall", &[1, 3, 5])
+                .ints("last", &[2])
+                .node("LayerNormalization", "x s b", "n", &[])
+                .node("Transpose", "n", "t", &[ints("perm", &[0, 2, 1])])
+                .node("MatMul", "n t", "m", &[])
+                .node("MatMul", "m n", "p", &[])
+                .node("Cast", "flags", "mask", &[int("to", 9)])
+                .node("Where", "mask p low", "w", &[])
+                .node("Gelu", "w", "g", &[])
+                .node("Elu", "g", "e", &[float("alpha", 0.5)])
+                .node("Max", "e low", "h", &[])
+                .node("Gather", "h picked", "k", &[int("axis", 2)])
+                .node("ReduceMax", "k last", "r", &[])
+                .node("Expand", "r tall", "y", &[])
+                .output("y"),
+        );
+    }
 }

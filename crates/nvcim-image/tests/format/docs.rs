@@ -8,10 +8,11 @@ use nvcim_ir::program::{Lowering, StepOp};
 
 const PAGE: &str = include_str!("../../../../docs/image-format.md");
 
-const GOLDEN: [&[u8]; 3] = [
+const GOLDEN: [&[u8]; 4] = [
     include_bytes!("../golden/v2.nvcim"),
     include_bytes!("../golden/v2-words.nvcim"),
     include_bytes!("../golden/v2-siemens.nvcim"),
+    include_bytes!("../golden/v2-operators.nvcim"),
 ];
 
 /// A table under a heading that is a name in backticks.
@@ -158,13 +159,15 @@ fn the_tables_describe_every_byte_and_every_tag_is_in_use() {
 fn operators_have_the_names_of_the_page() {
     let tables = read_tables();
     let Table::Choice(page) = &tables["op"] else { panic!("`op` is a choice") };
-    let seen = walk_image(&tables, GOLDEN[0]);
-    let tags = seen.iter().filter(|(table, _)| table == "op").map(|(_, tag)| tag);
-    let program = decode_image(GOLDEN[0]).unwrap().net.program;
-    let ops = program.steps.iter().map(|step| match &step.op {
-        StepOp::Digital(op) => op.name(),
-        StepOp::Matrix { lowering: Lowering::Dense, .. } => "matrix_dense",
-        StepOp::Matrix { lowering: Lowering::Conv(_), .. } => "matrix_conv",
-    });
-    assert!(tags.map(|tag| page[tag].0.as_str()).eq(ops));
+    for bytes in GOLDEN {
+        let seen = walk_image(&tables, bytes);
+        let tags = seen.iter().filter(|(table, _)| table == "op").map(|(_, tag)| tag);
+        let program = decode_image(bytes).unwrap().net.program;
+        let ops = program.steps.iter().map(|step| match &step.op {
+            StepOp::Digital(op) => op.name(),
+            StepOp::Matrix { lowering: Lowering::Dense, .. } => "matrix_dense",
+            StepOp::Matrix { lowering: Lowering::Conv(_), .. } => "matrix_conv",
+        });
+        assert!(tags.map(|tag| page[tag].0.as_str()).eq(ops));
+    }
 }

@@ -5,36 +5,44 @@
 use std::path::PathBuf;
 
 use nvcim_image::codec::{decode_image, encode_image, list_sections};
+use nvcim_image::layout::Image;
 
+use crate::operators::sample_later_operators;
 use crate::sample::sample_image;
 
-/// One golden file per stored form of targets.
-const FILES: [(&str, Option<u32>); 3] =
-    [("v2", Some(16)), ("v2-words", Some(1000)), ("v2-siemens", None)];
+/// One golden file per stored form of targets, and one per time that operators joined.
+fn files() -> [(&'static str, Image); 4] {
+    [
+        ("v2", sample_image(Some(16))),
+        ("v2-words", sample_image(Some(1000))),
+        ("v2-siemens", sample_image(None)),
+        ("v2-operators", sample_later_operators()),
+    ]
+}
 
-fn golden(name: &str, n_levels: Option<u32>) -> Vec<u8> {
+fn golden(name: &str, sample: &Image) -> Vec<u8> {
     let place = format!("{}/tests/golden/{name}.nvcim", env!("CARGO_MANIFEST_DIR"));
     let place = PathBuf::from(place);
     if std::env::var_os("NVCIM_BLESS").is_some() {
-        std::fs::write(&place, encode_image(&sample_image(n_levels)).unwrap()).unwrap();
+        std::fs::write(&place, encode_image(sample).unwrap()).unwrap();
     }
     std::fs::read(&place).unwrap()
 }
 
 #[test]
 fn golden_files_are_read_as_on_the_first_day() {
-    for (name, n_levels) in FILES {
-        let image = decode_image(&golden(name, n_levels)).unwrap();
-        assert_eq!(image, sample_image(n_levels), "{name}");
+    for (name, sample) in files() {
+        let image = decode_image(&golden(name, &sample)).unwrap();
+        assert_eq!(image, sample, "{name}");
     }
 }
 
 /// The chip's text is left out: it grows with the chip format, which has its own version.
 #[test]
 fn golden_files_are_written_as_on_the_first_day() {
-    for (name, n_levels) in FILES {
-        let old = golden(name, n_levels);
-        let new = encode_image(&sample_image(n_levels)).unwrap();
+    for (name, sample) in files() {
+        let old = golden(name, &sample);
+        let new = encode_image(&sample).unwrap();
         assert_eq!(old[..16], new[..16], "{name}: magic, version, section count");
         let sections = list_sections(&old).unwrap().into_iter().zip(list_sections(&new).unwrap());
         for (old_section, new_section) in sections.filter(|(section, _)| section.name != "chip") {

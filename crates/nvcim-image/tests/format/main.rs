@@ -4,6 +4,7 @@ mod crafted;
 mod damage;
 mod docs;
 mod golden;
+mod operators;
 #[path = "../hostile/reseal.rs"]
 mod reseal;
 mod round_trip;

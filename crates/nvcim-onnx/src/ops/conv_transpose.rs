@@ -131,7 +131,8 @@ fn find_begin(
         let strided = (window.strides[axis] as i64).checked_mul(len as i64 - 1);
         let full = strided.ok_or_else(enormous)? + further.unwrap_or(0) + extent;
         let total = full - made as i64;
-        if mode == "SAME_UPPER" { total / 2 } else { total - total / 2 }
+        let half = total.div_euclid(2);
+        if mode == "SAME_UPPER" { half } else { total - half }
     } else {
         window.pads_begin[axis] as i64
     };

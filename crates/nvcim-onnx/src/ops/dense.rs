@@ -159,6 +159,35 @@ mod tests {
     }
 
     #[test]
+    fn attention_of_several_heads_keeps_an_open_batch_apart() {
+        let heads = |model: TestModel, name: &str, perm: &[i64]| {
+            let [weight, flat, split] = ["w", "m", "r"].map(|part| format!("{part}{name}"));
+            model
+                .weight(&weight, &[8, 8])
+                .node("MatMul", &format!("x {weight}"), &flat, &[])
+                .node("Reshape", &format!("{flat} heads"), &split, &[])
+                .node("Transpose", &split, name, &[ints("perm", perm)])
+        };
+        let model = TestModel::new(17, &[0, 5, 8])
+            .ints("heads", &[0, 0, 2, 4])
+            .ints("joined", &[0, 0, 8])
+            .floats("root", &[], &[2.0])
+            .floats("mask", &[1, 1, 1, 5], &[0.0, 0.0, f32::NEG_INFINITY, 0.0, 0.0]);
+        let model = heads(model, "q", &[0, 2, 1, 3]);
+        let model = heads(model, "k", &[0, 2, 3, 1]);
+        let model = heads(model, "v", &[0, 2, 1, 3])
+            .node("MatMul", "q k", "scores", &[])
+            .node("Div", "scores root", "scaled", &[])
+            .node("Add", "scaled mask", "masked", &[])
+            .node("Softmax", "masked", "p", &[int("axis", -1)])
+            .node("MatMul", "p v", "mixed", &[])
+            .node("Transpose", "mixed", "turned", &[ints("perm", &[0, 2, 1, 3])])
+            .node("Reshape", "turned joined", "y", &[])
+            .output("y");
+        model.agree();
+    }
+
+    #[test]
     fn products_that_change_with_the_input_are_digital() {
         let batched = TestModel::new(13, &[0, 2, 5, 4]).weight("w", &[2, 4, 3]);
         batched.node("MatMul", "x w", "y", &[]).output("y").agree();
