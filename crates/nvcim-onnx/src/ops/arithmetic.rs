@@ -177,6 +177,6 @@ mod tests {
         // A file of fixed lengths says what it means.
         assert_eq!(model(4).agree().to_string().matches("[4, 4, 4]").count(), 2);
         model(1).agree();
-        binary("Add", "x c", &[1, 1, 3, 4, 5]).refuse(Kind::Unsupported, "meet another axis");
+        binary("Add", "x c", &[1, 1, 3, 4, 5]).refuse(Kind::Unsupported, "axis 0 is not the batch");
     }
 }

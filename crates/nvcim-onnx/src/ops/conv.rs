@@ -1,5 +1,6 @@
 //! Convolution.
 
+use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::{Op, SliceAxis, Window};
 
 use super::spatial;
@@ -64,19 +65,7 @@ fn convert_volume(
     let height = filled.ok_or_else(|| Refusal::broken("has a window of enormous extent"))?;
     let padded = volume.pad(&mut site, x, height);
     let planes = [*channels, frames, height, *width];
-    let mut taps = Vec::new();
-    for tap in 0..depth_taps {
-        let first = tap * volume.dilation;
-        let full = |len| SliceAxis { start: 0, step: 1, len };
-        let mut axes = planes.map(full);
-        axes[1] = SliceAxis { start: first, step: volume.stride as isize, len: frames };
-        let part = site.help(Op::Slice { axes: axes.to_vec() }, &[padded], &planes);
-        taps.push(site.help(Op::Reshape, &[part], &[*channels, 1, frames * height, *width]));
-    }
-    let joined = [*channels, depth_taps, frames * height, *width];
-    let beside = site.help(Op::Concat { axis: 1 }, &taps, &joined);
-    let image = [channels * depth_taps, frames * height, *width];
-    let image = site.help(Op::Reshape, &[beside], &image);
+    let image = stack_frames(&mut site, &volume, padded, planes, depth_taps);
     let weight = site::to_floats(constant)?;
     let weight = site::reshape(weight, &[*filters, shape[1] * depth_taps, kernel[0], kernel[1]])?;
     let weight = site.builder.constant(&constant.name, weight);
@@ -99,6 +88,28 @@ fn convert_volume(
     let mut axes = apart.map(|len| SliceAxis { start: 0, step: 1, len });
     axes[2].len = rows;
     Ok(site.keep(Op::Slice { axes: axes.to_vec() }, &[made], &output))
+}
+
+/// The frames under each of the kernel's frames, `planes` each, as channels of one image.
+fn stack_frames(
+    site: &mut Site<'_>,
+    volume: &spatial::Volume,
+    padded: NodeId,
+    planes: [usize; 4],
+    depth_taps: usize,
+) -> NodeId {
+    let [channels, frames, height, width] = planes;
+    let under = |tap: usize| {
+        let mut axes = planes.map(|len| SliceAxis { start: 0, step: 1, len });
+        let (start, step) = (tap * volume.dilation, volume.stride as isize);
+        axes[1] = SliceAxis { start, step, len: frames };
+        let part = site.help(Op::Slice { axes: axes.to_vec() }, &[padded], &planes);
+        site.help(Op::Reshape, &[part], &[channels, 1, frames * height, width])
+    };
+    let taps: Vec<NodeId> = (0..depth_taps).map(under).collect();
+    let joined = [channels, depth_taps, frames * height, width];
+    let beside = site.help(Op::Concat { axis: 1 }, &taps, &joined);
+    site.help(Op::Reshape, &[beside], &[channels * depth_taps, frames * height, width])
 }
 
 #[cfg(test)]

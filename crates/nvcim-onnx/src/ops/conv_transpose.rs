@@ -42,14 +42,7 @@ pub(crate) fn convert_conv_transpose(mut site: Site<'_>) -> Result<Converted, Re
         let kept = |pad: i64| (-pad).max(0) as usize;
         let cut = [kept(begin), kept(end)];
         if cut != [0, 0] {
-            let left = len.checked_sub(cut[0] + cut[1]).filter(|&left| left > 0);
-            let left = left.ok_or_else(|| Refusal::broken("pads away its whole input"))?;
-            let full = |len| SliceAxis { start: 0, step: 1, len };
-            let mut axes = [image[0], lens[0], lens[1]].map(full);
-            axes[axis + 1] = SliceAxis { start: cut[0], step: 1, len: left };
-            lens[axis] = left;
-            let op = Op::Slice { axes: axes.to_vec() };
-            stuffed = site.help(op, &[stuffed], &[image[0], lens[0], lens[1]]);
+            (stuffed, lens) = trim(&mut site, stuffed, image[0], lens, axis, cut)?;
         }
         window.pads_begin[axis] = begin.max(0) as usize;
         window.pads_end[axis] = end.max(0) as usize;
@@ -108,6 +101,24 @@ fn stuff_zeros(
     shape[axis + 1] = spread - (stride - 1);
     let axes = shape.map(|len| SliceAxis { start: 0, step: 1, len }).to_vec();
     Ok((site.help(Op::Slice { axes }, &[joined], &shape), shape[axis + 1]))
+}
+
+/// Takes elements off both ends of `axis` (0 height, 1 width); the new lengths too.
+fn trim(
+    site: &mut Site<'_>,
+    x: NodeId,
+    channels: usize,
+    mut lens: [usize; 2],
+    axis: usize,
+    [before, after]: [usize; 2],
+) -> Result<(NodeId, [usize; 2]), Refusal> {
+    let left = lens[axis].checked_sub(before).and_then(|len| len.checked_sub(after));
+    let left = left.filter(|&left| left > 0);
+    lens[axis] = left.ok_or_else(|| Refusal::broken("pads away its whole input"))?;
+    let shape = [channels, lens[0], lens[1]];
+    let mut axes = shape.map(|len| SliceAxis { start: 0, step: 1, len });
+    axes[axis + 1].start = before;
+    Ok((site.help(Op::Slice { axes: axes.to_vec() }, &[x], &shape), lens))
 }
 
 /// Zeros in front of the stuffed input; fewer than none cut it.
