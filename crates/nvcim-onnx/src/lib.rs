@@ -19,6 +19,7 @@ mod proto;
 pub mod reference;
 mod refusal;
 mod site;
+mod spell_out;
 pub mod survey;
 pub mod tensor_data;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::proto::{
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::tensor_data::{self, ExternalData};
-use crate::validate;
+use crate::{spell_out, validate};
 
 /// A network that tract has optimised; [`FloatReference::run`] may be called from many threads.
 pub struct FloatReference {
@@ -56,7 +56,10 @@ impl FloatReference {
                 Batching::Axis(batch) => [&[batch], batching.sample_of(&shape)].concat(),
                 Batching::Whole => shape,
             };
-            let clean = clean_model(&model, &whole, external)?;
+            let mut clean = clean_model(&model, &whole, external)?;
+            let spelled = clean.graph.as_ref().and_then(spell_out::spell_out);
+            let datum = if spelled.is_some() { DatumType::F32 } else { datum };
+            clean.graph = spelled.or(clean.graph);
             match prepare(clean).and_then(|plan| Self::wrap(plan, batching, (whole, datum))) {
                 Ok(reference) => return Ok(reference),
                 Err(why) => reasons.push(format!("{batching:?}: {why}")),
