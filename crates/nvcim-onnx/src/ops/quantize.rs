@@ -213,7 +213,8 @@ mod tests {
     fn what_has_no_8_bits_is_refused() {
         let model = TestModel::new(21, &[0, 6]).floats("s", &[], &[0.25]);
         let model = with_zero(model, "z", INT16, &[0]).node("QuantizeLinear", "x s z", "q", &[]);
-        model.output("q").refuse(Kind::Unsupported, "I16");
+        let problems = model.output("q").import().expect_err("16 bits are refused");
+        assert!(problems[0].to_string().contains("quantises to I16"), "{problems:?}");
         let model = TestModel::new(13, &[0, 6]).floats("s", &[], &[-0.25]);
         let model = with_zero(model, "z", INT8, &[0]).node("QuantizeLinear", "x s z", "q", &[]);
         model.output("q").refuse(Kind::BadInput, "not positive");
