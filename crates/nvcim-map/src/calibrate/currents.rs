@@ -62,8 +62,9 @@ fn encode_cut(layer: &MatrixLayer, cut: &Cut, code: &WeightCode) -> Array2<(f64,
     for row in 0..cut.rows.len() {
         for col in 0..n_cols {
             // A reference column holds weights of 0.
-            let weight = weights.get((row, col));
-            let weight = weight.map_or(0.0, |&weight| f64::from(weight) / f64::from(ranges[col]));
+            let weight = weights.get((row, col)).zip(ranges.get(col));
+            let share = |(&weight, &range): (&f32, &f32)| f64::from(weight) / f64::from(range);
+            let weight = weight.map_or(0.0, share);
             let mut lanes = lanes.slice_mut(s![row, col * n_slices..(col + 1) * n_slices]);
             lanes.iter_mut().zip(code.encode(weight)).for_each(|(lane, cells)| *lane = cells);
         }
