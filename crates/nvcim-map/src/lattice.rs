@@ -54,7 +54,12 @@ fn set_by_column(layer: &mut MatrixLayer, n_steps: f64) {
 /// The least range, at least the largest weight, whose `n_steps` levels hold all `weights`.
 fn fit_range<'a>(weights: impl Iterator<Item = &'a f32> + Clone, n_steps: f64) -> Option<f32> {
     let Pitch { pitch, multiple } = find_pitch(weights)?;
-    let per_pitch = (n_steps / f64::from(multiple)).floor();
+    range_of(pitch, f64::from(multiple), n_steps)
+}
+
+/// The least range whose `n_steps` steps hit all multiples of `pitch` up to `multiple`, if there is one.
+fn range_of(pitch: f64, multiple: f64, n_steps: f64) -> Option<f32> {
+    let per_pitch = (n_steps / multiple).floor();
     (per_pitch >= 1.0).then(|| (pitch * n_steps / per_pitch) as f32)
 }
 

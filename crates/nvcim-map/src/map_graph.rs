@@ -11,7 +11,7 @@ use crate::calibrate::{self, Calibration, Task};
 use crate::cut::Cut;
 use crate::fold::Folded;
 use crate::lower::{self, Lowered};
-use crate::pack::{self, Packing, Placed, Space};
+use crate::pack::{self, Matrix, Packing, Placed, Space};
 use crate::place::{self, Demand, Fit, Sites};
 use crate::{explain, fold, lattice};
 
@@ -204,6 +204,7 @@ pub fn sketch_graph(graph: &Graph, chip: &Chip, options: &MapOptions<'_>) -> Res
 struct Reading {
     folded: Folded,
     lowered: Lowered,
+    matrices: Vec<Matrix>,
 }
 
 /// A network that is packed.
@@ -220,7 +221,8 @@ impl Reading {
         graph::verify_graph(&folded.graph)?;
         let mut lowered = lower::lower_graph(&folded.graph);
         lattice::set_ranges(&mut lowered.layers, chip);
-        Ok(Self { folded, lowered })
+        let matrices = pack::list_matrices(&lowered.program, &lowered.layers);
+        Ok(Self { folded, lowered, matrices })
     }
 
     fn draft(
@@ -231,8 +233,7 @@ impl Reading {
         sites: Sites,
         packing: Packing,
     ) -> Draft {
-        let Self { folded, lowered } = self;
-        let matrices = pack::list_matrices(&lowered.program, &lowered.layers);
+        let Self { folded, lowered, matrices } = self;
         let bound = pack::bound_sites(&matrices, space, mode);
         let Demand { arrays_needed, arrays_bound, cells_used } =
             place::count_demand(&packing, bound, chip);
@@ -269,8 +270,7 @@ fn draft_graph(graph: &Graph, chip: &Chip, options: &MapOptions<'_>) -> Result<D
     let mode = pack::choose_mode(chip, options.pack)?;
     let sites = Sites::new(chip, options.dead);
     let read = Reading::new(graph, chip)?;
-    let matrices = pack::list_matrices(&read.lowered.program, &read.lowered.layers);
-    let packing = pack::pack_matrices(&matrices, space, mode);
+    let packing = pack::pack_matrices(&read.matrices, space, mode);
     Ok(read.draft(graph, chip, (space, mode), sites, packing))
 }
 

@@ -85,7 +85,7 @@ impl ArrayCells {
                 *writes += 1;
             }
             writer.draws.fill_all(&written, &mut z);
-            let n_draws = writer.draws.len();
+            let n_draws = writer.draws.n_draws();
             for (cell, (&(place, _), &target)) in written.iter().zip(targets).enumerate() {
                 if self.stuck.contains_key(&(row, place.col)) {
                     continue;

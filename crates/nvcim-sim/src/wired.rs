@@ -120,11 +120,12 @@ impl<'a> Wired<'a> {
     /// The constant currents of conversions; none where all are 0.
     fn constants(&self) -> Vec<f64> {
         let of_drivers = |tap: &Tap<'_>, term: &Term<'_>| -> f64 {
-            let (drivers, cells) = (!self.drivers.is_empty(), self.cells(term.array));
-            let rows = tap.driven.clone().filter(|_| drivers && !self.is_solved());
-            rows.map(|drive| term.rows[drive])
-                .map(|row| self.worth(term, cells, row) * self.offset(term.array, row))
-                .sum()
+            if self.drivers.is_empty() || self.is_solved() {
+                return 0.0;
+            }
+            let cells = self.cells(term.array);
+            let rows = tap.driven.clone().map(|drive| term.rows[drive]);
+            rows.map(|row| self.worth(term, cells, row) * self.offset(term.array, row)).sum()
         };
         let leak =
             |tap: &Tap<'_>, term: &Term<'_>| self.leak(tap, term) / self.setup.chip.cell.g_max;

@@ -1,7 +1,8 @@
 //! An image for any die as the base of images for one: what does not depend on the die is taken from it.
 //!
-//! Its tiles keep their places, its converter calibration saves a pass of calibration images through the network, and tiles that a die does
-//! not harm keep its targets, so that a chip which already holds it is reprogrammed only where it must be.
+//! Its tiles keep their places, its converter calibration saves a pass of calibration images through the network,
+//! and tiles that a die does not harm keep its targets, so that a chip which already holds it is reprogrammed only
+//! where it must be.
 
 use nvcim_chip::describe::Chip;
 use nvcim_chip::file;

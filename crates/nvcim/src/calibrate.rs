@@ -122,7 +122,8 @@ fn plan_again(image: &Image) -> Result<(Plan, Scales)> {
     Err(Diagnostic::bad_input("image", message).hint(hint).into())
 }
 
-/// The program and the layers that the image came from, without tiles, which are its own; its inputs are driven as the image says.
+/// The program and the layers that the image came from, without tiles, which are its own; its inputs are driven as
+/// the image says.
 fn rebuild(image: &Image, model: &Model, warnings: &mut Vec<Diagnostic>) -> Result<TiledNet> {
     let graph = model.import()?.unload(warnings);
     let mut tiled = lower_only(&graph, &image.chip)?;

@@ -99,13 +99,8 @@ impl CellDraws {
     }
 
     /// Draws of a cell.
-    pub fn len(&self) -> usize {
+    pub fn n_draws(&self) -> usize {
         self.draws.len()
-    }
-
-    /// Whether nothing of a cell is drawn.
-    pub fn is_empty(&self) -> bool {
-        self.draws.is_empty()
     }
 }
 

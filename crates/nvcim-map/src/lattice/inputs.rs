@@ -12,7 +12,7 @@ use nvcim_ir::op::{Binary, Op, Unary};
 use nvcim_ir::program::{Program, Step, StepOp};
 use nvcim_ir::tiled::InputCoding;
 
-use super::{Pitch, find_pitch};
+use super::{Pitch, find_pitch, range_of};
 
 /// How far from a whole number a ratio may be that counts as one: products of a few rounded numbers.
 const TOLERANCE: f64 = 1e-5;
@@ -37,10 +37,7 @@ pub(crate) fn align_inputs(program: &Program, inputs: &mut IdVec<LayerId, InputC
 /// The next full scale whose steps hit multiples of `pitch`.
 fn align_input(input: &mut InputCoding, pitch: f64, n_steps: f64) {
     let multiple = (f64::from(input.full_scale) / pitch - TOLERANCE).ceil().max(1.0);
-    let per_pitch = (n_steps / multiple).floor();
-    if per_pitch >= 1.0 {
-        input.full_scale = (pitch * n_steps / per_pitch) as f32;
-    }
+    input.full_scale = range_of(pitch, multiple, n_steps).unwrap_or(input.full_scale);
 }
 
 /// The pitch of what a step makes of tensors with these pitches.
@@ -88,9 +85,8 @@ fn carry_pitch(
 }
 
 /// The pitch of multiples of `pitch` together with these numbers, if they are multiples too.
-fn keep_with(pitch: f64, numbers: impl Iterator<Item = f32>) -> Option<f64> {
-    let is_multiple = |number: f32| is_whole(f64::from(number) / pitch);
-    { numbers }.all(is_multiple).then_some(pitch)
+fn keep_with(pitch: f64, mut numbers: impl Iterator<Item = f32>) -> Option<f64> {
+    numbers.all(|number| is_whole(f64::from(number) / pitch)).then_some(pitch)
 }
 
 /// The pitch of multiples of either, where one is a multiple of the other.

@@ -18,7 +18,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::stock::{Part, Stock};
+use super::stock::{Part, Stock, cut_l};
 use super::{Put, Space, Spot};
 use crate::cut::Room;
 
@@ -138,20 +138,17 @@ impl Floor<'_> {
         let hole = self.holes.swap_remove(at);
         let Hole { spot, n_rows, n_cols } = hole;
         let taken_cols = part.n_cols + self.space.references;
-        let (below, beside) = (n_rows - part.n_rows, n_cols - taken_cols);
-        let wide_below = below * n_cols >= n_rows * beside;
-        let (below_cols, beside_rows) =
-            if wide_below { (n_cols, part.n_rows) } else { (taken_cols, n_rows) };
+        let [below, beside] = cut_l([n_rows, n_cols], [part.n_rows, taken_cols]);
         let left = [
             Hole {
                 spot: Spot { row: spot.row + part.n_rows, ..spot },
-                n_rows: below,
-                n_cols: below_cols,
+                n_rows: below[0],
+                n_cols: below[1],
             },
             Hole {
                 spot: Spot { col: spot.col + taken_cols, ..spot },
-                n_rows: beside_rows,
-                n_cols: beside,
+                n_rows: beside[0],
+                n_cols: beside[1],
             },
         ];
         let references = self.space.references;

@@ -1,7 +1,6 @@
 //! What is to be packed: sheets of weights that share their rows, and the parts that they are cut into.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use nvcim_ir::ids::{Id, LayerId};
 
@@ -103,7 +102,6 @@ impl Stock {
             let cols = part.col.max(start)..(part.col + part.n_cols).min(end);
             let rows = part.row..part.row + part.n_rows;
             let place = cols.start.saturating_sub(part.col);
-            let cols: Range<usize> = cols.start..cols.end;
             (!cols.is_empty())
                 .then(|| (place, Cut { layer, rows, cols: cols.start - start..cols.end - start }))
         })
@@ -123,19 +121,28 @@ impl Part {
     }
 
     /// The part's first rows and columns, and what is left of it: nothing, one or two parts.
-    ///
-    /// An L is cut so that the larger of its two rectangles is as large as can be.
     pub(super) fn take(self, n_rows: usize, n_cols: usize) -> (Self, Vec<Self>) {
-        let (below, beside) = (self.n_rows - n_rows, self.n_cols - n_cols);
         let taken = Self { n_rows, n_cols, ..self };
-        let wide_below = below * self.n_cols >= self.n_rows * beside;
-        let (below_cols, beside_rows) =
-            if wide_below { (self.n_cols, n_rows) } else { (n_cols, self.n_rows) };
+        let [below, beside] = cut_l([self.n_rows, self.n_cols], [n_rows, n_cols]);
         let rest = [
-            Self { n_rows: below, n_cols: below_cols, row: self.row + n_rows, ..self },
-            Self { n_rows: beside_rows, n_cols: beside, col: self.col + n_cols, ..self },
+            Self { n_rows: below[0], n_cols: below[1], row: self.row + n_rows, ..self },
+            Self { n_rows: beside[0], n_cols: beside[1], col: self.col + n_cols, ..self },
         ];
         (taken, rest.into_iter().filter(|part| part.n_weights() > 0).collect())
+    }
+}
+
+/// Rows and columns of what is left of a rectangle, `[rows, cols]`, without its first rows and columns: below
+/// what is taken, and beside it. The larger of the two is as large as can be.
+pub(super) fn cut_l(
+    [n_rows, n_cols]: [usize; 2],
+    [taken_rows, taken_cols]: [usize; 2],
+) -> [[usize; 2]; 2] {
+    let (below, beside) = (n_rows - taken_rows, n_cols - taken_cols);
+    if below * n_cols >= n_rows * beside {
+        [[below, n_cols], [taken_rows, beside]]
+    } else {
+        [[below, taken_cols], [n_rows, beside]]
     }
 }
 
