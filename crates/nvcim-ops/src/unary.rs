@@ -10,48 +10,42 @@ use crate::tensor::{Operand, Tensor};
 pub fn unary(function: Unary, x: Operand<'_>) -> Tensor {
     let mut res = x.into_owned();
     match function {
-        // With its function known here, a loop over these few instructions becomes a vector loop.
-        Unary::Relu => res.mapv_inplace(|x| evaluate(Unary::Relu, x)),
-        Unary::Clip { lo, hi } => res.mapv_inplace(|x| evaluate(Unary::Clip { lo, hi }, x)),
-        Unary::LeakyRelu { alpha } => {
-            res.mapv_inplace(|x| evaluate(Unary::LeakyRelu { alpha }, x));
-        }
+        // With its few instructions here, a loop becomes a vector loop.
+        Unary::Relu => res.mapv_inplace(relu),
+        Unary::Clip { lo, hi } => res.mapv_inplace(|x| clip(x, lo, hi)),
+        Unary::LeakyRelu { alpha } => res.mapv_inplace(|x| leaky_relu(x, alpha)),
         function => res.mapv_inplace(|x| evaluate(function, x)),
     }
     res
 }
 
-/// The function of one number.
-///
-/// Comparisons rather than `max` and `min`, so that a NaN shows instead of becoming a bound.
+// Comparisons rather than `max` and `min`, so that a NaN shows instead of becoming a bound.
+
 #[inline]
+fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+#[inline]
+fn clip(x: f32, lo: f32, hi: f32) -> f32 {
+    let x = if x < lo { lo } else { x };
+    if x > hi { hi } else { x }
+}
+
+#[inline]
+fn leaky_relu(x: f32, alpha: f32) -> f32 {
+    if x < 0.0 { alpha * x } else { x }
+}
+
+/// The function of one number.
 pub fn evaluate(function: Unary, x: f32) -> f32 {
     match function {
-        Unary::Relu => {
-            if x < 0.0 {
-                0.0
-            } else {
-                x
-            }
-        }
-        Unary::Clip { lo, hi } => {
-            let x = if x < lo { lo } else { x };
-            if x > hi { hi } else { x }
-        }
+        Unary::Relu => relu(x),
+        Unary::Clip { lo, hi } => clip(x, lo, hi),
         Unary::Sigmoid => 1.0 / (1.0 + libm::expf(-x)),
         Unary::Tanh => libm::tanhf(x),
-        Unary::LeakyRelu { alpha } => {
-            if x < 0.0 {
-                alpha * x
-            } else {
-                x
-            }
-        }
-        Unary::HardSwish => {
-            let gate = x / 6.0 + 0.5;
-            let gate = if gate < 0.0 { 0.0 } else { gate };
-            x * if gate > 1.0 { 1.0 } else { gate }
-        }
+        Unary::LeakyRelu { alpha } => leaky_relu(x, alpha),
+        Unary::HardSwish => x * clip(x / 6.0 + 0.5, 0.0, 1.0),
         Unary::Abs => x.abs(),
         Unary::Sqrt => x.sqrt(),
         Unary::Exp => libm::expf(x),
