@@ -15,6 +15,9 @@ use crate::effects::Effect;
 /// Blocks made side by side; wide enough for any vector unit, small enough for its registers.
 pub(crate) const LANES: usize = 8;
 
+/// Blocks made side by side where there are many to make.
+const MANY_LANES: usize = 32;
+
 /// The random numbers of one effect on one die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stream {
@@ -67,16 +70,27 @@ impl Stream {
 
     /// Draws 0, 1, 2, ... of `place`, normal with mean 0 and variance 1.
     pub fn fill_normals(&self, place: [u32; 3], out: &mut [f32]) {
-        let [a, b, c] = place;
-        for (start, chunk) in (0..).step_by(LANES).zip(out.chunks_mut(4 * LANES)) {
-            let block: [u32; LANES] = std::array::from_fn(|lane| start + lane as u32);
-            let [w0, w1, w2, w3] = philox([[a; LANES], [b; LANES], [c; LANES], block], self.key);
-            let mut normals = [[0.0; 4]; LANES];
-            for lane in 0..LANES {
-                let [z0, z1] = normal_pair(w0[lane], w1[lane]);
-                let [z2, z3] = normal_pair(w2[lane], w3[lane]);
-                normals[lane] = [z0, z1, z2, z3];
+        // Whole runs of many blocks first: side by side they cost two thirds of what few blocks do.
+        let whole = out.len() - out.len() % (4 * MANY_LANES);
+        let (many, few) = out.split_at_mut(whole);
+        self.fill_by::<MANY_LANES>(place, 0, many);
+        self.fill_by::<LANES>(place, whole / 4, few);
+    }
+
+    /// Fills from the block `first` on, `N` blocks at a time.
+    fn fill_by<const N: usize>(&self, [a, b, c]: [u32; 3], first: usize, out: &mut [f32]) {
+        for (start, chunk) in (first as u32..).step_by(N).zip(out.chunks_mut(4 * N)) {
+            let block: [u32; N] = std::array::from_fn(|lane| start + lane as u32);
+            let [w0, w1, w2, w3] = philox([[a; N], [b; N], [c; N], block], self.key);
+            // One loop per pair and one to turn them: each becomes a vector loop.
+            let mut pairs = [[0.0; N]; 4];
+            for lane in 0..N {
+                [pairs[0][lane], pairs[1][lane]] = normal_pair(w0[lane], w1[lane]);
             }
+            for lane in 0..N {
+                [pairs[2][lane], pairs[3][lane]] = normal_pair(w2[lane], w3[lane]);
+            }
+            let normals: [[f32; 4]; N] = std::array::from_fn(|lane| pairs.map(|it| it[lane]));
             chunk.copy_from_slice(&normals.as_flattened()[..chunk.len()]);
         }
     }
@@ -189,7 +203,7 @@ mod tests {
     #[test]
     fn filling_gives_the_single_draws_at_any_length() {
         let stream = Stream::new(7, 3, Effect::Programming);
-        let mut long = [0.0; 101];
+        let mut long = [0.0; 301];
         stream.fill_normals([1, 2, 3], &mut long);
         let mut short = [0.0; 37];
         stream.fill_normals([1, 2, 3], &mut short);
