@@ -15,12 +15,13 @@ pub mod measured_csv;
 pub mod network;
 pub mod presets;
 pub mod random;
-mod reader;
+pub mod reader;
 pub mod real;
 pub mod record;
 mod source;
 pub mod statistics;
 pub mod unit_costs;
+pub mod vary;
 mod writer;
 
 #[cfg(test)]

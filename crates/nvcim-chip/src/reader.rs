@@ -1,5 +1,7 @@
 //! Reads TOML key by key and collects every problem with its place: unknown keys, wrong types, limits.
 //!
+//! Every file format of the toolchain that people write by hand is read by it: chips, dies, studies.
+//!
 //! Stands where derived deserialisation would: that stops at the first problem and forgets the line.
 //! A value that cannot be read is stood in for, so that reading goes on; the caller uses nothing that
 //! was read once there is a problem.
@@ -18,7 +20,7 @@ use crate::source::{Source, find_similar};
 const SCHEMA: u64 = 1;
 
 /// One table of the file, while its keys are asked for one after the other.
-pub(crate) struct Section<'a> {
+pub struct Section<'a> {
     source: &'a Source<'a>,
     /// Dotted key of the table; empty for the whole file.
     path: String,
@@ -32,7 +34,10 @@ pub(crate) struct Section<'a> {
 
 /// Reads a file of one `kind`: checks `schema` and `kind`, hands the rest to `read`, and answers with
 /// what it read if there was no problem. Where `read` fails, the file is read no further.
-pub(crate) fn read_file<T>(
+///
+/// # Errors
+/// Invalid TOML, a newer `schema`, another `kind`, and every problem that was found while reading.
+pub fn read_file<T>(
     text: &str,
     place: &str,
     kind: &str,
@@ -80,12 +85,12 @@ impl<'a> Section<'a> {
     }
 
     /// Says that `key` of this table is wrong: what it is, what it must be.
-    pub(crate) fn report(&self, key: &str, message: impl Into<String>) {
+    pub fn report(&self, key: &str, message: impl Into<String>) {
         self.source.report(self.span_of(key), &self.key_path(key), message);
     }
 
     /// Says that `key` should not be in this table at all.
-    pub(crate) fn refuse(&mut self, key: &str, message: impl Into<String>) {
+    pub fn refuse(&mut self, key: &str, message: impl Into<String>) {
         self.known.insert(key.to_owned());
         self.report(key, message);
     }
@@ -139,7 +144,7 @@ impl<'a> Section<'a> {
     }
 
     /// The keys of this table that the file gives, in alphabetical order.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.table.into_iter().flat_map(|table| table.keys()).map(|key| key.get_ref().as_ref())
     }
 
@@ -157,19 +162,51 @@ impl<'a> Section<'a> {
     }
 
     /// A table that must be there.
-    pub(crate) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    pub fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
         let value = self.require(key);
         self.enter(key, value, read)
     }
 
     /// A table that may be left out.
-    pub(crate) fn optional_section<T>(
+    pub fn optional_section<T>(
         &mut self,
         key: &str,
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> Option<T> {
         let value = self.get(key)?;
         Some(self.enter(key, Some(value), read))
+    }
+
+    /// Every table of a list of tables (`[[key]]`), in the order of the file; none where it is left out.
+    pub fn tables<T>(&mut self, key: &str, mut read: impl FnMut(&mut Section<'_>) -> T) -> Vec<T> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let entries = value.get_ref().as_array().into_iter().flat_map(|list| list.iter());
+        let tables: Vec<_> = entries.map(|it| (it.span(), it.get_ref().as_table())).collect();
+        if value.get_ref().as_array().is_none() || tables.iter().any(|(_, it)| it.is_none()) {
+            self.report(key, format!("must be a list of tables, as `[[{key}]]` writes it"));
+            return Vec::new();
+        }
+        let tables = tables.into_iter().enumerate();
+        tables
+            .map(|(at, (span, table))| {
+                let mut section = Section {
+                    source: self.source,
+                    path: format!("{}[{at}]", self.key_path(key)),
+                    span,
+                    table,
+                    known: BTreeSet::new(),
+                    missing: Vec::new(),
+                };
+                let output = read(&mut section);
+                section.finish();
+                output
+            })
+            .collect()
+    }
+
+    /// A list of texts; empty where it is left out.
+    pub fn texts(&mut self, key: &str) -> Vec<String> {
+        self.list(key, "a text", |value| value.as_str().map(str::to_owned))
     }
 
     fn enter<T>(
@@ -200,17 +237,13 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number inside `limits`.
-    pub(crate) fn integer(&mut self, key: &str, limits: RangeInclusive<u64>) -> u64 {
+    pub fn integer(&mut self, key: &str, limits: RangeInclusive<u64>) -> u64 {
         let value = self.require(key);
         self.to_integer(key, value, limits)
     }
 
     /// A whole number inside `limits`; nothing where the key is left out.
-    pub(crate) fn optional_integer(
-        &mut self,
-        key: &str,
-        limits: RangeInclusive<u64>,
-    ) -> Option<u64> {
+    pub fn optional_integer(&mut self, key: &str, limits: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(key)?;
         Some(self.to_integer(key, Some(value), limits))
     }
@@ -257,7 +290,7 @@ impl<'a> Section<'a> {
     }
 
     /// A finite number inside `limits`.
-    pub(crate) fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
+    pub fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> f64 {
         match self.require(key) {
             Some(value) => self.to_number_within(key, value.get_ref(), limits),
             None => *limits.start(),
@@ -265,12 +298,7 @@ impl<'a> Section<'a> {
     }
 
     /// A finite number inside `limits`; `default` where the key is left out.
-    pub(crate) fn number_or(
-        &mut self,
-        key: &str,
-        default: f64,
-        limits: RangeInclusive<f64>,
-    ) -> f64 {
+    pub fn number_or(&mut self, key: &str, default: f64, limits: RangeInclusive<f64>) -> f64 {
         match self.get(key) {
             Some(value) => self.to_number_within(key, value.get_ref(), limits),
             None => default,
@@ -311,7 +339,7 @@ impl<'a> Section<'a> {
 
     /// A list of finite numbers inside `limits`, as many as `counts` allows; after a problem, as few as
     /// that.
-    pub(crate) fn numbers(
+    pub fn numbers(
         &mut self,
         key: &str,
         counts: RangeInclusive<usize>,
@@ -371,7 +399,7 @@ impl<'a> Section<'a> {
     }
 
     /// Whether the file gives `key` in this table.
-    pub(crate) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
@@ -388,7 +416,7 @@ impl<'a> Section<'a> {
     }
 
     /// Yes or no; `default` where the key is left out.
-    pub(crate) fn flag_or(&mut self, key: &str, default: bool) -> bool {
+    pub fn flag_or(&mut self, key: &str, default: bool) -> bool {
         let Some(value) = self.get(key) else { return default };
         value.get_ref().as_bool().unwrap_or_else(|| {
             let found = name_type(value.get_ref());
@@ -398,7 +426,7 @@ impl<'a> Section<'a> {
     }
 
     /// A text; empty where it is left out.
-    pub(crate) fn text(&mut self, key: &str) -> String {
+    pub fn text(&mut self, key: &str) -> String {
         let Some(value) = self.get(key) else { return String::new() };
         let text = value.get_ref().as_str();
         if text.is_none() {
@@ -408,7 +436,7 @@ impl<'a> Section<'a> {
     }
 
     /// A text that must be there.
-    pub(crate) fn required_text(&mut self, key: &str) -> String {
+    pub fn required_text(&mut self, key: &str) -> String {
         if self.require(key).is_some_and(|value| value.get_ref().as_str() == Some("")) {
             self.report(key, "is empty");
         }
@@ -416,12 +444,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of `choices`; `default` where the key is left out, the first choice to go on after a problem.
-    pub(crate) fn choice<T: Copy>(
-        &mut self,
-        key: &str,
-        default: Option<T>,
-        choices: &[(&str, T)],
-    ) -> T {
+    pub fn choice<T: Copy>(&mut self, key: &str, default: Option<T>, choices: &[(&str, T)]) -> T {
         let stand_in = choices[0].1;
         let value = if default.is_some() { self.get(key) } else { self.require(key) };
         let Some(value) = value else { return default.unwrap_or(stand_in) };
