@@ -11,6 +11,7 @@ use nvcim::effects::{Effect, EffectSet};
 use nvcim::model::Model;
 use nvcim::pipeline::CALIBRATION_IMAGES;
 use nvcim::tensor::Tensor;
+use nvcim::time::parse_time;
 
 use crate::terminal::{Failure, Terminal};
 
@@ -186,58 +187,9 @@ fn parse_effects(text: &str) -> Result<EffectSet, String> {
     text.split(',').try_fold(EffectSet::NONE, |set, name| Ok(set.with(find(name)?)))
 }
 
-/// Seconds of a Julian year, as drift models count it.
-pub(crate) const YEAR_S: f64 = 3.155_76e7;
-
-/// A time, or the first and the last of a span: `1y` or `1h..1y`.
-pub(crate) fn parse_span(text: &str) -> Result<[f64; 2], String> {
-    let (first, last) = text.split_once("..").unwrap_or((text, text));
-    match [parse_time(first)?, parse_time(last)?] {
-        [first_s, last_s] if first_s > last_s => Err(format!("`{text}` ends before it begins")),
-        span => Ok(span),
-    }
-}
-
-fn parse_time(text: &str) -> Result<f64, String> {
-    let text = text.trim();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        "y" => YEAR_S,
-        _ => return Err(format!("`{text}` needs a unit: s, m, h, d or y, as in 1d")),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value * seconds),
-        _ => Err(format!("`{text}` is no time of 0 or more, as in 1d")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Effect, parse_effects, parse_normalize, parse_size, parse_span, parse_time};
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(parse_time("1d"), Ok(86_400.0));
-        assert_eq!(parse_time("10y"), Ok(3.155_76e8));
-        assert_eq!(parse_time("1.5h"), Ok(5400.0));
-        for wrong in ["5", "-1s", "1w", "s", "nan s", ""] {
-            assert!(parse_time(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn spans_are_one_time_or_two_in_order() {
-        assert_eq!(parse_span("1d"), Ok([86_400.0; 2]));
-        assert_eq!(parse_span("0s..1h"), Ok([0.0, 3600.0]));
-        for wrong in ["1d..1h", "1h..", "..1h", "1h..1d..1y", ""] {
-            assert!(parse_span(wrong).is_err(), "{wrong}");
-        }
-    }
+    use super::{Effect, parse_effects, parse_normalize, parse_size};
 
     #[test]
     fn lists_are_read_and_wrong_entries_named() {

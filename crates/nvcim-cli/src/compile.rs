@@ -12,9 +12,10 @@ use nvcim::model::Model;
 use nvcim::pipeline::{CompileOptions, Compiled, compile_model};
 use nvcim::plan::Plan;
 use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
+use nvcim::time::parse_span;
 use serde_json::{Value, json};
 
-use crate::args::{DataOptions, EffectOptions, Global, parse_pack, parse_span};
+use crate::args::{DataOptions, EffectOptions, Global, parse_pack};
 use crate::files::{open_chip, open_image, write_file};
 use crate::outcomes;
 use crate::terminal::{Failure, Terminal, hex};

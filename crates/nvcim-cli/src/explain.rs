@@ -8,9 +8,10 @@ use nvcim::model::Model;
 use nvcim::plan::Plan;
 use nvcim::recovery::Summary;
 use nvcim::simulate::warn_of_stalled;
+use nvcim::time::after_programming;
 use serde_json::{Value, json};
 
-use crate::args::{DataOptions, EffectOptions, Global, YEAR_S};
+use crate::args::{DataOptions, EffectOptions, Global};
 use crate::files::open_chip;
 use crate::terminal::{Failure, Terminal};
 
@@ -240,17 +241,6 @@ fn two_digits(points: f64) -> String {
     if text == "-0.00" { "0.00".to_owned() } else { text }
 }
 
-/// A time of use in the largest unit that `--at` takes and that leaves it above 1.
-fn after_programming(at_s: f64) -> String {
-    let units = [(YEAR_S, "y"), (86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s")];
-    let time = match units.into_iter().find(|(seconds, _)| at_s >= *seconds) {
-        Some((seconds, unit)) => format!("{:.3} {unit}", at_s / seconds).replace(".000", ""),
-        None if at_s > 0.0 => format!("{at_s} s"),
-        None => return "right after programming".to_owned(),
-    };
-    format!("{time} after programming")
-}
-
 fn line(text: String) -> String {
     format!("{}\n", text.trim_end())
 }
@@ -267,13 +257,10 @@ fn bar(points: f64, scale: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{BAR, after_programming, bar, two_digits};
+    use super::{BAR, bar, two_digits};
 
     #[test]
     fn figures_read_as_people_write_them() {
-        assert_eq!(after_programming(0.0), "right after programming");
-        assert_eq!(after_programming(31_557_600.0), "1 y after programming");
-        assert_eq!(after_programming(5400.0), "1.500 h after programming");
         assert_eq!(two_digits(-0.001), "0.00");
         assert_eq!(two_digits(-1.234), "-1.23");
     }

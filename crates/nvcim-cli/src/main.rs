@@ -16,7 +16,9 @@ mod export;
 mod files;
 mod inspect;
 mod outcomes;
+mod report;
 mod simulate;
+mod study;
 mod terminal;
 mod verify;
 
@@ -73,6 +75,16 @@ enum Command {
     /// on its arrays and none on those of other layers. With `--correct`, every run compiles for its die
     /// anew and measures it with the effects of the run.
     Explain(explain::Args),
+    /// Measure networks on chips by methods, on many dies, and report what comes back.
+    ///
+    /// A study file lists networks, chips with their strengths, methods and sweeps; without one the built-in study
+    /// is run, of which `--quick` needs nothing but this program. Every result goes to `results.jsonl` in the
+    /// output folder at once, under a hash of all that it depends on: a study that was stopped goes on where it
+    /// was. `--shard I/N` does one part of N, with a folder of its own; `study merge` puts the parts together.
+    /// The folder then holds `study.json`, tables as CSV, and `report.html`.
+    Study(study::Args),
+    /// Write the report of a study from folders of its results.
+    Report(report::Args),
     /// Write an image's conductances and mapping for other tools.
     ///
     /// npz: `tiles.npz`, and `manifest.json`, which holds the digital program too. csv: tables. mem: one
@@ -137,6 +149,8 @@ fn run_command(
         Command::Simulate(args) => simulate::run(args, global, terminal),
         Command::Verify(args) => verify::run(args, global, terminal),
         Command::Explain(args) => explain::run(args, global, terminal),
+        Command::Study(args) => study::run(args, global, terminal),
+        Command::Report(args) => report::run(args, terminal),
         Command::Export(args) => export::run(args, global, terminal),
         Command::Chip(args) => chip::run(args, terminal),
         Command::Die(args) => die::run(args, global, terminal),

@@ -86,13 +86,15 @@ pub(crate) struct Terminal {
     quiet: bool,
     verbose: bool,
     progress: bool,
+    progress_lines: bool,
 }
 
 impl Terminal {
     pub(crate) fn new(global: &Global) -> Self {
         let Global { json, quiet, verbose, no_progress, seed: _, threads: _ } = *global;
-        let progress = !no_progress && !quiet && io::stderr().is_terminal();
-        Self { json, quiet, verbose, progress }
+        let wanted = !no_progress && !quiet;
+        let drawn = io::stderr().is_terminal();
+        Self { json, quiet, verbose, progress: wanted && drawn, progress_lines: wanted && !drawn }
     }
 
     /// Prints a result: one JSON document, or the text form.
@@ -117,15 +119,32 @@ impl Terminal {
         }
     }
 
+    /// Prints a line of progress on stderr where no bar is drawn, unless that is unwanted too.
+    pub(crate) fn tell_progress(&self, line: &str) {
+        if self.progress_lines {
+            print_stderr(&format!("{line}\n"));
+        }
+    }
+
     /// A progress bar over `total` images, drawn only on a terminal.
     pub(crate) fn progress(&self, what: &'static str, total: usize) -> ProgressBar {
+        self.progress_of(what, "images", total)
+    }
+
+    /// A progress bar over `total` of something, drawn only on a terminal.
+    pub(crate) fn progress_of(
+        &self,
+        what: &'static str,
+        unit: &'static str,
+        total: usize,
+    ) -> ProgressBar {
         let bar = ProgressBar::new(total as u64);
         if !self.progress {
             bar.set_draw_target(ProgressDrawTarget::hidden());
             return bar;
         }
-        let template = "{msg} {wide_bar} {pos}/{len} images, {eta} left";
-        let style = ProgressStyle::with_template(template).expect("the template is fixed");
+        let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left");
+        let style = ProgressStyle::with_template(&template).expect("the template is fixed");
         bar.with_style(style).with_message(what)
     }
 

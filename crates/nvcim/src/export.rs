@@ -97,9 +97,9 @@ pub fn export_image(
 
 /// Both cells of every pair of a tile, in siemens, `[matrix rows, matrix columns]`.
 #[derive(Debug, Clone, PartialEq)]
-struct Pairs {
-    plus: Array2<f32>,
-    minus: Array2<f32>,
+pub(crate) struct Pairs {
+    pub(crate) plus: Array2<f32>,
+    pub(crate) minus: Array2<f32>,
 }
 
 /// A conversion's column on a die.
@@ -111,13 +111,13 @@ struct Sense {
 }
 
 /// An image, and the die that it is programmed on if there is one.
-struct Deployed<'a> {
+pub(crate) struct Deployed<'a> {
     image: &'a Image,
     die: Option<(OnDie<'a>, SimDie)>,
 }
 
 impl<'a> Deployed<'a> {
-    fn new(image: &'a Image, die: Option<OnDie<'a>>) -> Result<Self> {
+    pub(crate) fn new(image: &'a Image, die: Option<OnDie<'a>>) -> Result<Self> {
         let Some(on) = die else { return Ok(Self { image, die: None }) };
         crate::simulate::check_stamp(image, on.record)?;
         nvcim_sim::check::check_record(&image.chip, on.record)?;
@@ -135,7 +135,7 @@ impl<'a> Deployed<'a> {
     }
 
     /// What a tile's cells are to be.
-    fn targets(&self, id: TileId) -> Pairs {
+    pub(crate) fn targets(&self, id: TileId) -> Pairs {
         let cell = &self.chip().cell;
         match &self.tile(id).targets {
             Targets::Levels { plus, minus } => {
@@ -146,7 +146,7 @@ impl<'a> Deployed<'a> {
     }
 
     /// What a tile's cells are on the die at the time of use; `None` without a die.
-    fn programmed(&mut self, id: TileId) -> Result<Option<Pairs>> {
+    pub(crate) fn programmed(&mut self, id: TileId) -> Result<Option<Pairs>> {
         let ProgrammedTile { array, wiring, .. } = self.tile(id);
         let [plus, minus] = wiring.sides(*array);
         let Some(plus) = self.cells_at(plus)? else { return Ok(None) };

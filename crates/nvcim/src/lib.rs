@@ -27,6 +27,8 @@ pub mod pipeline;
 pub mod recovery;
 pub mod report;
 pub mod simulate;
+pub mod study;
+pub mod time;
 pub mod trace;
 pub mod verify;
 

@@ -13,6 +13,7 @@ mod html;
 mod layers;
 mod number;
 mod origin;
+pub mod study;
 #[cfg(test)]
 mod testing;
 
@@ -56,6 +57,18 @@ pub fn write_page(page: &Page<'_>) -> String {
         origin::write(page),
     ];
     html::document(page.title, &sections.concat())
+}
+
+/// Writes what a page shows of the last die's image alone: chip floor, one array, corrections, layers.
+pub(crate) fn write_anatomy(page: &Page<'_>) -> String {
+    let die = page.last_die();
+    let sections = [
+        floor::write(page),
+        array::write(page, die.as_ref()),
+        corrections::write(page, die.as_ref()),
+        layers::write(page),
+    ];
+    sections.concat()
 }
 
 impl Page<'_> {

@@ -37,7 +37,9 @@ pub enum DieChoice<'a> {
 pub struct DieRun {
     /// The first output for every image, `[images, output shape...]`.
     pub outputs: Tensor,
-    /// Share of images whose largest output is the label's, in percent; `None` without labels.
+    /// Images whose largest output is the label's; `None` without labels.
+    pub right: Option<usize>,
+    /// Their share in percent.
     pub accuracy: Option<f64>,
     /// Share of conversions that clipped.
     pub clip_fraction: f64,
@@ -122,10 +124,11 @@ pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> 
     }
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     let outputs = concatenate(Axis(0), &views).expect("every batch has the same output shape");
-    let share = 100.0 * correct as f64 / data.len() as f64;
+    let right = data.labels(0..0).map(|_| correct);
     Ok(DieRun {
         outputs,
-        accuracy: data.labels(0..0).map(|_| share),
+        right,
+        accuracy: right.map(|right| 100.0 * right as f64 / data.len() as f64),
         clip_fraction: clips.fraction(),
     })
 }

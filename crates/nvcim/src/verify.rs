@@ -156,7 +156,8 @@ fn time_one_core(images: &Tensor, mut pass: impl FnMut() + Send) -> Result<f64> 
     })
 }
 
-fn compare_layers(
+/// Every matrix layer against the float network's, on the first images of `data`.
+pub(crate) fn compare_layers(
     image: &Image,
     machine: &Machine,
     graph: &Graph,

@@ -16,6 +16,9 @@ use crate::chips::describe_weights;
 /// Most word lines and bit lines drawn: what keeps the page small and a cell visible.
 const WINDOW: (u32, u32) = (128, 256);
 
+/// Width of the drawing of rows, in word lines.
+const ROWS_WIDTH: u32 = 60;
+
 /// Shades of conductance, from the lowest, which is not drawn, to the highest.
 const N_SHADES: usize = 9;
 
@@ -35,6 +38,7 @@ pub(super) fn write(page: &Page<'_>, die: Option<&DieRecord>) -> String {
         body += &view.draw_faults(used);
     }
     body += &view.draw_targets(&tiles, used);
+    body += &draw_rows(&tiles, array, used);
     body += "</div>\n";
     section("array", "One array close up", &body)
 }
@@ -174,6 +178,37 @@ impl View<'_> {
     }
 }
 
+/// Which word line each row of the tiles took: from where it would be in the order of the matrix, at the left, to
+/// where it is, at the right. Nothing where every row is where it would be.
+fn draw_rows(tiles: &[&ProgrammedTile], array: ArrayId, used: Rectangle) -> String {
+    let window = crop(used);
+    let mut moved = 0;
+    let mut drawn = String::new();
+    for tile in tiles {
+        let [(home, lines, _), _] = tile.wiring.sides(tile.array);
+        let mut in_order = lines.to_vec();
+        in_order.sort_unstable();
+        let inside = |line: &u32| window.holds(*line, window.col);
+        for (from, to) in in_order.iter().zip(lines).filter(|_| home == array) {
+            if inside(from) && inside(to) {
+                moved += usize::from(from != to);
+                let class = if from == to { "" } else { " class=\"moved\"" };
+                drawn += &format!("<path{class} d=\"M0 {from}.5L{ROWS_WIDTH} {to}.5\"/>");
+            }
+        }
+    }
+    if moved == 0 {
+        return String::new();
+    }
+    let Rectangle { row, n_rows, .. } = window;
+    format!(
+        "<figure><svg class=\"wires\" viewBox=\"0 {row} {ROWS_WIDTH} {n_rows}\" preserveAspectRatio=\"none\" \
+         role=\"img\" aria-label=\"where rows went\">{drawn}</svg><figcaption>Rows of the matrices in their order, \
+         left, and the word lines that they took, right: {} elsewhere than in order</figcaption></figure>\n",
+        counted(moved, "row sits", "rows sit")
+    )
+}
+
 /// The first lines of a rectangle, as many as are drawn.
 fn crop(all: Rectangle) -> Rectangle {
     Rectangle { n_rows: all.n_rows.min(WINDOW.0), n_cols: all.n_cols.min(WINDOW.1), ..all }
@@ -257,7 +292,7 @@ fn figure(window: Rectangle, body: &str, caption: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Sample, check_markup};
-    use super::{Rectangle, WINDOW, clip, crop, draw_cells, write};
+    use super::{Rectangle, WINDOW, choose_array, clip, crop, draw_cells, write};
 
     #[test]
     fn neighbours_along_a_word_line_are_one_stroke() {
@@ -288,6 +323,20 @@ mod tests {
         assert!(n_stuck > 100, "{n_stuck} of 32768 cells, at 1 %");
         assert!(html.contains(&format!("it has {n_stuck} stuck cells of")), "{html}");
         assert_eq!(html.matches("<svg").count(), 2);
+    }
+
+    #[test]
+    fn rows_that_moved_are_drawn_where_they_went() {
+        let mut sample = Sample::shared().clone();
+        let net = &mut sample.outcome.corrected.image.net;
+        let (array, _) = choose_array(net).unwrap();
+        for tile in net.tiles.iter_mut().filter(|tile| tile.array == array) {
+            tile.wiring.plus_rows.swap(0, 2);
+        }
+        let html = sample.page(|page| write(page, None));
+        check_markup(&html);
+        assert!(html.contains("2 rows sit elsewhere than in order"), "{html}");
+        assert_eq!(html.matches("class=\"moved\"").count(), 2);
     }
 
     #[test]

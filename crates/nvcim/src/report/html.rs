@@ -6,6 +6,9 @@
 /// The page's only style sheet, part of the page itself.
 const STYLE: &str = include_str!("style.css");
 
+/// Sorts tables and saves them as CSV, on pages that ask for it; without it they are whole all the same.
+const SCRIPT: &str = include_str!("tables.js");
+
 /// Text as HTML shows it, in content and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut res = String::with_capacity(text.len());
@@ -88,6 +91,12 @@ impl<'a> Table<'a> {
         format!("<tr>{cells}</tr>\n")
     }
 
+    /// The whole table, which a reader may sort, and save as CSV under this name.
+    pub(super) fn finish_sortable(self, name: &str) -> String {
+        let html = self.finish();
+        html.replacen("<table>", &format!("<table class=\"sortable\" data-name=\"{name}\">"), 1)
+    }
+
     /// The whole table, which scrolls by itself where the page is narrower.
     pub(super) fn finish(self) -> String {
         let head = |(name, align): &(&str, Align)| {
@@ -116,6 +125,12 @@ impl Align {
     }
 }
 
+/// The whole page round its sections, with the script for its tables.
+pub(super) fn document_with_script(title: &str, body: &str) -> String {
+    let script = format!("<script>\n{SCRIPT}</script>\n</body>");
+    document(title, body).replacen("</body>", &script, 1)
+}
+
 /// The whole page round its sections.
 pub(super) fn document(title: &str, body: &str) -> String {
     // The empty icon keeps browsers from asking a server for one.
@@ -123,7 +138,7 @@ pub(super) fn document(title: &str, body: &str) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <link rel=\"icon\" href=\"data:,\"/>\n<title>{}</title>\n<style>\n{STYLE}</style></head>\n\
-         <body><main>\n{body}</main></body></html>\n",
+         <body><main>\n{body}</main>\n</body></html>\n",
         escape(title)
     )
 }

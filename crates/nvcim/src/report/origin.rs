@@ -20,7 +20,7 @@ pub(super) fn write(page: &Page<'_>) -> String {
 }
 
 /// Terms and their meaning, as markup.
-fn list(class: &str, entries: &[(String, String)]) -> String {
+pub(super) fn list(class: &str, entries: &[(String, String)]) -> String {
     let entry = |(term, html): &(String, String)| format!("<dt>{term}</dt><dd>{html}</dd>\n");
     format!("<dl class=\"{class}\">\n{}</dl>\n", entries.iter().map(entry).collect::<String>())
 }

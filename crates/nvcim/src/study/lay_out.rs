@@ -1,0 +1,196 @@
+//! From a study file to a study: every file opened, every measurement listed under its key.
+
+use std::collections::BTreeMap;
+
+use nvcim_chip::effects::EffectSet;
+use nvcim_chip::file::hash_chip;
+use nvcim_ir::diag::{Result, fail_if_any};
+
+use crate::model::Model;
+use crate::pipeline::name_effects;
+use crate::study::Study;
+use crate::study::agenda::{
+    Agenda, CellItem, ChipItem, ExhibitItem, NetworkItem, SCHEMA, SweepItem, TrainedItem,
+};
+use crate::study::file::{ChipEntry, NetworkEntry, StudyFile, SweepEntry, TrainedEntry};
+use crate::study::key::{Key, hash_data, hex};
+use crate::study::method::Method;
+use crate::study::sources::{Network, Sources};
+
+impl Study {
+    /// Opens every file of a study and lays out its measurements; `command` is what reports say runs it.
+    ///
+    /// # Errors
+    /// Every file that is missing or broken; test images without labels.
+    pub fn open(file: &StudyFile, sources: &Sources, command: &str) -> Result<Self> {
+        let networks = collect(file.networks.iter().map(|it| sources.open_network(it)));
+        let chips = collect(list_chips(file).map(|(entry, _)| sources.open_chip(entry)));
+        let trained = collect(file.trained.iter().map(|it| open_trained(it, sources)));
+        let problems = [networks.as_ref().err(), chips.as_ref().err(), trained.as_ref().err()];
+        fail_if_any(problems.into_iter().flatten().flatten().cloned().collect())?;
+        let (networks, chips, opened) = (networks?, chips?, trained?);
+
+        let items = file.networks.iter().zip(&networks).map(|(entry, it)| describe(entry, it));
+        let chip_items = list_chips(file).zip(&chips).map(|((entry, sweep), chip)| ChipItem {
+            name: entry.name.clone(),
+            about: if entry.about.is_empty() {
+                chip.description.clone()
+            } else {
+                entry.about.clone()
+            },
+            file: (entry.file.clone(), hex(&hash_chip(chip))),
+            times_s: (entry.corrected_at_s, entry.used_at_s),
+            effects: name_effects(EffectSet::ALL, chip),
+            sweep,
+        });
+        let agenda = Agenda {
+            schema: SCHEMA.to_owned(),
+            name: file.name.clone(),
+            description: file.description.clone(),
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            methods: file.methods.clone(),
+            yield_points: file.yield_points,
+            stop: file.stop.map(|stop| (stop.half_width_points, stop.least_dies)),
+            run_seed: file.run_seed.unwrap_or(0),
+            networks: collect(items)?,
+            chips: chip_items.collect(),
+            sweeps: file.sweeps.iter().map(describe_sweep).collect(),
+            cells: Vec::new(),
+            exhibit: None,
+        };
+        let mut study = Self { agenda, networks, chips, trained: BTreeMap::new() };
+        study.add_matrix(file, &opened);
+        study.add_sweeps(file);
+        study.agenda.exhibit = file.exhibit.as_ref().and_then(|it| study.plan_exhibit(it));
+        Ok(study)
+    }
+
+    fn add_matrix(&mut self, file: &StudyFile, opened: &[[Model; 2]]) {
+        for (network, entry) in file.networks.iter().enumerate() {
+            let waterfall = file.waterfall.0.contains(&entry.name);
+            let waterfall_dies = if waterfall { file.waterfall.1 } else { 0 };
+            for (chip, chip_entry) in file.chips.iter().enumerate() {
+                let cell = self.agenda.cells.len();
+                let fits =
+                    |it: &TrainedEntry| it.network == entry.name && it.chip == chip_entry.name;
+                let at = file.trained.iter().position(fits);
+                if let Some(at) = at {
+                    self.trained.insert(cell, opened[at].clone());
+                }
+                let trained =
+                    at.map(|at| self.describe_trained(network, &file.trained[at], &opened[at]));
+                self.agenda.cells.push(CellItem {
+                    network,
+                    chip,
+                    methods: Vec::new(),
+                    waterfall: Vec::new(),
+                    trained,
+                });
+                self.add_keys(cell, &file.methods, file.dies, waterfall_dies);
+            }
+        }
+    }
+
+    fn add_sweeps(&mut self, file: &StudyFile) {
+        let swept = file.sweeps.iter().flat_map(|sweep| sweep.points.iter().map(move |_| sweep));
+        for (chip, sweep) in (file.chips.len()..).zip(swept) {
+            for (network, entry) in file.networks.iter().enumerate() {
+                if sweep.networks.contains(&entry.name) {
+                    let (methods, waterfall, trained) = (Vec::new(), Vec::new(), None);
+                    let cell = self.agenda.cells.len();
+                    self.agenda.cells.push(CellItem { network, chip, methods, waterfall, trained });
+                    self.add_keys(cell, &sweep.methods, sweep.dies, 0);
+                }
+            }
+        }
+    }
+
+    /// Lists the measurements of a cell.
+    fn add_keys(&mut self, cell: usize, methods: &[Method], dies: u64, waterfall_dies: u64) {
+        let item = &self.agenda.cells[cell];
+        let data = &self.agenda.networks[item.network].data.1;
+        let [naive, trained] =
+            [false, true].map(|trained| Key::of_cell(&self.cell(cell, trained), data));
+        let given = methods.iter().filter(|it| !it.is_trained() || item.trained.is_some());
+        let keys_of = |&method: &Method| {
+            let key = if method.is_trained() { &trained } else { &naive };
+            (method, (0..dies).map(|die| key.of_method(method, die)).collect::<Vec<_>>())
+        };
+        let methods: Vec<_> = given.map(keys_of).collect();
+        let effects = &self.agenda.chips[item.chip].effects;
+        let steps =
+            |die| (0..effects.len()).map(|n| naive.of_effects(&effects[..n], die)).collect();
+        let waterfall: Vec<Vec<String>> = (0..waterfall_dies).map(steps).collect();
+        let item = &mut self.agenda.cells[cell];
+        item.methods = methods;
+        item.waterfall = waterfall;
+    }
+
+    fn describe_trained(
+        &self,
+        network: usize,
+        entry: &TrainedEntry,
+        [model, control]: &[Model; 2],
+    ) -> TrainedItem {
+        let [model, control] = [model, control].map(|it| hex(&it.hash()));
+        let float = Key::of_float(&control, &self.agenda.networks[network].data.1).finish();
+        let (model, control) = ((entry.model.clone(), model), (entry.control.clone(), control));
+        TrainedItem { model, control, float }
+    }
+
+    fn plan_exhibit(&self, (network, chip, die): &(String, String, u64)) -> Option<ExhibitItem> {
+        let Agenda { networks, chips, .. } = &self.agenda;
+        let named = |(_, item): &(usize, &CellItem)| {
+            networks[item.network].name == *network && chips[item.chip].name == *chip
+        };
+        let (cell, item) = self.agenda.matrix().find(named)?;
+        let data = &networks[item.network].data.1;
+        let key = Key::of_cell(&self.cell(cell, false), data).of_exhibit(*die);
+        Some(ExhibitItem { cell, die: *die, key })
+    }
+}
+
+/// The chips of a study: those of the matrix, then the points of sweeps with their places.
+fn list_chips(
+    file: &StudyFile,
+) -> impl Iterator<Item = (&ChipEntry, Option<(usize, f64, String)>)> {
+    let points = file.sweeps.iter().enumerate().flat_map(|(at, sweep)| {
+        let points = sweep.points.iter();
+        points.map(move |(x, label, chip)| (chip, Some((at, *x, label.clone()))))
+    });
+    file.chips.iter().map(|chip| (chip, None)).chain(points)
+}
+
+fn describe(entry: &NetworkEntry, network: &Network) -> Result<NetworkItem> {
+    let data = hex(&hash_data(&network.data, &network.model.input_shape()?)?);
+    let model = hex(&network.model.hash());
+    Ok(NetworkItem {
+        name: entry.name.clone(),
+        float: Key::of_float(&model, &data).finish(),
+        model: (entry.model.clone(), model),
+        data: (entry.data.clone(), data),
+        images: network.data.len(),
+    })
+}
+
+fn describe_sweep(entry: &SweepEntry) -> SweepItem {
+    SweepItem { name: entry.name.clone(), axis: entry.axis.clone() }
+}
+
+fn open_trained(entry: &TrainedEntry, sources: &Sources) -> Result<[Model; 2]> {
+    Ok([sources.open_model(&entry.model)?, sources.open_model(&entry.control)?])
+}
+
+/// Every output, or every problem of all.
+fn collect<T>(parts: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let (mut outputs, mut problems) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Ok(output) => outputs.push(output),
+            Err(found) => problems.extend(found),
+        }
+    }
+    fail_if_any(problems)?;
+    Ok(outputs)
+}
