@@ -16,9 +16,9 @@ use nvcim::pipeline::{CompileOptions, compile_model};
 use nvcim::plan::Plan;
 use nvcim::presets::find_preset;
 use nvcim::simulate::{DieChoice, resolve_die};
+use nvcim::study::work::on_one_core;
 use nvcim_tests::find_shared;
 use nvcim_tests::recovery::networks::NETWORKS;
-use nvcim_tests::recovery::study::on_one_core;
 
 /// Networks in the order of their size, most CPU seconds that a die may take, and turns.
 const DIES: [(&str, f64, usize); 2] =
@@ -59,11 +59,11 @@ fn run() -> Result<()> {
         };
         let chip = find_preset("stress-a")?;
         let compile = |options: &CompileOptions<'_>| -> Result<_> {
-            on_one_core(|| {
+            on_one_core(|| -> Result<_> {
                 let start = ThreadTime::now();
                 let compiled = compile_model(&opened.model, &chip, options)?.output;
                 Ok((compiled, start.elapsed().as_secs_f64()))
-            })
+            })?
         };
         let die = resolve_die(&compile(&options)?.0.image, DieChoice::Seed(0));
         let plan = Plan::parse("full")?;

@@ -68,8 +68,7 @@ fn parse_arguments() -> Result<(Study, Results)> {
             "--tag" => study.tag = value,
             "--results" => {
                 let path = repository().join(&value);
-                results = Results::open(&path)
-                    .map_err(|error| Diagnostic::bad_input(&option, error.to_string()))?;
+                results = Results::open(&path)?;
             }
             _ => {
                 let hint = "use --cases, --networks, --methods, --dies, --images, --jobs, --tag or --results";

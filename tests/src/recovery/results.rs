@@ -1,10 +1,11 @@
 //! Accuracies that have been measured, one line of JSON each, so that a run that was stopped goes on.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
+use nvcim::diag::Result;
+use nvcim::study::ledger::Ledger;
 use serde_json::{Value, json};
 
 /// What tells one measurement from every other.
@@ -39,7 +40,7 @@ pub struct Measured {
 #[derive(Debug, Default)]
 pub struct Results {
     measured: BTreeMap<Key, Measured>,
-    file: Option<File>,
+    ledger: Ledger,
 }
 
 impl Results {
@@ -48,17 +49,10 @@ impl Results {
     /// A line that does not read, such as the last one of a run that was killed, is passed over.
     ///
     /// # Errors
-    /// A file that cannot be read or written.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            text => text?,
-        };
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            writeln!(file)?;
-        }
-        Ok(Self { measured: text.lines().filter_map(parse_line).collect(), file: Some(file) })
+    /// A file that cannot be read or written, or that another run is writing.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (lines, ledger) = Ledger::open(path)?;
+        Ok(Self { measured: lines.iter().filter_map(parse_line).collect(), ledger })
     }
 
     /// What was measured under this key.
@@ -71,9 +65,7 @@ impl Results {
     /// # Errors
     /// A file that cannot be written.
     pub fn add(&mut self, key: Key, measured: Measured) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            writeln!(file, "{}", write_line(&key, measured))?;
-        }
+        self.ledger.add(&write_line(&key, measured))?;
         self.measured.insert(key, measured);
         Ok(())
     }
@@ -88,8 +80,7 @@ fn write_line(key: &Key, measured: Measured) -> Value {
     })
 }
 
-fn parse_line(line: &str) -> Option<(Key, Measured)> {
-    let value: Value = serde_json::from_str(line).ok()?;
+fn parse_line(value: &Value) -> Option<(Key, Measured)> {
     let text = |name: &str| Some(value.get(name)?.as_str()?.to_owned());
     let key = Key {
         tag: text("tag")?,
@@ -125,9 +116,11 @@ mod tests {
     fn lines_read_back_as_they_were_written() {
         for compile_s in [None, Some(0.125)] {
             let measured = Measured { accuracy: 98.75, compile_s };
-            let line = write_line(&key(), measured).to_string();
+            let line = write_line(&key(), measured);
             assert_eq!(parse_line(&line), Some((key(), measured)));
-            assert_eq!(parse_line(&line[..line.len() / 2]), None);
+            let mut without = line.clone();
+            without.as_object_mut().unwrap().remove("accuracy");
+            assert_eq!(parse_line(&without), None);
         }
     }
 
@@ -142,6 +135,7 @@ mod tests {
         let mut results = Results::open(&path).unwrap();
         assert_eq!((results.get(&key()), results.get(&other)), (Some(measured), None));
         results.add(other.clone(), measured).unwrap();
+        drop(results);
         let again = Results::open(&path).unwrap();
         assert_eq!((again.get(&key()), again.get(&other)), (Some(measured), Some(measured)));
         std::fs::remove_file(&path).unwrap();

@@ -4,21 +4,18 @@
 //! and memory grows with the number of threads, not of dies.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use cpu_time::ThreadTime;
-use nvcim::conditions::Conditions;
 use nvcim::describe::Chip;
 use nvcim::diag::{Diagnostic, Result};
 use nvcim::effects::EffectSet;
 use nvcim::file::hash_chip;
 use nvcim::layout::Image;
-use nvcim::pipeline::{CompileOptions, Compiled, compile_model};
 use nvcim::plan::Plan;
-use nvcim::record::DieRecord;
-use nvcim::simulate::{DieChoice, load_image, resolve_die, run_data};
+use nvcim::study::cell::Cell;
+use nvcim::study::work::{lock, run_all};
 use nvcim::verify::float_accuracy;
 
 use crate::recovery::cases::Case;
@@ -127,34 +124,14 @@ impl Study {
         if missing.is_empty() {
             return Ok(());
         }
-        let naive = &bench.compile(None, Plan::NONE)?.image;
-        let tasks = Mutex::new(missing.into_iter());
-        let problems = Mutex::new(Vec::new());
-        let work = || -> Result<()> {
-            loop {
-                let next = lock(&tasks).next();
-                let Some((method, die)) = next else { return Ok(()) };
-                let measured = on_one_core(|| bench.run(naive, method, die))?;
-                progress(&bench.describe(method, die, measured));
-                let key = self.key(bench, method, die);
-                let failed =
-                    |error: std::io::Error| Diagnostic::bad_input("results", error.to_string());
-                lock(results).add(key, measured).map_err(failed)?;
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                scope.spawn(|| {
-                    if let Err(found) = work() {
-                        // Nobody starts another die once one has failed.
-                        lock(&tasks).by_ref().for_each(drop);
-                        lock(&problems).extend(found);
-                    }
-                });
-            }
-        });
-        let problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
-        nvcim::diag::fail_if_any(problems)
+        let naive = &bench.cell().compile_naive()?.output.image;
+        run_all(missing.into_iter(), self.jobs, &|(method, die)| {
+            let measured = bench.run(naive, method, die)?;
+            progress(&bench.describe(method, die, measured));
+            let failed =
+                |error: std::io::Error| Diagnostic::bad_input("results", error.to_string());
+            Ok(lock(results).add(self.key(bench, method, die), measured).map_err(failed)?)
+        })
     }
 
     fn key(&self, bench: &Bench<'_>, method: &Method, die: u64) -> Key {
@@ -207,29 +184,26 @@ impl Study {
 }
 
 impl Bench<'_> {
-    fn compile(&self, die: Option<&DieRecord>, plan: Plan) -> Result<Compiled> {
-        let conditions = conditions_at(self.case.corrected_at_s);
+    fn cell(&self) -> Cell<'_> {
+        let Opened { model, calibration, data } = self.opened;
         let &Case { corrected_at_s, used_at_s, .. } = self.case;
-        let use_s = (corrected_at_s != used_at_s).then_some([used_at_s; 2]);
-        let calibration = Some(&self.opened.calibration);
-        let options =
-            CompileOptions { die, calibration, plan, conditions, base: None, use_s, pack: None };
-        Ok(compile_model(&self.opened.model, &self.chip, &options)?.output)
+        let chip = &self.chip;
+        Cell { model, calibration, data, chip, corrected_at_s, used_at_s, run_seed: 0 }
     }
 
     /// Compiles for a die where the method corrects anything, and runs the images on it.
     fn run(&self, naive: &Image, method: &Method, die: u64) -> Result<Measured> {
-        let die = resolve_die(naive, DieChoice::Seed(die));
+        let cell = self.cell();
+        let die = cell.draw_die(naive, die);
         let start = ThreadTime::now();
         let corrected = match method.plan {
             Plan::NONE => None,
-            plan => Some(self.compile(Some(&die), plan)?.image),
+            plan => Some(cell.compile_for(&die, plan)?.output.image),
         };
         let compile_s = corrected.is_some().then(|| start.elapsed().as_secs_f64());
         let image = corrected.as_ref().unwrap_or(naive);
-        let machine = load_image(image, &die, conditions_at(self.case.used_at_s))?;
-        let run = run_data(&machine, &self.opened.data, &|_| ())?;
-        Ok(Measured { accuracy: labelled(run.accuracy)?, compile_s })
+        let right = cell.count_right(image, &die, EffectSet::ALL)?;
+        Ok(Measured { accuracy: 100.0 * right as f64 / self.images as f64, compile_s })
     }
 
     fn describe(&self, method: &Method, die: u64, measured: Measured) -> String {
@@ -246,27 +220,9 @@ impl Bench<'_> {
     }
 }
 
-/// Every effect, so many seconds after programming.
-fn conditions_at(at_s: f64) -> Conditions {
-    Conditions { effects: EffectSet::ALL, at_s, extrapolate: false, run_seed: 0 }
-}
-
-/// Runs work and everything that it hands to other threads on one thread of its own.
-///
-/// # Panics
-/// Without room for one more thread.
-pub fn on_one_core<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    pool.expect("a machine that runs this has room for one more thread").install(work)
-}
-
 /// A line of progress with the seconds since a start before it.
 pub fn stamp(start: Instant, line: &str) -> String {
     format!("[{:7.1} s] {line}", start.elapsed().as_secs_f64())
-}
-
-fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn labelled(accuracy: Option<f64>) -> Result<f64> {

@@ -1,17 +1,9 @@
 //! From accuracies per die to the rows of the recovery table, as `docs/recovery.md` explains them.
 
-use nvcim::recovery::{Loss, Recovery, Summary, lose, recover, summarize};
+use nvcim::recovery::Recovery;
+use nvcim::study::figures::{Baselines, Figures, ROUNDING, SHARES_FROM};
 
 use crate::recovery::cases::{Bounds, Limit};
-
-/// Points that the naive mapping must lose for a share of them to say something.
-pub const SHARES_FROM: f64 = 10.0;
-
-/// Points that `lab` must lose for a share of them to say something: it is compared with what does better.
-pub const SHARES_OF_LAB_FROM: f64 = 1.0;
-
-/// Rounding that a comparison with a limit forgives, in percent: accuracies are quotients of whole numbers.
-const ROUNDING: f64 = 1e-9;
 
 /// Opens a table in Markdown.
 pub const HEADER: &str = "\
@@ -40,16 +32,7 @@ pub struct Subject<'a> {
 
 /// One method on all dies of one case and network.
 #[derive(Debug, Clone)]
-pub struct Row {
-    /// Accuracies over dies.
-    pub accuracy: Summary,
-    /// Points lost to float.
-    pub lost: Loss,
-    /// Share of naive's loss that came back; `None` where that was under [`SHARES_FROM`].
-    pub from_naive: Option<Recovery>,
-    /// Share of lab's loss that came back; `None` where that was under [`SHARES_OF_LAB_FROM`].
-    pub from_lab: Option<Recovery>,
-}
+pub struct Row(Figures);
 
 /// How a row stands to its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,28 +61,21 @@ impl Verdict {
 impl Row {
     /// Sums up a method's accuracies, one per die; `None` without dies or where lists do not pair up.
     pub fn new(subject: &Subject<'_>, accuracies: &[f64]) -> Option<Self> {
-        let share = |from: &[f64], least: f64| {
-            let lost = lose(subject.float, from)?.points;
-            recover(subject.float, from, accuracies).filter(|_| lost >= least - ROUNDING)
-        };
-        (subject.naive.len() == accuracies.len()).then_some(())?;
-        Some(Self {
-            accuracy: summarize(accuracies)?,
-            lost: lose(subject.float, accuracies)?,
-            from_naive: share(subject.naive, SHARES_FROM),
-            from_lab: subject.lab.and_then(|lab| share(lab, SHARES_OF_LAB_FROM)),
-        })
+        let Subject { float, naive, lab, .. } = *subject;
+        Figures::new(&Baselines { reference: float, naive, lab }, accuracies).map(Self)
     }
 
     /// How the row stands to a limit.
     pub fn judge(&self, limit: Limit) -> Verdict {
-        let surely =
-            |bounds| self.keeps(bounds, self.from_naive.map(|it| it.ci95[0]), self.lost.upper95);
+        let surely = |bounds| {
+            self.keeps(bounds, self.0.from_naive.map(|it| it.ci95[0]), self.0.lost.upper95)
+        };
         if limit.stretch.is_some_and(surely) {
             Verdict::Stretched
         } else if surely(limit.must) {
             Verdict::Met
-        } else if self.keeps(limit.must, self.from_naive.map(|it| it.percent), self.lost.points) {
+        } else if self.keeps(limit.must, self.0.from_naive.map(|it| it.percent), self.0.lost.points)
+        {
             Verdict::MetByMean
         } else {
             Verdict::NotMet
@@ -113,14 +89,14 @@ impl Row {
             (Some(least), Some(percent)) => percent >= least - ROUNDING,
             _ => false,
         };
-        let allowed = allowed_points(bounds, self.from_naive.is_some());
+        let allowed = allowed_points(bounds, self.0.from_naive.is_some());
         recovered || allowed.is_some_and(|most| points <= most + ROUNDING)
     }
 
     /// The row in Markdown. Naive itself is not judged.
     pub fn print(&self, subject: &Subject<'_>, method: &str, compile_s: Option<f64>) -> String {
         let Subject { case, network, images, float, limit, naive, .. } = subject;
-        let Self { accuracy, lost, from_naive, from_lab } = self;
+        let Figures { accuracy, lost, from_naive, from_lab } = &self.0;
         let is_naive = method == "naive";
         // A share is asked of what comes after its baseline.
         let share = |recovery: &Option<Recovery>, up_to: &[&str]| match recovery {
