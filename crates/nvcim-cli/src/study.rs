@@ -10,7 +10,7 @@ use nvcim::diag::Diagnostic;
 use nvcim::report::study::write_study;
 use nvcim::study::Study;
 use nvcim::study::agenda::Agenda;
-use nvcim::study::document::{write_csv, write_json};
+use nvcim::study::document::{write_csv, write_exhibit_csv, write_json};
 use nvcim::study::exhibit::Exhibit;
 use nvcim::study::file::parse_study;
 use nvcim::study::ledger::{Ledger, parse_lines};
@@ -210,6 +210,9 @@ impl Gathered {
                 |error: serde_json::Error| Diagnostic::internal(EXHIBIT, error.to_string());
             let bytes = serde_json::to_vec(exhibit).map_err(failed)?;
             write_file(&folder.join(EXHIBIT), &bytes)?;
+            for (name, table) in write_exhibit_csv(exhibit) {
+                write_file(&folder.join(name), table.as_bytes())?;
+            }
         }
         write_file(&folder.join("report.html"), self.report().as_bytes())
     }

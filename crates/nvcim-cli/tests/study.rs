@@ -138,8 +138,10 @@ fn a_study_says_what_came_back_in_the_same_bytes_however_it_is_run() {
     let expected = [
         "agenda.json",
         "cells.csv",
+        "confusion.csv",
         "dies.csv",
         "exhibit.json",
+        "layers.csv",
         "report.html",
         "results.jsonl",
         "study.json",

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::recovery::Recovery;
 use crate::study::agenda::Agenda;
+use crate::study::exhibit::Exhibit;
 use crate::study::method::Method;
 use crate::study::summary::{CellSummary, MethodSummary, Summary};
 
@@ -191,6 +192,30 @@ pub fn write_csv(agenda: &Agenda, summary: &Summary) -> Vec<(&'static str, Strin
         ("sweeps.csv", sweeps.0),
         ("waterfalls.csv", waterfalls.0),
     ]
+}
+
+/// The tables of a look into one die, by file name.
+pub fn write_exhibit_csv(exhibit: &Exhibit) -> Vec<(&'static str, String)> {
+    let images = ["naive", "corrected"];
+    let mut layers = Csv::new("layer,image,snr_entire_db,snr_single_db,clipped_percent");
+    for layer in &exhibit.layers {
+        for (at, image) in images.into_iter().enumerate() {
+            let figures =
+                [layer.snr_entire_db[at], layer.snr_single_db[at], layer.clipped_percent[at]];
+            let names = [layer.name.clone(), image.to_owned()];
+            layers.row(names.into_iter().chain(figures.map(number)));
+        }
+    }
+    let mut confusion = Csv::new("image,class,answer,count");
+    for (image, counts) in images.into_iter().zip(&exhibit.confusion) {
+        for (class, row) in counts.iter().enumerate() {
+            for (answer, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let numbers = [class.to_string(), answer.to_string(), count.to_string()];
+                confusion.row([image.to_owned()].into_iter().chain(numbers));
+            }
+        }
+    }
+    vec![("layers.csv", layers.0), ("confusion.csv", confusion.0)]
 }
 
 /// A table of comma-separated values under construction.

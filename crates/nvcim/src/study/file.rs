@@ -197,14 +197,14 @@ fn read_study(root: &mut Section<'_>) -> StudyFile {
 
 /// Methods by name, each once, weakest first; naive always runs, since every figure is about what it loses.
 fn read_methods(section: &mut Section<'_>, all: &[Method]) -> Vec<Method> {
+    let given = section.has("methods");
     let names = section.texts("methods");
     let known = || all.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
     for name in names.iter().filter(|name| Method::find(name).is_none_or(|it| !all.contains(&it))) {
         section.report("methods", format!("has `{name}`, must be some of {}", known()));
     }
-    let asked = |it: &Method| {
-        *it == Method::Naive || names.is_empty() || names.iter().any(|name| name == it.name())
-    };
+    let asked =
+        |it: &Method| *it == Method::Naive || !given || names.iter().any(|name| name == it.name());
     all.iter().copied().filter(asked).collect()
 }
 
@@ -324,13 +324,14 @@ fn read_name(section: &mut Section<'_>, key: &str, all: &[String]) -> String {
     name
 }
 
-/// Some of these names in their own order; all where none is given.
+/// Some of these names in their own order; all where the key is left out.
 fn read_names(section: &mut Section<'_>, key: &str, all: &[String]) -> Vec<String> {
+    let given = section.has(key);
     let names = section.texts(key);
     for name in names.iter().filter(|name| !all.contains(name)) {
         section.report(key, format!("has `{name}`, must be some of {}", all.join(", ")));
     }
-    all.iter().filter(|name| names.is_empty() || names.contains(name)).cloned().collect()
+    all.iter().filter(|name| !given || names.contains(name)).cloned().collect()
 }
 
 fn refuse_twice(root: &Section<'_>, key: &str, names: &[String]) {
@@ -460,6 +461,8 @@ dies = 2
     fn a_quick_run_keeps_what_the_file_says() {
         let study = parse_study(SMALL, "s.toml", true).unwrap().output;
         assert_eq!((study.chips.len(), study.sweeps.len(), study.dies), (1, 1, 2));
+        let none = SMALL.replace("sweeps = [\"bits\"]", "sweeps = []");
+        assert!(parse_study(&none, "s.toml", true).unwrap().output.sweeps.is_empty());
         let text = SMALL.split("[quick]").next().unwrap();
         let missing = parse_study(text, "s.toml", true).unwrap_err();
         assert!(missing[0].message.contains("nothing of a quick run"), "{}", missing[0]);
