@@ -132,7 +132,7 @@ fn draw_cells(it: &Exhibit) -> String {
     let mut svg = format!("<rect class=\"paper\" width=\"{n}\" height=\"{n}\"/>");
     for (target, counts) in cells.counts.iter().enumerate() {
         for (programmed, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let shade = f64::from(count).ln_1p() / f64::from(most).ln_1p();
+            let shade = libm::log1p(f64::from(count)) / libm::log1p(f64::from(most));
             svg += &format!(
                 "<rect class=\"count\" x=\"{target}\" y=\"{}\" width=\"1\" height=\"1\" style=\"fill-opacity:{:.2}\"/>",
                 CELL_BINS - 1 - programmed,
