@@ -43,8 +43,9 @@ impl Cell {
     ///
     /// `w = (g+ - g-) / (g_max - g_min)`, with the cell that does not carry the weight at `g_min`.
     pub fn pair_for(&self, w_relative: f64) -> (f64, f64) {
-        let carry = |share: f64| self.snap(self.g_min + self.range() * share.clamp(0.0, 1.0));
-        (carry(w_relative), carry(-w_relative))
+        let carried = self.snap(self.g_min + self.range() * w_relative.abs().clamp(0.0, 1.0));
+        // The other cell is at the foot of its range, which is always reachable.
+        if w_relative > 0.0 { (carried, self.g_min) } else { (self.g_min, carried) }
     }
 
     fn top_level(&self) -> Option<u16> {

@@ -137,7 +137,7 @@ impl Made<'_> {
     }
 
     fn to_json(&self, args: &Args) -> Value {
-        let Compiled { bytes, image, mapped, weights_on_stuck_pairs, outcomes, fits: _ } =
+        let Compiled { bytes, image, demand, weights_on_stuck_pairs, outcomes, fits: _ } =
             self.compiled;
         let layer = |(id, layer): (LayerId, &ProgrammedLayer)| {
             let (tiles, conversions) = self.count(id);
@@ -153,8 +153,8 @@ impl Made<'_> {
             "bytes": bytes.len(),
             "chip": image.chip.name,
             "arrays_used": self.usage.arrays,
-            "arrays_needed": mapped.arrays_needed,
-            "arrays_bound": mapped.arrays_bound,
+            "arrays_needed": demand.arrays_needed,
+            "arrays_bound": demand.arrays_bound,
             "cell_utilisation": self.utilisation(),
             "seconds": self.seconds,
             "corrections": image.provenance.corrections,
@@ -172,7 +172,7 @@ impl Made<'_> {
     }
 
     fn to_text(&self, args: &Args) -> String {
-        let Compiled { bytes, image, mapped, weights_on_stuck_pairs, outcomes, fits: _ } =
+        let Compiled { bytes, image, demand, weights_on_stuck_pairs, outcomes, fits: _ } =
             self.compiled;
         let mut text = String::new();
         for (id, layer) in image.net.layers.iter_enumerated() {
@@ -186,7 +186,7 @@ impl Made<'_> {
             "\n{} arrays of `{}` (at least {}), {:.1} % of their cells in use\n",
             self.usage.arrays,
             image.chip.name,
-            mapped.arrays_bound,
+            demand.arrays_bound,
             100.0 * self.utilisation(),
         );
         let corrections = image.provenance.corrections.join(", ");

@@ -4,7 +4,7 @@
 //! without: what lies between them is the placement. A fifth of all cells is stuck, the limit is 10 ms.
 
 use divan::Bencher;
-use ndarray::{Array3, IxDyn};
+use ndarray::{ArcArray, IxDyn};
 use nvcim_chip::describe::Chip;
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::presets::find_preset;
@@ -103,7 +103,7 @@ fn draw_net(stream: &Stream) -> TiledNet {
     };
     let layer = MatrixLayer {
         name: "dense".into(),
-        blocks: Array3::from_shape_fn((1, N, n_cols), weight),
+        blocks: ArcArray::from_shape_fn((1, N, n_cols), weight),
         bias: vec![0.0; n_cols],
         input: InputCoding { full_scale: 1.0, signed: false },
         ranges: vec![1.0; n_cols],

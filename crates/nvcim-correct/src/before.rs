@@ -18,6 +18,7 @@ use nvcim_ir::programmed::{
 };
 use nvcim_ir::tiled::{AdcRange, MatrixLayer, Readout, TiledNet};
 use nvcim_ops::run_program::{Columns, fill_bias};
+use rayon::prelude::*;
 
 use crate::arrays;
 use crate::grid::Grid;
@@ -137,6 +138,15 @@ struct Drafts<'a> {
     outcomes: Vec<Outcome>,
 }
 
+/// A tile's pieces as they are to be programmed, and what was corrected on the way.
+#[derive(Default)]
+struct Held {
+    tiles: Vec<ProgrammedTile>,
+    /// Weights with a stuck cell.
+    on_stuck: usize,
+    outcomes: Vec<Outcome>,
+}
+
 impl<'a> Drafts<'a> {
     fn new(net: &'a TiledNet, known: &'a Known<'a>, plan: Plan, rules: &'a RowRules) -> Self {
         let chip = known.chip;
@@ -173,11 +183,12 @@ impl<'a> Drafts<'a> {
     /// Everything where mapping put it, every weight as it is.
     fn stay_as_mapped(mut self) -> Result<Self> {
         self.pieces = arrays::stay(self.net, &self.yards, &self.ground).map_err(explain_missing)?;
-        for layer in self.net.layers.ids() {
-            for tile in self.tiles_of(layer) {
-                self.finish_tile(tile, &self.mapped_ranges(tile), self.weights_of(tile).view());
-            }
-        }
+        let ids: Vec<TileId> = self.net.tiles.ids().collect();
+        let hold = |&id: &TileId| {
+            (id, self.hold_tile(id, &self.mapped_ranges(id), self.weights_of(id).view()))
+        };
+        let held: Vec<_> = ids.par_iter().map(hold).collect();
+        held.into_iter().for_each(|(id, held)| self.keep(id, held));
         Ok(self)
     }
 
@@ -291,12 +302,17 @@ impl<'a> Drafts<'a> {
         self.known.chip.arrays.subtract == Subtract::Analog
     }
 
+    fn keep(&mut self, id: TileId, held: Held) {
+        self.weights_on_stuck_pairs += held.on_stuck;
+        self.outcomes.extend(held.outcomes);
+        self.tiles.insert(id, held.tiles);
+    }
+
     /// Targets and nominal scales of a tile's pieces that hold `weights`, `[tile rows, tile columns]`, where
     /// `ranges` take the whole range of each column.
-    fn finish_tile(&mut self, id: TileId, ranges: &[f64], weights: ArrayView2<'_, f64>) {
+    fn hold_tile(&self, id: TileId, ranges: &[f64], weights: ArrayView2<'_, f64>) -> Held {
         if let Some(tile) = self.pinned.get(&id) {
-            self.tiles.insert(id, vec![tile.clone()]);
-            return;
+            return Held { tiles: vec![tile.clone()], ..Held::default() };
         }
         let pieces = &self.pieces[id];
         let mut shares = weights.to_owned();
@@ -307,23 +323,22 @@ impl<'a> Drafts<'a> {
             shares = append_column(&shares);
         }
         let (targets, on_stuck) = hold(pieces, shares.view(), &self.ground, &self.statistics);
-        self.weights_on_stuck_pairs += on_stuck;
+        let mut outcomes = Vec::new();
         let n_pieces = pieces.len();
         let finish = |(piece, targets)| self.finish_piece(piece, targets, ranges, n_pieces);
         let mut tiles: Vec<_> = pieces.iter().zip(targets).map(finish).collect();
         let wires = wires_of(self.known).filter(|_| self.distorts());
         // Its neighbours load the same wires, and are not all known yet.
         if wires.is_some() && !self.yards[id].is_alone {
-            self.outcomes.push(Outcome::left_out((Correction::IrDrop, Place::Tile(id))));
+            outcomes.push(Outcome::left_out((Correction::IrDrop, Place::Tile(id))));
         } else if let Some(wires) = wires {
             let distort = |(tile, piece): (&mut ProgrammedTile, &Piece)| {
                 let faults = &piece.site.faults;
                 pre_distort_tile(id, tile, faults, wires, &self.ground, &self.statistics)
             };
-            let outcomes: Vec<_> = tiles.iter_mut().zip(pieces).map(distort).collect();
-            self.outcomes.extend(outcomes);
+            outcomes.extend(tiles.iter_mut().zip(pieces).map(distort));
         }
-        self.tiles.insert(id, tiles);
+        Held { tiles, on_stuck, outcomes }
     }
 
     fn distorts(&self) -> bool {
@@ -418,7 +433,8 @@ impl Student for Drafts<'_> {
         for &id in &tiles {
             let tile = &self.net.tiles[id];
             let weights = weights.slice(s![tile.rows.clone(), tile.cols.clone()]);
-            self.finish_tile(id, &ranges[&id], weights);
+            let held = self.hold_tile(id, &ranges[&id], weights);
+            self.keep(id, held);
         }
         let expected = self.expect_weights(layer);
         if self.plan.has(Correction::Bias) {
@@ -625,7 +641,7 @@ impl Wish {
 }
 
 /// The cell as currents see it at the time of use.
-fn used_cell(cell: &Cell, statistics: &CellStatistics) -> Cell {
+pub(crate) fn used_cell(cell: &Cell, statistics: &CellStatistics) -> Cell {
     let [lo, hi] = statistics.reach();
     let moved = lo != cell.g_min || hi != cell.g_max;
     if moved && hi > lo { Cell { g_min: lo, g_max: hi, n_levels: None } } else { *cell }

@@ -98,6 +98,11 @@ impl Faults {
         Ok(Self { plus: of_plus, minus: of_minus })
     }
 
+    /// Whether no cell is stuck.
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.plus, &self.minus].iter().all(|map| map.0.cells.is_empty())
+    }
+
     /// What one pair, or one cell, is stuck at.
     pub(crate) fn find(&self, wiring: &Wiring, row: usize, lane: usize) -> Stuck {
         let plus = self.plus.get(wiring.plus_rows[row], wiring.plus_cols[lane]);

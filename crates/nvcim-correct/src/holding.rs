@@ -42,6 +42,88 @@ pub(crate) fn hold(
     ground: &Ground<'_>,
     statistics: &CellStatistics,
 ) -> (Vec<Targets>, usize) {
+    if pieces.iter().all(|piece| piece.site.faults.is_empty()) {
+        let free = |piece| hold_free(piece, shares, ground, statistics);
+        return (pieces.iter().map(free).collect(), 0);
+    }
+    hold_round_faults(pieces, shares, ground, statistics)
+}
+
+/// Targets of a piece without a stuck cell: every copy holds the whole weight.
+fn hold_free(
+    piece: &Piece,
+    shares: ArrayView2<'_, f64>,
+    ground: &Ground<'_>,
+    statistics: &CellStatistics,
+) -> Targets {
+    let Ground { used, chip, .. } = ground;
+    let cell = &chip.cell;
+    let told = |g: f64| statistics.target_for(used.snap(g));
+    let Some(_) = cell.n_levels else {
+        let [plus, minus] = fill_free(piece, shares, ground, |g| told(g) as f32);
+        return Targets::Siemens { plus, minus };
+    };
+    let level = |g: f64| cell.level_of(told(g)).expect("the cell has levels");
+    // Almost always the cell of the time of use has levels too, so that each has to be asked for but once.
+    let levels = used.n_levels.map(|n| n.saturating_sub(1).min(u32::from(u16::MAX)) as u16);
+    let table: Option<Vec<u16>> =
+        levels.map(|top| (0..=top).map(|at| level(used.siemens_of(at))).collect());
+    let [plus, minus] = fill_free(piece, shares, ground, |g| match (used.level_of(g), &table) {
+        (Some(at), Some(table)) => table[usize::from(at)],
+        _ => level(g),
+    });
+    Targets::Levels { plus, minus }
+}
+
+/// The positive and the negative cells of a piece without a stuck cell; `target` turns the conductance that a
+/// cell is to have, in siemens, into what it is told.
+fn fill_free<T: Clone>(
+    piece: &Piece,
+    shares: ArrayView2<'_, f64>,
+    ground: &Ground<'_>,
+    target: impl Fn(f64) -> T,
+) -> [Array2<T>; 2] {
+    let Ground { code, used, .. } = ground;
+    let [lo, hi] = reach_of(&vec![(None, None); code.n_slices()], code, used);
+    let paired = code.is_paired();
+    let at_rest = target(used.g_min);
+    let of_share = |share: f64| target(used.g_min + used.range() * share);
+    let count = piece.rows.len() * piece.cols.len() * piece.copies() * code.n_slices();
+    let mut plus = Vec::with_capacity(count);
+    let mut minus = Vec::with_capacity(if paired { count } else { 0 });
+    for row in shares.rows() {
+        for (&wanted, sign) in row.iter().zip(&piece.signs) {
+            let share = sign * wanted.clamp(lo, hi);
+            for _ in 0..piece.copies() {
+                for share in code.shares(share) {
+                    if !paired || share > 0.0 {
+                        plus.push(of_share(share.min(1.0)));
+                    } else {
+                        plus.push(at_rest.clone());
+                    }
+                    if paired && share < 0.0 {
+                        minus.push(of_share(-share.max(-1.0)));
+                    } else if paired {
+                        minus.push(at_rest.clone());
+                    }
+                }
+            }
+        }
+    }
+    let n_rows = piece.rows.len();
+    [plus, minus].map(|cells| {
+        let n_lanes = cells.len() / n_rows.max(1);
+        Array2::from_shape_vec((n_rows, n_lanes), cells).expect("rows are of one length")
+    })
+}
+
+/// The same where cells are stuck: copies make up for what others cannot hold.
+fn hold_round_faults(
+    pieces: &[Piece],
+    shares: ArrayView2<'_, f64>,
+    ground: &Ground<'_>,
+    statistics: &CellStatistics,
+) -> (Vec<Targets>, usize) {
     let n_slices = ground.code.n_slices();
     let mut cells: Vec<[Array2<f64>; 2]> = pieces
         .iter()
@@ -148,7 +230,68 @@ pub(crate) fn largest(column: ArrayView1<'_, f64>) -> f64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::share_out;
+    use ndarray::Array2;
+    use nvcim_chip::coding::WeightCode;
+    use nvcim_chip::describe::{Chip, SignCoding};
+    use nvcim_chip::effects::EffectSet;
+    use nvcim_chip::presets::find_preset;
+    use nvcim_chip::statistics::CellStatistics;
+    use nvcim_ir::ids::{ArrayId, Id, TileId};
+
+    use super::{hold_free, hold_round_faults, share_out};
+    use crate::grid::Grid;
+    use crate::piece::{Ground, Piece};
+    use crate::yard::Yard;
+
+    /// Levels and none, pairs and offsets, one slice and several of either kind.
+    fn chips() -> Vec<Chip> {
+        let base = find_preset("pcm-ibm").unwrap();
+        let mut chips = Vec::new();
+        for sign in [SignCoding::Pairs, SignCoding::OffsetDigital, SignCoding::OffsetColumn] {
+            for n_levels in [None, Some(16)] {
+                for (bits_per_slice, significance) in
+                    [(None, vec![1.0]), (None, vec![1.0, 3.0]), (Some(4), vec![1.0; 2])]
+                {
+                    let mut chip = base.clone();
+                    chip.cell.n_levels = n_levels;
+                    chip.weights.sign = sign;
+                    (chip.weights.bits_per_slice, chip.weights.significance) =
+                        (bits_per_slice, significance);
+                    chips.push(chip);
+                }
+            }
+        }
+        chips
+    }
+
+    #[test]
+    fn without_a_fault_both_ways_of_holding_are_one() {
+        let shares = Array2::from_shape_fn((5, 4), |(row, col)| {
+            (row as f64 - 2.0) * 0.31 + (col as f64 - 1.5) * 0.47
+        });
+        assert!(shares.iter().any(|share| share.abs() > 1.0), "beyond the range, too");
+        for (chip, set) in
+            chips().iter().flat_map(|chip| [EffectSet::NONE, EffectSet::ALL].map(|set| (chip, set)))
+        {
+            let statistics = CellStatistics::new(chip, set, 1e4);
+            let used = crate::before::used_cell(&chip.cell, &statistics);
+            let (grid, code) = (Grid::new(chip), WeightCode::new(chip));
+            let ground = Ground { chip, grid, code, used, die: None };
+            let paired = ground.code.is_paired();
+            let piece = Piece {
+                tile: TileId::new(0),
+                site: ground.survey(ArrayId::new(0), None).unwrap(),
+                rows: (0..5).collect(),
+                cols: (0..4).map(|col| vec![col, col + 4]).collect(),
+                signs: vec![1.0, if paired { -1.0 } else { 1.0 }, 1.0, 1.0],
+                yard: Yard::whole(&ground.grid),
+            };
+            let free = hold_free(&piece, shares.view(), &ground, &statistics);
+            let (general, on_stuck) =
+                hold_round_faults(&[piece], shares.view(), &ground, &statistics);
+            assert_eq!((&general[..], on_stuck), (&[free][..], 0), "{:?}", chip.weights);
+        }
+    }
 
     #[test]
     fn a_free_copy_takes_over() {

@@ -4,12 +4,13 @@
 //! Reading trusts nothing: checksums first, then each record within its limit, then the verifier, against
 //! the chip that the image itself describes.
 
+use bincode::Encode;
 use nvcim_chip::file;
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::program::Program;
 use nvcim_ir::programmed::{self, ProgrammedNet};
 
-use crate::frame::{self, REMEDY, TRAILER};
+use crate::frame::{self, FrameWriter, REMEDY, TRAILER};
 use crate::layout::{Image, Section};
 use crate::record::{self, read_record, read_records, write_records};
 use crate::section::Kind;
@@ -37,36 +38,29 @@ pub fn encode_image(image: &Image) -> Result<Vec<u8>> {
         let message = "is not what its own canonical description reads back as";
         return Err(Diagnostic::internal(format!("chip `{}`", chip.name), message).into());
     }
-    Ok(frame::write_frame(&[
-        write_records::<_, { Kind::Provenance.record_limit() }>(
-            Kind::Provenance,
-            [Ok(StoredProvenance::store(provenance))],
-        )?,
-        write_records::<_, { Kind::Chip.record_limit() }>(
-            Kind::Chip,
-            [Ok(StoredChip::store(&text))],
-        )?,
-        write_records::<_, { Kind::Steps.record_limit() }>(
-            Kind::Steps,
-            steps.iter().map(StoredStep::store),
-        )?,
-        write_records::<_, { Kind::Outputs.record_limit() }>(
-            Kind::Outputs,
-            [Ok(StoredOutputs::store(outputs))],
-        )?,
-        write_records::<_, { Kind::Constants.record_limit() }>(
-            Kind::Constants,
-            consts.iter().map(StoredConstant::store),
-        )?,
-        write_records::<_, { Kind::Layers.record_limit() }>(
-            Kind::Layers,
-            layers.iter().map(StoredLayer::store),
-        )?,
-        write_records::<_, { Kind::Tiles.record_limit() }>(
-            Kind::Tiles,
-            tiles.iter().map(|tile| StoredTile::store(tile, n_levels)),
-        )?,
-    ]))
+    let mut frame = FrameWriter::new();
+    let provenance = [Ok(StoredProvenance::store(provenance))];
+    frame.add(write::<_, { Kind::Provenance.record_limit() }>(provenance))?;
+    let chip = [Ok(StoredChip::store(&text))];
+    frame.add(write::<_, { Kind::Chip.record_limit() }>(chip))?;
+    let steps = steps.iter().map(StoredStep::store);
+    frame.add(write::<_, { Kind::Steps.record_limit() }>(steps))?;
+    let outputs = [Ok(StoredOutputs::store(outputs))];
+    frame.add(write::<_, { Kind::Outputs.record_limit() }>(outputs))?;
+    let consts = consts.iter().map(StoredConstant::store);
+    frame.add(write::<_, { Kind::Constants.record_limit() }>(consts))?;
+    let layers = layers.iter().map(StoredLayer::store);
+    frame.add(write::<_, { Kind::Layers.record_limit() }>(layers))?;
+    let tiles = tiles.iter().map(|tile| StoredTile::store(tile, n_levels));
+    frame.add(write::<_, { Kind::Tiles.record_limit() }>(tiles))?;
+    Ok(frame.finish())
+}
+
+/// What appends a section's records to an image.
+fn write<T: Encode, const LIMIT: usize>(
+    items: impl IntoIterator<Item = std::result::Result<T, String>>,
+) -> impl FnOnce(Kind, &mut Vec<u8>) -> Result<()> {
+    |kind, bytes| write_records::<T, LIMIT>(kind, items, bytes)
 }
 
 /// Reads an image back and verifies it against the chip that it embeds.

@@ -42,27 +42,53 @@ pub(crate) struct Framed<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Puts sections, in the order of [`Kind::ALL`], into a frame.
-pub(crate) fn write_frame(sections: &[Vec<u8>; Kind::ALL.len()]) -> Vec<u8> {
-    let total = BODY + sections.iter().map(Vec::len).sum::<usize>() + TRAILER;
-    let mut res = Vec::with_capacity(total);
-    res.extend(MAGIC);
-    res.extend(VERSION.to_le_bytes());
-    res.extend((Kind::ALL.len() as u32).to_le_bytes());
-    let mut offset = BODY;
-    for (kind, section) in Kind::ALL.iter().zip(sections) {
-        res.extend(kind.id().to_le_bytes());
-        res.extend((offset as u64).to_le_bytes());
-        res.extend((section.len() as u64).to_le_bytes());
-        res.extend(crc32fast::hash(section).to_le_bytes());
-        offset += section.len();
+/// An image under construction. Sections are written where they will stay: they are most of an image, and a
+/// copy would double what writing it takes.
+pub(crate) struct FrameWriter {
+    bytes: Vec<u8>,
+    kinds: std::slice::Iter<'static, Kind>,
+}
+
+impl FrameWriter {
+    /// An image without sections.
+    pub(crate) fn new() -> Self {
+        let mut bytes = Vec::with_capacity(BODY);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend((Kind::ALL.len() as u32).to_le_bytes());
+        bytes.resize(BODY, 0);
+        Self { bytes, kinds: Kind::ALL.iter() }
     }
-    for section in sections {
-        res.extend(section);
+
+    /// Lets `write` append the next section in the order of [`Kind::ALL`].
+    ///
+    /// # Panics
+    /// For more sections than there are kinds.
+    pub(crate) fn add(
+        &mut self,
+        write: impl FnOnce(Kind, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let at = Kind::ALL.len() - self.kinds.len();
+        let kind = *self.kinds.next().expect("the writer of images knows the kinds of sections");
+        let start = self.bytes.len();
+        write(kind, &mut self.bytes)?;
+        let section = &self.bytes[start..];
+        let mut entry = Vec::with_capacity(ENTRY);
+        entry.extend(kind.id().to_le_bytes());
+        entry.extend((start as u64).to_le_bytes());
+        entry.extend((section.len() as u64).to_le_bytes());
+        entry.extend(crc32fast::hash(section).to_le_bytes());
+        self.bytes[HEADER + ENTRY * at..][..ENTRY].copy_from_slice(&entry);
+        Ok(())
     }
-    let hash = *blake3::hash(&res).as_bytes();
-    res.extend(hash);
-    res
+
+    /// The image, every section written.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        debug_assert_eq!(self.kinds.len(), 0, "a section is missing");
+        let hash = *blake3::hash(&self.bytes).as_bytes();
+        self.bytes.extend(hash);
+        self.bytes
+    }
 }
 
 /// Finds the sections of an image, in the order of [`Kind::ALL`], and verifies every checksum.

@@ -19,14 +19,16 @@ const fn encoding<const LIMIT: usize>() -> Configuration<LittleEndian, Fixint, L
     config::legacy().with_limit::<LIMIT>()
 }
 
-/// Writes the records of a section that each take at most `LIMIT` bytes.
+/// Appends the records of a section that each take at most `LIMIT` bytes.
 ///
 /// An item that cannot be stored is an error; so is a record or a section that grows too large.
 pub(crate) fn write_records<T: Encode, const LIMIT: usize>(
     kind: Kind,
     items: impl IntoIterator<Item = std::result::Result<T, String>>,
-) -> Result<Vec<u8>> {
-    let mut res = vec![0; 4];
+    res: &mut Vec<u8>,
+) -> Result<()> {
+    let start = res.len();
+    res.extend([0; 4]);
     let mut count = 0u32;
     for item in items {
         let refuse = |message| too_large(kind, count, message);
@@ -43,8 +45,8 @@ pub(crate) fn write_records<T: Encode, const LIMIT: usize>(
         res.extend(bytes);
         count = count.checked_add(1).ok_or_else(|| refuse("is one too many".into()))?;
     }
-    res[..4].copy_from_slice(&count.to_le_bytes());
-    Ok(res)
+    res[start..][..4].copy_from_slice(&count.to_le_bytes());
+    Ok(())
 }
 
 fn too_large(kind: Kind, index: u32, message: String) -> Diagnostic {

@@ -13,6 +13,7 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
 use crate::diag::{Diagnostic, Result, fail_if_any};
+use crate::finite::are_finite;
 use crate::ids::{ConstId, Id, IdVec, NodeId};
 use crate::op::Op;
 use crate::shape;
@@ -221,8 +222,8 @@ pub(crate) fn check_consts(
     for id in op.consts() {
         let constant = consts.get(id).ok_or_else(|| format!("names {id}, which does not exist"))?;
         let may_be_infinite = matches!(op, Op::Const(_));
-        let sound = |value: &f32| value.is_finite() || (may_be_infinite && !value.is_nan());
-        if !constant.value.iter().all(sound) {
+        let numbers = || may_be_infinite && !constant.value.iter().any(|value| value.is_nan());
+        if !(are_finite(&constant.value) || numbers()) {
             return Err(format!("constant `{}` holds a number that is not finite", constant.name));
         }
     }

@@ -8,6 +8,7 @@
 //! stored here. An operator that would mix samples is refused by the front end.
 
 pub mod diag;
+mod finite;
 pub mod graph;
 pub mod ids;
 pub mod op;

@@ -123,17 +123,20 @@ pub fn verify_programmed(
     let mut problems = Vec::new();
     let mut reached: IdVec<LayerId, Vec<bool>> =
         shapes.iter().map(|shape| vec![false; shape.n_cols]).collect();
-    let mut cells = CellUse::default();
+    let mut cells = CellUse::new(size);
+    let refuse = |id: TileId, message| {
+        let at = format!("{id} on {}", net.tiles[id].array);
+        Diagnostic::bad_input(at, message)
+    };
     for (id, tile) in net.tiles.iter_enumerated() {
         let checked = check_tile(tile, shapes.get(tile.layer).copied(), size, n_levels)
-            .and_then(|()| cells.claim(tile.array, &tile.wiring, size));
+            .and_then(|()| cells.claim(id, tile.array, &tile.wiring));
         match checked {
             Ok(()) => reached[tile.layer][tile.cols.clone()].fill(true),
-            Err(message) => {
-                problems.push(Diagnostic::bad_input(format!("{id} on {}", tile.array), message));
-            }
+            Err(message) => problems.push(refuse(id, message)),
         }
     }
+    problems.extend(cells.find_conflicts().into_iter().map(|(id, message)| refuse(id, message)));
     for ((id, layer), reached) in net.layers.iter_enumerated().zip(&reached) {
         if let Err(message) = check_layer(layer, reached) {
             problems.push(Diagnostic::bad_input(format!("{id} `{}`", layer.name), message));
@@ -171,7 +174,9 @@ fn check_tile(
     }
     match (&tile.targets, n_levels) {
         (Targets::Levels { plus, minus }, Some(n_levels)) => {
-            if plus.iter().chain(minus).any(|&level| u32::from(level) >= n_levels) {
+            let highest =
+                |levels: &Array2<u16>| levels.iter().fold(0, |most: u16, &it| most.max(it));
+            if u32::from(highest(plus).max(highest(minus))) >= n_levels {
                 return Err(format!("targets a level beyond the cell's {n_levels}"));
             }
         }

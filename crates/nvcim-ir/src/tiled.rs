@@ -5,14 +5,16 @@
 //! `x^ = x / full_scale`, and currents to one cell at `g_max` under a full-scale drive, so that a column
 //! reads `y = sum x^ (g+ - g-) / g_max`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
 use std::ops::Range;
 
-use ndarray::{Array2, Array3, s};
+use ndarray::{ArcArray, Array2, Ix3, s};
 
 use crate::diag::{Diagnostic, Result, fail_if_any};
-use crate::ids::{ArrayId, IdVec, LayerId, TileId};
+use crate::finite::are_finite;
+use crate::ids::{ArrayId, Id, IdVec, LayerId, TileId};
 use crate::program::{self, LayerShape, Program};
 
 /// How a layer's inputs are driven onto word lines.
@@ -30,8 +32,9 @@ pub struct MatrixLayer {
     /// The name of the ONNX node.
     pub name: String,
     /// The matrix as blocks on its diagonal, `[groups, rows per group, columns per group]`; one block
-    /// unless the layer is a grouped convolution.
-    pub blocks: Array3<f32>,
+    /// unless the layer is a grouped convolution. In any memory order, since it may be the graph's constant
+    /// turned round: cloning and lowering copy no weight.
+    pub blocks: ArcArray<f32, Ix3>,
     /// Added digitally to each output, `[n_cols]`.
     pub bias: Vec<f32>,
     /// How inputs are driven.
@@ -240,16 +243,20 @@ pub fn verify_tiled(net: &TiledNet, size: ArraySize) -> Result<()> {
             problems.push(Diagnostic::internal(format!("{id} `{}`", layer.name), message));
         }
     }
-    let mut cells = CellUse::default();
+    let mut cells = CellUse::new(size);
+    let refuse = |id: TileId, message| {
+        Diagnostic::internal(format!("{id} on {}", net.tiles[id].array), message)
+    };
     for (id, tile) in net.tiles.iter_enumerated() {
         let shape = shapes.get(tile.layer).copied();
         let ranges = (tile.rows.clone(), tile.cols.clone());
         let checked = check_block(shape, &ranges, &tile.wiring, &tile.readouts, size)
-            .and_then(|()| cells.claim(tile.array, &tile.wiring, size));
+            .and_then(|()| cells.claim(id, tile.array, &tile.wiring));
         if let Err(message) = checked {
-            problems.push(Diagnostic::internal(format!("{id} on {}", tile.array), message));
+            problems.push(refuse(id, message));
         }
     }
+    problems.extend(cells.find_conflicts().into_iter().map(|(id, message)| refuse(id, message)));
     fail_if_any(problems)
 }
 
@@ -258,7 +265,7 @@ fn check_layer(
     id: LayerId,
     layer: &MatrixLayer,
 ) -> std::result::Result<(), String> {
-    if !layer.blocks.iter().chain(&layer.bias).all(|value| value.is_finite()) {
+    if !(are_finite(&layer.blocks) && layer.bias.iter().all(|value| value.is_finite())) {
         return Err("has a weight or bias that is not finite".into());
     }
     let full_scale = ("full_scale", &layer.input.full_scale);
@@ -267,28 +274,80 @@ fn check_layer(
             return Err(format!("has {name} {value}, must be positive and finite"));
         }
     }
-    let LayerShape { n_rows, n_cols } = layer.shape();
+    let n_cols = layer.shape().n_cols;
     if layer.ranges.len() != n_cols {
         return Err(format!("has {} ranges for {n_cols} columns", layer.ranges.len()));
     }
     if layer.bias.len() != n_cols {
         return Err(format!("has {} biases for {n_cols} outputs", layer.bias.len()));
     }
-    let mut covered = Array2::<u8>::zeros((n_rows, n_cols));
-    for tile in net.tiles.iter().filter(|tile| tile.layer == id) {
-        if tile.rows.end > n_rows || tile.cols.end > n_cols {
-            return Err(format!("is cut at {:?} x {:?}, outside", tile.rows, tile.cols));
+    let tiles = net.tiles.iter().filter(|tile| tile.layer == id);
+    check_cover(layer, tiles.map(|tile| (&tile.rows, &tile.cols)).collect())
+}
+
+/// Rows and columns of a rectangle.
+type Rectangle<'a> = (&'a Range<usize>, &'a Range<usize>);
+
+/// Checks that rectangles lie in a layer's matrix, do not overlap, and leave out no weight but zeros.
+fn check_cover(
+    layer: &MatrixLayer,
+    mut tiles: Vec<Rectangle<'_>>,
+) -> std::result::Result<(), String> {
+    let LayerShape { n_rows, n_cols } = layer.shape();
+    if let Some((rows, cols)) = tiles.iter().find(|it| it.0.end > n_rows || it.1.end > n_cols) {
+        return Err(format!("is cut at {rows:?} x {cols:?}, outside"));
+    }
+    tiles.sort_unstable_by_key(|(rows, cols)| (rows.start, cols.start));
+    if let Some((rows, cols)) = find_overlap(&tiles) {
+        return Err(format!("has another tile on part of {rows:?} x {cols:?}"));
+    }
+    let (_, block_rows, block_cols) = layer.blocks.dim();
+    let meet = |a: &Range<usize>, b: &Range<usize>| a.start.max(b.start)..a.end.min(b.end);
+    for (group, block) in layer.blocks.outer_iter().enumerate() {
+        let rows = group * block_rows..(group + 1) * block_rows;
+        let cols = group * block_cols..(group + 1) * block_cols;
+        let parts = tiles.iter().map(|it| (meet(it.0, &rows), meet(it.1, &cols)));
+        let parts: Vec<_> =
+            parts.filter(|(rows, cols)| !(rows.is_empty() || cols.is_empty())).collect();
+        let covered: usize = parts.iter().map(|(rows, cols)| rows.len() * cols.len()).sum();
+        if covered == block.len() {
+            continue;
         }
-        covered
-            .slice_mut(s![tile.rows.clone(), tile.cols.clone()])
-            .mapv_inplace(|count| count.saturating_add(1));
+        let mut left = block.to_owned();
+        for (part_rows, part_cols) in parts {
+            let (top, side) = (part_rows.start - rows.start, part_cols.start - cols.start);
+            left.slice_mut(s![top..top + part_rows.len(), side..side + part_cols.len()]).fill(0.0);
+        }
+        if let Some(((row, col), _)) = left.indexed_iter().find(|(_, weight)| **weight != 0.0) {
+            let (row, col) = (rows.start + row, cols.start + col);
+            return Err(format!("does not have the weight of row {row}, column {col} on a tile"));
+        }
     }
-    let weights = layer.weights(0..n_rows, 0..n_cols);
-    let stray = |(&count, &weight): (&u8, &f32)| count > 1 || (count == 0 && weight != 0.0);
-    match covered.iter().zip(&weights).position(stray) {
-        Some(at) => Err(format!("does not have weight {at} on exactly one tile")),
-        None => Ok(()),
+    Ok(())
+}
+
+/// A rectangle that meets another; `tiles` are sorted by first row.
+///
+/// A line sweeps over the rows. What it crosses is disjoint in columns, so that a new rectangle can only meet the
+/// one that begins last before its end.
+fn find_overlap<'a>(tiles: &[Rectangle<'a>]) -> Option<Rectangle<'a>> {
+    let mut crossed: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut ends = BinaryHeap::new();
+    for &(rows, cols) in tiles {
+        while let Some(&Reverse((end, col))) = ends.peek()
+            && end <= rows.start
+        {
+            crossed.remove(&col);
+            ends.pop();
+        }
+        let before = crossed.range(..cols.end).next_back();
+        if before.is_some_and(|(_, &end)| end > cols.start) {
+            return Some((rows, cols));
+        }
+        crossed.insert(cols.start, cols.end);
+        ends.push(Reverse((rows.end, cols.start)));
     }
+    None
 }
 
 /// Checks one tile's ranges, wiring and readouts; shared with [`crate::programmed`].
@@ -359,42 +418,102 @@ fn check_wiring(
     }
 }
 
-/// The cells that tiles have claimed so far: the bit lines taken of each word line, ascending.
+/// The cells that tiles claim, by array.
 ///
-/// Takes memory for cells claimed, not for arrays: a file may speak of arrays of any size.
-#[derive(Default)]
-pub(crate) struct CellUse {
-    taken: BTreeMap<(ArrayId, u32), Vec<u32>>,
+/// Takes memory for tiles, and for the cells of one array at a time: a file may speak of arrays of any size.
+pub(crate) struct CellUse<'w> {
+    size: ArraySize,
+    claims: BTreeMap<ArrayId, Vec<Claim<'w>>>,
 }
 
-impl CellUse {
-    /// Claims a tile's cells, the positive ones on `array`; an error if an array is not there or a cell
-    /// is taken.
+/// The cells of a tile where word lines and bit lines cross.
+struct Claim<'w> {
+    tile: TileId,
+    rows: &'w [u32],
+    cols: &'w [u32],
+}
+
+/// 64 neighbouring bit lines: the number of the first over 64, and one bit for each that is taken.
+type LineWord = (u32, u64);
+
+impl<'w> CellUse<'w> {
+    /// No claim on arrays of this size.
+    pub(crate) fn new(size: ArraySize) -> Self {
+        Self { size, claims: BTreeMap::new() }
+    }
+
+    /// Notes a tile's cells, the positive ones on `array`; an error if an array is not there.
     pub(crate) fn claim(
         &mut self,
+        tile: TileId,
         array: ArrayId,
-        wiring: &Wiring,
-        size: ArraySize,
+        wiring: &'w Wiring,
     ) -> std::result::Result<(), String> {
-        use crate::ids::Id;
         for (array, rows, cols) in wiring.sides(array) {
-            if size.count.is_some_and(|count| array.index() >= count) {
-                return Err(format!("sits on {array}, but the chip has {:?} arrays", size.count));
+            if let Some(count) = self.size.count.filter(|&count| array.index() >= count) {
+                return Err(format!("sits on {array}, but the chip has {count} arrays"));
             }
-            let mut cols = cols.to_vec();
-            cols.sort_unstable();
-            for &row in rows {
-                let taken = self.taken.entry((array, row)).or_default();
-                taken.extend_from_slice(&cols);
-                // Two ascending runs, which this sort merges in linear time.
-                taken.sort();
-                if let Some(pair) = taken.windows(2).find(|pair| pair[0] == pair[1]) {
-                    return Err(format!("uses the cell at row {row}, column {} twice", pair[0]));
+            self.claims.entry(array).or_default().push(Claim { tile, rows, cols });
+        }
+        Ok(())
+    }
+
+    /// The tiles that claim a cell which is taken, or claim one twice.
+    pub(crate) fn find_conflicts(&self) -> BTreeMap<TileId, String> {
+        let mut conflicts = BTreeMap::new();
+        for claims in self.claims.values() {
+            // The bit lines taken of each word line, ascending.
+            let mut taken: BTreeMap<u32, Vec<LineWord>> = BTreeMap::new();
+            for claim in claims {
+                if let Err(message) = claim.take(&mut taken) {
+                    conflicts.entry(claim.tile).or_insert(message);
                 }
+            }
+        }
+        conflicts
+    }
+}
+
+impl Claim<'_> {
+    fn take(&self, taken: &mut BTreeMap<u32, Vec<LineWord>>) -> std::result::Result<(), String> {
+        let mut lines = Vec::new();
+        let first = self.rows.first().copied().unwrap_or(0);
+        for &col in self.cols {
+            take_lines(&mut lines, (col / 64, 1 << (col % 64)), first)?;
+        }
+        for &row in self.rows {
+            let taken = taken.entry(row).or_default();
+            for &word in &lines {
+                take_lines(taken, word, row)?;
             }
         }
         Ok(())
     }
+}
+
+/// Takes the lines of one word among those of word line `row`; an error where one is taken.
+fn take_lines(
+    taken: &mut Vec<LineWord>,
+    (at, lines): LineWord,
+    row: u32,
+) -> std::result::Result<(), String> {
+    // Most claims go on where the last one ended.
+    let place = match taken.last() {
+        Some((last, _)) if *last < at => Err(taken.len()),
+        _ => taken.binary_search_by_key(&at, |word| word.0),
+    };
+    match place {
+        Ok(place) => {
+            let twice = taken[place].1 & lines;
+            if twice != 0 {
+                let col = u64::from(at) * 64 + u64::from(twice.trailing_zeros());
+                return Err(format!("uses the cell at row {row}, column {col} twice"));
+            }
+            taken[place].1 |= lines;
+        }
+        Err(place) => taken.insert(place, (at, lines)),
+    }
+    Ok(())
 }
 
 /// The text form: the program, then one line per layer and per tile.
@@ -439,8 +558,40 @@ impl fmt::Display for SpanOf<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ArraySize, CellUse, Wiring};
-    use crate::ids::{ArrayId, Id};
+    use std::ops::Range;
+
+    use ndarray::Array3;
+
+    use super::{ArraySize, CellUse, InputCoding, MatrixLayer, Wiring, check_cover};
+    use crate::ids::{ArrayId, Id, TileId};
+
+    /// Two blocks of 3x2 on the diagonal of a 6x4 matrix, with a zero in the corner of the second.
+    fn two_blocks() -> MatrixLayer {
+        let mut blocks = Array3::ones((2, 3, 2));
+        blocks[(1, 2, 1)] = 0.0;
+        MatrixLayer {
+            name: "l".into(),
+            blocks: blocks.into_shared(),
+            bias: vec![0.0; 4],
+            input: InputCoding { full_scale: 1.0, signed: false },
+            ranges: vec![1.0; 4],
+        }
+    }
+
+    #[test]
+    fn every_weight_but_zeros_lies_on_one_tile() {
+        let check = |tiles: &[(Range<usize>, Range<usize>)]| {
+            check_cover(&two_blocks(), tiles.iter().map(|(rows, cols)| (rows, cols)).collect())
+        };
+        check(&[(0..6, 0..4)]).unwrap();
+        check(&[(3..6, 2..4), (0..3, 0..2)]).unwrap();
+        check(&[(0..2, 0..4), (2..6, 0..3), (2..5, 3..4)]).unwrap();
+        let overlap = check(&[(0..6, 0..2), (2..6, 1..4), (0..2, 2..4)]).unwrap_err();
+        assert!(overlap.contains("another tile"), "{overlap}");
+        let missing = check(&[(0..3, 0..2), (3..6, 2..3)]).unwrap_err();
+        assert_eq!(missing, "does not have the weight of row 3, column 3 on a tile");
+        assert!(check(&[(0..6, 0..5)]).is_err());
+    }
 
     fn wiring(rows: [u32; 2], cols: [u32; 2]) -> Wiring {
         let minus_cols = cols.iter().map(|col| col + 1).collect();
@@ -457,17 +608,25 @@ mod tests {
     #[test]
     fn no_cell_is_claimed_twice() {
         // No memory could hold a flag for every cell of such an array.
-        let size = ArraySize { n_rows: 1 << 40, n_cols: 1 << 40, count: None };
-        let mut cells = CellUse::default();
-        let mut claim =
-            |array, rows, cols| cells.claim(ArrayId::new(array), &wiring(rows, cols), size);
-        claim(0, [0, 1], [4, 0]).unwrap();
-        claim(0, [0, 1], [2, 6]).unwrap();
-        claim(0, [2, 3], [0, 4]).unwrap();
-        claim(1, [0, 1], [0, 4]).unwrap();
-        let message = claim(0, [7, 3], [8, 4]).unwrap_err();
-        assert_eq!(message, "uses the cell at row 3, column 4 twice");
-        assert!(claim(2, [5, 5], [0, 2]).is_err(), "a word line for two matrix rows");
-        assert!(claim(3, [0, 1], [0, 1]).is_err(), "pairs that share a cell");
+        let size = ArraySize { n_rows: 1 << 40, n_cols: 1 << 40, count: Some(4) };
+        let tiles = [
+            (0, wiring([0, 1], [4, 0])),
+            (0, wiring([0, 1], [2, 6])),
+            (0, wiring([2, 3], [0, 4])),
+            (1, wiring([0, 1], [0, 4])),
+            (0, wiring([7, 3], [8, 4])),
+            (2, wiring([5, 5], [0, 2])),
+            (3, wiring([0, 1], [0, 1])),
+        ];
+        let mut cells = CellUse::new(size);
+        for (at, (array, wiring)) in tiles.iter().enumerate() {
+            cells.claim(TileId::new(at), ArrayId::new(*array), wiring).unwrap();
+        }
+        assert!(cells.claim(TileId::new(7), ArrayId::new(4), &tiles[0].1).is_err());
+        let conflicts = cells.find_conflicts();
+        // The first four share nothing; the next meets the third, the others themselves: a word line for two
+        // matrix rows, and pairs that share a cell.
+        assert_eq!(conflicts.keys().map(|id| id.index()).collect::<Vec<_>>(), [4, 5, 6]);
+        assert_eq!(conflicts[&TileId::new(4)], "uses the cell at row 3, column 4 twice");
     }
 }

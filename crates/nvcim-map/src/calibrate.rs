@@ -17,7 +17,6 @@ mod currents;
 mod interval;
 mod observe;
 mod ranges;
-mod span;
 
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Chip, NegativeInputs};

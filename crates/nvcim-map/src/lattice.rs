@@ -10,11 +10,13 @@
 
 pub(crate) mod inputs;
 
-use ndarray::ArrayView1;
+use ndarray::{ArrayBase, ArrayView1, Data, Dimension};
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Chip;
 use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::tiled::MatrixLayer;
+
+use crate::span::Span;
 
 /// The largest multiple that is looked for: that of 8 signed bits.
 const MAX_MULTIPLE: u32 = 128;
@@ -32,7 +34,7 @@ pub(crate) fn set_ranges(layers: &mut IdVec<LayerId, MatrixLayer>, chip: &Chip) 
     for layer in layers.iter_mut() {
         if by_column {
             set_by_column(layer, n_steps);
-        } else if let Some(range) = fit_range(layer.blocks.iter(), n_steps) {
+        } else if let Some(range) = fit_range(layer.blocks.iter(), layer.ranges[0], n_steps) {
             layer.ranges.fill(range);
         }
     }
@@ -42,18 +44,22 @@ pub(crate) fn set_ranges(layers: &mut IdVec<LayerId, MatrixLayer>, chip: &Chip) 
 fn set_by_column(layer: &mut MatrixLayer, n_steps: f64) {
     let blocks: Vec<_> = layer.blocks.outer_iter().collect();
     let columns = blocks.iter().flat_map(|block| block.columns());
-    let fit = |(column, &range): (ArrayView1<'_, f32>, &f32)| {
-        let empty = column.iter().all(|&weight| weight == 0.0);
-        if empty { Some(range) } else { fit_range(column.iter(), n_steps) }
+    let fit = |(column, &range): (ArrayView1<'_, f32>, &f32)| match magnitude(&column) {
+        0.0 => Some(range),
+        largest => fit_range(column.iter(), largest, n_steps),
     };
     if let Some(ranges) = columns.zip(&layer.ranges).map(fit).collect() {
         layer.ranges = ranges;
     }
 }
 
-/// The least range, at least the largest weight, whose `n_steps` levels hold all `weights`.
-fn fit_range<'a>(weights: impl Iterator<Item = &'a f32> + Clone, n_steps: f64) -> Option<f32> {
-    let Pitch { pitch, multiple } = find_pitch(weights)?;
+/// The least range, at least the largest weight, whose `n_steps` levels hold all `weights` up to `largest`.
+fn fit_range<'a>(
+    weights: impl Iterator<Item = &'a f32> + Clone,
+    largest: f32,
+    n_steps: f64,
+) -> Option<f32> {
+    let Pitch { pitch, multiple } = find_pitch(weights, largest)?;
     range_of(pitch, f64::from(multiple), n_steps)
 }
 
@@ -71,9 +77,15 @@ struct Pitch {
     multiple: u32,
 }
 
-/// The largest pitch of some numbers, with multiples up to [`MAX_MULTIPLE`]; nothing where all are 0.
-fn find_pitch<'a>(numbers: impl Iterator<Item = &'a f32> + Clone) -> Option<Pitch> {
-    let largest = numbers.clone().fold(0.0_f64, |most, &number| most.max(f64::from(number).abs()));
+/// The largest magnitude among some numbers.
+fn magnitude<S: Data<Elem = f32>, D: Dimension>(numbers: &ArrayBase<S, D>) -> f32 {
+    Span::of_array(numbers).join(Span::ZERO).magnitude()
+}
+
+/// The largest pitch of some numbers up to `largest`, with multiples up to [`MAX_MULTIPLE`]; nothing where all
+/// are 0.
+fn find_pitch<'a>(numbers: impl Iterator<Item = &'a f32> + Clone, largest: f32) -> Option<Pitch> {
+    let largest = f64::from(largest);
     if largest == 0.0 {
         return None;
     }
@@ -91,14 +103,14 @@ fn find_pitch<'a>(numbers: impl Iterator<Item = &'a f32> + Clone) -> Option<Pitc
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array3;
+    use ndarray::{Array3, aview1};
     use nvcim_chip::coding::WeightCode;
     use nvcim_chip::describe::{Chip, SignCoding};
     use nvcim_ir::ids::{Id, IdVec, LayerId};
     use nvcim_ir::tiled::{InputCoding, MatrixLayer};
     use proptest::prelude::*;
 
-    use super::{Pitch, find_pitch, set_ranges};
+    use super::{Pitch, find_pitch, magnitude, set_ranges};
     use crate::testing::plain_chip;
 
     fn layers(blocks: Array3<f32>) -> IdVec<LayerId, MatrixLayer> {
@@ -106,7 +118,7 @@ mod tests {
         let n_cols = blocks.dim().0 * blocks.dim().2;
         let layer = MatrixLayer {
             name: "l".into(),
-            blocks,
+            blocks: blocks.into_shared(),
             bias: vec![0.0; n_cols],
             input: InputCoding { full_scale: 1.0, signed: false },
             ranges: vec![largest; n_cols],
@@ -195,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_largest_pitch_is_found() {
-        let find = |numbers: &[f32]| find_pitch(numbers.iter());
+        let find = |numbers: &[f32]| find_pitch(numbers.iter(), magnitude(&aview1(numbers)));
         assert_eq!(find(&[0.75, -0.25, 0.0]), Some(Pitch { pitch: 0.25, multiple: 3 }));
         assert_eq!(find(&[-2.0]), Some(Pitch { pitch: 2.0, multiple: 1 }));
         assert_eq!(find(&[0.0, 0.0]), None);

@@ -14,6 +14,7 @@ pub mod map_graph;
 pub mod pack;
 pub mod place;
 pub mod replicate;
+mod span;
 
 #[cfg(test)]
 mod testing;

@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ndarray::{Array3, ArrayView2};
+use ndarray::{ArcArray, Axis, Ix2, Ix3, IxDyn};
 use nvcim_ir::graph::{Constant, Graph};
 use nvcim_ir::ids::{ConstId, IdVec, LayerId, NodeId, StepId};
 use nvcim_ir::op::Op;
 use nvcim_ir::program::{Lowering, Program, Step, StepOp};
 use nvcim_ir::tiled::{InputCoding, MatrixLayer};
+
+use crate::span::Span;
 
 /// A graph as a program and its matrices.
 #[derive(Debug, Clone)]
@@ -99,13 +101,18 @@ impl<'a> State<'a> {
         self.step_of.insert(id, step);
     }
 
-    fn add_layer(&mut self, id: NodeId, blocks: Array3<f32>, bias: Option<ConstId>) -> LayerId {
+    fn add_layer(
+        &mut self,
+        id: NodeId,
+        blocks: ArcArray<f32, Ix3>,
+        bias: Option<ConstId>,
+    ) -> LayerId {
         let (groups, _, block_cols) = blocks.dim();
         let bias = bias.map_or_else(
             || vec![0.0; groups * block_cols],
             |bias| self.graph.consts[bias].value.iter().copied().collect(),
         );
-        let largest = blocks.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+        let largest = Span::of_array(&blocks).join(Span::ZERO).magnitude();
         let layer = self.layers.push(MatrixLayer {
             name: self.graph.node(id).name.clone(),
             blocks,
@@ -140,26 +147,31 @@ impl<'a> State<'a> {
     }
 }
 
-/// `[m, c / groups, kh, kw]` as `[groups, c / groups kh kw, m / groups]`.
-fn conv_blocks(weight: &Constant, groups: usize) -> Array3<f32> {
+/// `[m, c / groups, kh, kw]` as `[groups, c / groups kh kw, m / groups]`, of the same memory.
+fn conv_blocks(weight: &Constant, groups: usize) -> ArcArray<f32, Ix3> {
     let dims = weight.value.shape();
     let (block_rows, block_cols) = (dims[1] * dims[2] * dims[3], dims[0] / groups);
-    let by_output = weight
-        .value
-        .to_shape((groups, block_cols, block_rows))
+    let by_output = in_row_major_order(weight)
+        .into_shape_with_order((groups, block_cols, block_rows))
         .expect("groups divide the filters of a verified convolution");
-    by_output.permuted_axes([0, 2, 1]).as_standard_layout().into_owned()
+    by_output.permuted_axes([0, 2, 1])
 }
 
-/// `[k, m]`, or `[m, k]` where `transposed`, as one block `[1, k, m]`.
-fn dense_block(weight: &Constant, transposed: bool) -> Array3<f32> {
-    let stored: ArrayView2<'_, f32> = weight
-        .value
-        .view()
+/// `[k, m]`, or `[m, k]` where `transposed`, as one block `[1, k, m]` of the same memory.
+fn dense_block(weight: &Constant, transposed: bool) -> ArcArray<f32, Ix3> {
+    let stored: ArcArray<f32, Ix2> = (weight.value.clone())
         .into_dimensionality()
         .expect("the weight of a verified dense operator has two axes");
     let by_row = if transposed { stored.reversed_axes() } else { stored };
-    by_row.insert_axis(ndarray::Axis(0)).as_standard_layout().into_owned()
+    by_row.insert_axis(Axis(0))
+}
+
+/// The value, shared where it lies in row-major order already, as all that import makes does.
+fn in_row_major_order(constant: &Constant) -> ArcArray<f32, IxDyn> {
+    if constant.value.is_standard_layout() {
+        return constant.value.clone();
+    }
+    constant.value.as_standard_layout().into_owned().into_shared()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::{DimLike, TDim};
 use tract_onnx::{Onnx, pb};
 
+use crate::data::Data;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
 
@@ -21,11 +22,14 @@ const MAX_FOLDED: usize = 1 << 24;
 /// The most multiplications spent on one product of constants.
 const MAX_WORK: usize = 1 << 32;
 
+/// The most floats that a setting can have of which a shape depends, such as the scales of a `Resize`.
+const MAX_SETTINGS: usize = 64;
+
 /// What is known of a tensor.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
     /// The value, the same for every input.
-    Constant(Arc<Tensor>),
+    Constant(Data),
     /// A tensor that depends on the network's input.
     Varying {
         /// The whole shape, batch axis included.
@@ -39,6 +43,8 @@ pub(crate) enum Fact {
 pub(crate) struct Analyser {
     onnx: Onnx,
     opset: i64,
+    /// Whether axis 0 of tensors that vary is a batch of any length.
+    open_batch: bool,
 }
 
 /// Operators that may be folded, or whose output shape is known, though they do not run here.
@@ -50,9 +56,9 @@ pub(crate) fn is_known(op_type: &str) -> bool {
 }
 
 impl Analyser {
-    /// The operators of version `opset`.
-    pub(crate) fn new(opset: i64) -> Self {
-        Self { onnx: tract_onnx::onnx(), opset }
+    /// The operators of version `opset`; with an open batch, axis 0 of tensors that vary may have any length.
+    pub(crate) fn new(opset: i64, open_batch: bool) -> Self {
+        Self { onnx: tract_onnx::onnx(), opset, open_batch }
     }
 
     /// What the output in `slot` of `node` is; `operands` in slot order, `None` where one is left out.
@@ -67,8 +73,31 @@ impl Analyser {
         check_generator(node, operands)?;
         check_product(node, operands)?;
         // tract panics on some contradictions that no check of ours foresees.
-        catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands, slot)))
-            .unwrap_or_else(|_| Err(Refusal::broken("has operands or attributes that do not fit")))
+        let inferred = catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands, slot)));
+        match inferred {
+            Ok(Err(Refusal::Broken(why))) => Err(self.explain_misfit(node, operands, &why)),
+            Ok(inferred) => inferred,
+            Err(_) => Err(self.explain_misfit(node, operands, "no shape follows from them")),
+        }
+    }
+
+    /// Says what a node was given, and what is wrong with it.
+    fn explain_misfit(&self, node: &NodeProto, operands: &[Option<Fact>], why: &str) -> Refusal {
+        let describe = |(name, operand): (&String, &Option<Fact>)| {
+            let shape = match operand.as_ref()? {
+                Fact::Constant(value) => format!("{:?}", value.shape()),
+                Fact::Varying { shape, .. } if self.open_batch => {
+                    let sample = shape[1..].iter().map(|length| format!(", {length}"));
+                    format!("[N{}]", sample.collect::<String>())
+                }
+                Fact::Varying { shape, .. } => format!("{shape:?}"),
+            };
+            Some(format!("`{name}` {shape}"))
+        };
+        let listed: Vec<_> = node.input.iter().zip(operands).filter_map(describe).collect();
+        let listed = listed.join(", ");
+        let op = &node.op_type;
+        Refusal::broken(format!("`{op}` with these attributes cannot take {listed}: {why}"))
     }
 
     fn infer_guarded(
@@ -77,9 +106,9 @@ impl Analyser {
         operands: &[Option<Fact>],
         slot: usize,
     ) -> Result<Fact, Refusal> {
-        let constants: Option<TVec<Arc<Tensor>>> = (operands.iter().flatten())
+        let constants: Option<Vec<&Data>> = (operands.iter().flatten())
             .map(|operand| match operand {
-                Fact::Constant(value) => Some(value.clone()),
+                Fact::Constant(value) => Some(value),
                 Fact::Varying { .. } => None,
             })
             .collect();
@@ -88,18 +117,18 @@ impl Analyser {
         let (model, outlet) = self.build(node, operands, !generates, slot)?;
         let fact = model.outlet_fact(outlet).map_err(|error| refuse(&error))?;
         if let (true, Some(value)) = (generates, fact.value.concretize()) {
-            return Ok(Fact::Constant(plain(&value)?));
+            return Ok(Fact::Constant(Data::from_tensor(&plain(&value)?)));
         }
         let (shape, datum) = concrete(fact)?;
         let Some(constants) = constants.filter(|all| !all.is_empty()) else {
             return Ok(Fact::Varying { shape, datum });
         };
         check_cost(node, &constants, &shape)?;
-        let inputs = constants.into_iter().map(IntoTValue::into_tvalue).collect();
+        let inputs = constants.into_iter().map(|it| it.to_tensor().into_tvalue()).collect();
         let op = &model.nodes()[outlet.node].op;
         let outputs = op.eval_out_of_plan(inputs).map_err(|error| refuse(&error))?;
         match outputs.and_then(|mut outputs| outputs.drain(..).nth(outlet.slot)) {
-            Some(value) => Ok(Fact::Constant(plain(&value.into_arc_tensor())?)),
+            Some(value) => Ok(Fact::Constant(Data::from_tensor(&plain(&value.into_arc_tensor())?))),
             None => Ok(Fact::Varying { shape, datum }),
         }
     }
@@ -136,11 +165,11 @@ impl Analyser {
         for (slot, operand) in operands.iter().enumerate() {
             let Some(operand) = operand else { continue };
             let fact = match operand {
-                Fact::Constant(value) if slot == 0 && hide_first => {
-                    InferenceFact::dt_shape_from_tensor(value)
+                Fact::Constant(value) if slot == 0 && hide_first || is_weight(value) => {
+                    InferenceFact::dt_shape(value.datum_type(), value.shape())
                 }
                 Fact::Constant(value) => {
-                    InferenceFact::try_from(value).map_err(|error| refuse(&error))?
+                    InferenceFact::try_from(&value.to_tensor()).map_err(|error| refuse(&error))?
                 }
                 Fact::Varying { shape, datum } => InferenceFact::dt_shape(*datum, shape),
             };
@@ -155,10 +184,15 @@ impl Analyser {
     }
 }
 
+/// Whether no rule for shapes can ask for a constant's values: floats, and more than a list of scales or pads has.
+fn is_weight(value: &Data) -> bool {
+    matches!(value, Data::Floats(_)) && value.len() > MAX_SETTINGS
+}
+
 /// Refuses a constant whose size is written in its operands' values, if it is too large.
 fn check_generator(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Refusal> {
     let values = |slot: usize| match operands.get(slot) {
-        Some(Some(Fact::Constant(value))) => to_ints(value),
+        Some(Some(Fact::Constant(value))) => value.ints(),
         _ => None,
     };
     let count = match node.op_type.as_str() {
@@ -194,7 +228,7 @@ fn check_product(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Refu
     }
 }
 
-fn check_cost(node: &NodeProto, inputs: &[Arc<Tensor>], output: &[usize]) -> Result<(), Refusal> {
+fn check_cost(node: &NodeProto, inputs: &[&Data], output: &[usize]) -> Result<(), Refusal> {
     if count_elements(output).is_none_or(|count| count > MAX_FOLDED) {
         return Err(too_large());
     }
@@ -242,21 +276,11 @@ fn plain(value: &Arc<Tensor>) -> Result<Arc<Tensor>, Refusal> {
     Ok(Arc::new(ints.into_owned()))
 }
 
-/// The values of a constant of integers, in row-major order.
-pub(crate) fn to_ints(value: &Tensor) -> Option<Vec<i64>> {
-    let datum = value.datum_type();
-    if !datum.is_integer() {
-        return None;
-    }
-    let ints = value.cast_to::<i64>().ok()?;
-    Some(ints.to_plain_array_view::<i64>().ok()?.iter().copied().collect())
-}
-
 /// tract's deepest cause, on one line.
 fn refuse(error: &TractError) -> Refusal {
     let cause = error.root_cause().to_string();
     let line: String = cause.lines().next().unwrap_or_default().chars().take(200).collect();
-    Refusal::broken(format!("has operands or attributes that do not fit: {line}"))
+    Refusal::broken(line)
 }
 
 #[cfg(test)]

@@ -47,11 +47,22 @@ fn find<'n>(
     kind: AttributeType,
 ) -> Result<Option<&'n AttributeProto>> {
     let found = node.attribute.iter().find(|attribute| attribute.name == name);
-    match found {
-        // The first files of the format left the type out.
-        Some(attribute) if attribute.r#type != 0 && attribute.r#type != kind as i32 => {
-            Err(Refusal::broken(format!("has attribute `{name}`, but not of type {kind:?}")))
-        }
-        other => Ok(other),
+    if let Some(attribute) = found {
+        check_type(attribute, kind).map_err(Refusal::broken)?;
     }
+    Ok(found)
+}
+
+/// Refuses an attribute of another type.
+pub(crate) fn check_type(
+    attribute: &AttributeProto,
+    kind: AttributeType,
+) -> std::result::Result<(), String> {
+    // The first files of the format left the type out.
+    if attribute.r#type == 0 || attribute.r#type == kind as i32 {
+        return Ok(());
+    }
+    let found = AttributeType::ALL.into_iter().find(|found| *found as i32 == attribute.r#type);
+    let found = found.map_or("something else", AttributeType::describe);
+    Err(format!("has {found} as attribute `{}`, must have {}", attribute.name, kind.describe()))
 }

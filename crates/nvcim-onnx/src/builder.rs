@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ndarray::ArrayD;
 use nvcim_ir::graph::{Constant, Graph, Node};
 use nvcim_ir::ids::{ConstId, NodeId};
 use nvcim_ir::op::Op;
+
+use crate::data::Floats;
 
 /// The graph under construction.
 #[derive(Default)]
@@ -56,10 +57,15 @@ impl Builder {
     ///
     /// A name and a shape stand for one value: initialisers are read-only, and derived values get names
     /// that say how they were derived.
-    pub(crate) fn constant(&mut self, name: &str, value: ArrayD<f32>) -> ConstId {
+    pub(crate) fn constant(&mut self, name: &str, value: impl Into<Floats>) -> ConstId {
+        let value = value.into();
         let key = (name.to_owned(), value.shape().to_vec());
         *self.consts.entry(key).or_insert_with(|| {
-            let value = value.as_standard_layout().into_owned().into_shared();
+            let value = if value.is_standard_layout() {
+                value
+            } else {
+                value.as_standard_layout().into_owned().into_shared()
+            };
             self.graph.consts.push(Constant { name: name.into(), value })
         })
     }

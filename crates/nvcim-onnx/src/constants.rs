@@ -6,6 +6,7 @@ use nvcim_ir::diag::{Diagnostic, Kind, Result};
 use tract_onnx::prelude::{Tensor, tract_ndarray};
 
 use crate::attributes;
+use crate::data::Data;
 use crate::decode::Model;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
@@ -15,15 +16,15 @@ use crate::validate::Layout;
 
 /// The initialisers that are read, by name.
 pub(crate) fn load_initializers(
-    model: &Model,
+    model: &Model<'_>,
     layout: &Layout,
     external: &dyn ExternalData,
 ) -> Result<BTreeMap<String, Value>> {
     let mut problems = Vec::new();
     let mut constants = BTreeMap::new();
-    let initializers = model.graph.initializer.iter();
-    for proto in initializers.filter(|proto| layout.reads.contains_key(&proto.name)) {
-        match tensor_data::load_tensor(proto, external) {
+    let initializers = model.graph.initializer.iter().zip(&model.raws);
+    for (proto, raw) in initializers.filter(|(it, _)| layout.reads.contains_key(&it.name)) {
+        match tensor_data::load_tensor(proto, raw, external) {
             Ok(value) => {
                 let constant = Constant { name: proto.name.clone(), value };
                 constants.insert(proto.name.clone(), Value::Constant(constant));
@@ -46,13 +47,14 @@ pub(crate) fn read_constant(
     external: &dyn ExternalData,
 ) -> std::result::Result<Constant, Refusal> {
     let value: Tensor = if let Some(proto) = attributes::tensor(node, "value")? {
-        let value = tensor_data::load_tensor(proto, external).map_err(|problem| {
-            let Diagnostic { kind, message, hints, .. } = problem;
-            match kind {
-                Kind::Unsupported => Refusal::unsupported(message, hints.concat()),
-                _ => Refusal::broken(message),
-            }
-        })?;
+        let value =
+            tensor_data::load_tensor(proto, &proto.raw_data, external).map_err(|problem| {
+                let Diagnostic { kind, message, hints, .. } = problem;
+                match kind {
+                    Kind::Unsupported => Refusal::unsupported(message, hints.concat()),
+                    _ => Refusal::broken(message),
+                }
+            })?;
         return Ok(Constant { name: node.output[0].clone(), value });
     } else if attributes::has(node, "value_int") {
         tract_ndarray::arr0(attributes::int(node, "value_int", 0)?).into_dyn().into()
@@ -91,7 +93,7 @@ pub(crate) fn read_shape(
 
 /// The initialiser's name where a computed constant is nothing but that initialiser under another
 /// shape, so that trained weights find their way back into the file; else the tensor's own.
-pub(crate) fn name_folded(node: &NodeProto, operands: &[Option<Value>], value: &Tensor) -> String {
+pub(crate) fn name_folded(node: &NodeProto, operands: &[Option<Value>], value: &Data) -> String {
     let reshapes = matches!(
         node.op_type.as_str(),
         "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Dropout" | "Cast"

@@ -3,16 +3,19 @@
 use nvcim_ir::diag::{Diagnostic, Result};
 use prost::Message;
 
-use crate::proto::{GraphProto, ModelProto};
+use crate::proto::{GRAPH_INITIALIZER, GraphProto, MODEL_GRAPH, ModelProto, TENSOR_RAW_DATA};
+use crate::wire::{self, LENGTH_DELIMITED};
 
 /// The oldest operator set whose broadcasting follows today's rules.
 const OLDEST_OPSET: i64 = 7;
 
 /// A file that decoded, with its default domain's operator set.
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
-    /// The graph.
+pub(crate) struct Model<'b> {
+    /// The graph; the raw data of its initialisers stands in `raws`.
     pub(crate) graph: GraphProto,
+    /// The raw data of each initialiser, where it lies in the file; empty where it has none.
+    pub(crate) raws: Vec<&'b [u8]>,
     /// The version of the default domain's operators.
     pub(crate) opset: i64,
 }
@@ -21,14 +24,16 @@ pub(crate) struct Model {
 ///
 /// An error for bytes that are no ONNX file or end early, and for a file without a graph or without a
 /// version of the standard operators.
-pub(crate) fn decode_model(bytes: &[u8]) -> Result<Model> {
+pub(crate) fn decode_model(bytes: &[u8]) -> Result<Model<'_>> {
     if bytes.is_empty() {
         return Err(bad("is empty").into());
     }
-    let model = ModelProto::decode(bytes).map_err(|error| {
-        bad(format!("is no ONNX file, or a damaged or truncated one: {error}"))
+    let damaged = |why: String| {
+        bad(format!("is no ONNX file, or a damaged or truncated one: {why}"))
             .hint("fetch or export the file again")
-    })?;
+    };
+    let (thin, raws) = set_raw_data_apart(bytes).map_err(damaged)?;
+    let model = ModelProto::decode(thin.as_slice()).map_err(|error| damaged(error.to_string()))?;
     let opset = model.opset_import.iter().find(|opset| is_standard(&opset.domain));
     let graph = model.graph.ok_or_else(|| {
         bad("holds no graph: it is no ONNX model, or a truncated one")
@@ -50,7 +55,60 @@ pub(crate) fn decode_model(bytes: &[u8]) -> Result<Model> {
         .hint("convert it with `onnx.version_converter`")
         .into());
     }
-    Ok(Model { graph, opset })
+    Ok(Model { graph, raws, opset })
+}
+
+/// A model's bytes without the raw data of its initialisers, and where those lie.
+///
+/// Weights are almost all of a file, and decoding them would copy them.
+fn set_raw_data_apart(bytes: &[u8]) -> std::result::Result<(Vec<u8>, Vec<&[u8]>), String> {
+    let mut raws = Vec::new();
+    let model = copy_but(bytes, |number, body| match number {
+        MODEL_GRAPH => copy_but(body, |number, body| match number {
+            GRAPH_INITIALIZER => {
+                let mut raw: &[u8] = &[];
+                let thin = copy_but(body, |number, body| {
+                    let is_raw = number == TENSOR_RAW_DATA;
+                    raw = if is_raw { body } else { raw };
+                    Ok(if is_raw { Part::Dropped } else { Part::Kept })
+                });
+                raws.push(raw);
+                thin.map(Part::Replaced)
+            }
+            _ => Ok(Part::Kept),
+        })
+        .map(Part::Replaced),
+        _ => Ok(Part::Kept),
+    })?;
+    Ok((model, raws))
+}
+
+/// What becomes of a field in a copy.
+enum Part {
+    Kept,
+    Dropped,
+    /// The field gets this body.
+    Replaced(Vec<u8>),
+}
+
+/// A copy of a message; `decide` is asked about fields of bytes, by number and body.
+fn copy_but<'b>(
+    message: &'b [u8],
+    mut decide: impl FnMut(u64, &'b [u8]) -> std::result::Result<Part, String>,
+) -> std::result::Result<Vec<u8>, String> {
+    let mut copy = Vec::new();
+    for field in wire::read_fields(message)? {
+        let part = match field.kind {
+            LENGTH_DELIMITED => decide(field.number, field.body)?,
+            _ => Part::Kept,
+        };
+        match part {
+            Part::Kept => copy.extend_from_slice(field.whole),
+            Part::Dropped => {}
+            Part::Replaced(body) => wire::write_field(&mut copy, field.number, &body),
+        }
+    }
+    Ok(copy)
 }
 
 /// Whether a domain is that of the standard operators.

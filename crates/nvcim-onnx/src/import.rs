@@ -248,7 +248,7 @@ mod tests {
                 .node("Conv", "x w", "y", &[attribute])
                 .output("y")
         };
-        conv(string("strides", "2")).refuse(Kind::BadInput, "expected list of ints");
+        conv(string("strides", "2")).refuse(Kind::BadInput, "must have a list of integers");
         conv(ints("strides", &[0, 1])).refuse(Kind::BadInput, "at least 1");
         conv(ints("pads", &[-1, 0, 0, 0])).refuse(Kind::BadInput, "at least 0");
         conv(int("group", 0)).refuse(Kind::BadInput, "groups");

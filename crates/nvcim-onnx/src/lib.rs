@@ -9,6 +9,7 @@ mod analyse;
 mod attributes;
 mod builder;
 mod constants;
+mod data;
 mod decode;
 pub mod emit;
 pub mod import;

@@ -8,6 +8,7 @@ use tract_onnx::prelude::{Datum, DatumType};
 
 use crate::decode::Model;
 use crate::proto::{DimensionValue, ValueInfoProto};
+use crate::refusal::broken_file;
 use crate::site::is_held_in_floats;
 use crate::tensor_data;
 
@@ -62,7 +63,7 @@ pub(crate) struct NetworkInput {
 /// file tells the batch axis from all others; and 1 serves files that are open in name only. Where the
 /// file fixes axis 0 and the network does not keep it apart, as recurrent networks and attention exported
 /// for one sequence do, the whole tensor is the sample.
-pub(crate) fn candidates(model: &Model) -> Vec<Batching> {
+pub(crate) fn candidates(model: &Model<'_>) -> Vec<Batching> {
     let axes = find_input(model).and_then(dimensions).map_or(0, |dimensions| dimensions.len());
     match fixed_batch(model) {
         Some(_) if axes == 1 => vec![Batching::Whole],
@@ -72,7 +73,7 @@ pub(crate) fn candidates(model: &Model) -> Vec<Batching> {
 }
 
 /// The batch that the file fixes, if it does.
-pub(crate) fn fixed_batch(model: &Model) -> Option<usize> {
+pub(crate) fn fixed_batch(model: &Model<'_>) -> Option<usize> {
     match dimensions(find_input(model)?)?.first()? {
         Dimension::Fixed(batch) => usize::try_from(*batch).ok(),
         Dimension::Open => None,
@@ -83,7 +84,7 @@ pub(crate) fn fixed_batch(model: &Model) -> Option<usize> {
 ///
 /// An error where the declaration is broken or there is not exactly one input; what is merely
 /// unsupported stands in [`NetworkInput::problem`].
-pub(crate) fn read_input(model: &Model, batching: Batching) -> Result<NetworkInput> {
+pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<NetworkInput> {
     let Some(input) = find_input(model) else {
         let count = inputs(model).count();
         return Err(Diagnostic::unsupported(
@@ -95,7 +96,7 @@ pub(crate) fn read_input(model: &Model, batching: Batching) -> Result<NetworkInp
     };
     let at = format!("input `{}`", input.name);
     let kind = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
-    let kind = kind.ok_or_else(|| Diagnostic::bad_input(&at, "is no tensor"))?;
+    let kind = kind.ok_or_else(|| broken_file(&at, "is no tensor"))?;
     let mut read = NetworkInput {
         name: input.name.clone(),
         shape: Vec::new(),
@@ -129,9 +130,8 @@ pub(crate) fn read_input(model: &Model, batching: Batching) -> Result<NetworkInp
             (Dimension::Fixed(length), ..) => match usize::try_from(length) {
                 Ok(length) if length > 0 => read.shape.push(length),
                 _ => {
-                    return Err(
-                        Diagnostic::bad_input(&at, format!("has an axis of {length}")).into()
-                    );
+                    let message = format!("has an axis of length {length}, must be at least 1");
+                    return Err(broken_file(&at, message).into());
                 }
             },
             (Dimension::Open, 0, Batching::Axis(batch)) => read.shape.push(batch),
@@ -145,8 +145,9 @@ pub(crate) fn read_input(model: &Model, batching: Batching) -> Result<NetworkInp
         }
     }
     if count_elements(&read.shape).is_none() {
-        let message = format!("has shape {:?}, above {MAX_ELEMENTS} elements", read.shape);
-        return Err(Diagnostic::bad_input(&at, message).into());
+        let sample = batching.sample_of(&read.shape);
+        let message = format!("has samples of shape {sample:?}, above {MAX_ELEMENTS} elements");
+        return Err(broken_file(&at, message).into());
     }
     Ok(read)
 }
@@ -158,13 +159,13 @@ enum Dimension {
 }
 
 /// The inputs that need data; old files list initialisers too.
-fn inputs(model: &Model) -> impl Iterator<Item = &ValueInfoProto> {
+fn inputs<'m>(model: &'m Model<'_>) -> impl Iterator<Item = &'m ValueInfoProto> {
     let initializers: BTreeSet<&str> =
         model.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     model.graph.input.iter().filter(move |input| !initializers.contains(input.name.as_str()))
 }
 
-pub(crate) fn find_input(model: &Model) -> Option<&ValueInfoProto> {
+pub(crate) fn find_input<'m>(model: &'m Model<'_>) -> Option<&'m ValueInfoProto> {
     let mut inputs = inputs(model);
     inputs.next().filter(|_| inputs.next().is_none())
 }
@@ -195,17 +196,19 @@ fn datum_of(data_type: i32) -> Option<DatumType> {
 }
 
 /// The smallest prime above 5 that is no length and no small integer constant of the file.
-fn distinctive_batch(model: &Model) -> usize {
+fn distinctive_batch(model: &Model<'_>) -> usize {
     const PRIMES: [usize; 12] = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47];
     let graph = &model.graph;
     let input = find_input(model).and_then(dimensions).unwrap_or_default();
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
     let tensors = attributes().filter_map(|attribute| attribute.t.as_ref());
     let mut taken: BTreeSet<i64> = attributes().flat_map(|a| a.ints.clone()).collect();
-    for tensor in graph.initializer.iter().chain(tensors) {
+    let raws = model.raws.iter().copied();
+    let tensors = tensors.map(|tensor| (tensor, tensor.raw_data.as_slice()));
+    for (tensor, raw) in graph.initializer.iter().zip(raws).chain(tensors) {
         taken.extend(&tensor.dims);
         taken.extend(tensor.int64_data.iter().take(64));
-        let (words, _) = tensor.raw_data.as_chunks::<8>();
+        let (words, _) = raw.as_chunks::<8>();
         taken.extend(words.iter().take(64).map(|&word| i64::from_le_bytes(word)));
     }
     taken.extend(input.iter().filter_map(|dimension| match dimension {
@@ -232,7 +235,7 @@ mod tests {
         relu(&[7]).agree();
         relu(&[0]).refuse(Kind::Unsupported, "no batch axis");
         relu(&[0, 0, 4]).refuse(Kind::Unsupported, "leaves the length of axis 1 open");
-        relu(&[0, -4]).refuse(Kind::BadInput, "has an axis of -4");
+        relu(&[0, -4]).refuse(Kind::BadInput, "length -4");
         relu(&[0, 1 << 40]).refuse(Kind::BadInput, "above");
         let mut two = relu(&[0, 4]);
         two.graph.input.push(ValueInfoProto { name: "x2".into(), ..two.graph.input[0].clone() });

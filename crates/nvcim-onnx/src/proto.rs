@@ -5,6 +5,12 @@
 
 use prost::{Message, Oneof};
 
+/// The number of `ModelProto.graph`.
+pub(crate) const MODEL_GRAPH: u64 = 7;
+/// The number of `GraphProto.initializer`.
+pub(crate) const GRAPH_INITIALIZER: u64 = 5;
+/// The number of `TensorProto.raw_data`.
+pub(crate) const TENSOR_RAW_DATA: u64 = 9;
 /// `TensorProto.DataType`: 32-bit float.
 pub(crate) const FLOAT: i32 = 1;
 /// `TensorProto.DataLocation`: the data lies in another file.
@@ -73,6 +79,24 @@ pub(crate) enum AttributeType {
     Tensor = 4,
     Floats = 6,
     Ints = 7,
+}
+
+impl AttributeType {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Float, Self::Int, Self::String, Self::Tensor, Self::Floats, Self::Ints];
+
+    /// What messages call one of this kind.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Float => "a float",
+            Self::Int => "an integer",
+            Self::String => "a text",
+            Self::Tensor => "a tensor",
+            Self::Floats => "a list of floats",
+            Self::Ints => "a list of integers",
+        }
+    }
 }
 
 /// A named setting of an operator.

@@ -150,7 +150,7 @@ impl FloatReference {
 }
 
 /// How the file may be run, the best way first: one sample at a time, else in blocks of its own batch.
-fn batchings(model: &Model, imported: Batching) -> Vec<Batching> {
+fn batchings(model: &Model<'_>, imported: Batching) -> Vec<Batching> {
     match imported {
         Batching::Whole => vec![Batching::Whole],
         Batching::Axis(_) => {
@@ -161,15 +161,18 @@ fn batchings(model: &Model, imported: Batching) -> Vec<Batching> {
 }
 
 /// The model with its input's shape fixed, all data inside, no node that no output needs, and nothing that could contradict them.
-fn clean_model(model: &Model, input: &[usize], external: &dyn ExternalData) -> Result<ModelProto> {
+fn clean_model(
+    model: &Model<'_>,
+    input: &[usize],
+    external: &dyn ExternalData,
+) -> Result<ModelProto> {
     let GraphProto { node, name, initializer, input: inputs, output, sparse_initializer: _ } =
         &model.graph;
     let layout = validate::check_graph(&model.graph)?;
     let live = node.iter().zip(&layout.live).filter(|(_, live)| **live);
-    let initializer = initializer
-        .iter()
-        .filter(|proto| layout.reads.contains_key(&proto.name))
-        .map(|proto| tensor_data::inline_tensor(proto, external))
+    let initializer = (initializer.iter().zip(&model.raws))
+        .filter(|(proto, _)| layout.reads.contains_key(&proto.name))
+        .map(|(proto, raw)| tensor_data::inline_tensor(proto, raw, external))
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let network_input = network_input::find_input(model).map(|input| input.name.as_str());
     let inputs = inputs

@@ -40,7 +40,24 @@ impl Refusal {
         let at = format!("node `{node}`");
         match self {
             Self::Unsupported { reason, hint } => Diagnostic::unsupported(at, reason).hint(hint),
-            Self::Broken(message) => Diagnostic::bad_input(at, message),
+            Self::Broken(message) => broken_file(at, message),
         }
     }
+
+    /// What is wrong, and what the user can do.
+    pub(crate) fn explain(self) -> (String, String) {
+        match self {
+            Self::Unsupported { reason, hint } => (reason, hint),
+            Self::Broken(message) => (message, CHECK.into()),
+        }
+    }
+}
+
+/// What helps where a file contradicts the format or itself.
+const CHECK: &str =
+    "look at the file with `onnx.checker.check_model(path, full_check=True)`, and export it again";
+
+/// A file that contradicts the format or itself.
+pub(crate) fn broken_file(at: impl Into<String>, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::bad_input(at, message).hint(CHECK)
 }

@@ -1,14 +1,12 @@
 //! One ONNX node with everything its conversion may ask: operands, attributes, output shape, builder.
 
-use std::sync::Arc;
-
 use ndarray::ArrayD;
 use nvcim_ir::ids::{ConstId, NodeId};
 use nvcim_ir::op::Op;
-use tract_onnx::prelude::{Datum, DatumType, Tensor, tract_ndarray};
+use tract_onnx::prelude::{Datum, DatumType};
 
-use crate::analyse;
 use crate::builder::Builder;
+use crate::data::{Data, Floats, name_type};
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
 
@@ -29,7 +27,7 @@ pub(crate) struct Constant {
     /// The initialiser that holds these very elements in this order, else the tensor's own name.
     pub(crate) name: String,
     /// The value as in the file, with a batch axis if the file gives it one.
-    pub(crate) value: Arc<Tensor>,
+    pub(crate) value: Data,
 }
 
 /// A tensor that depends on the network's input.
@@ -91,7 +89,11 @@ impl Site<'_> {
             return Ok(activation);
         }
         Err(Refusal::unsupported(
-            format!("computes with `{}` of type {:?}", self.node.input[slot], activation.datum),
+            format!(
+                "computes with `{}` of type {}",
+                self.node.input[slot],
+                name_type(activation.datum)
+            ),
             "export the network in 32-bit floats, or with DequantizeLinear before it computes",
         ))
     }
@@ -105,7 +107,11 @@ impl Site<'_> {
                     return Ok(activation.clone());
                 }
                 Err(Refusal::unsupported(
-                    format!("reads `{}` of type {:?}", self.node.input[slot], activation.datum),
+                    format!(
+                        "reads `{}` of type {}",
+                        self.node.input[slot],
+                        name_type(activation.datum)
+                    ),
                     "export the network in 32-bit floats",
                 ))
             }
@@ -138,7 +144,7 @@ impl Site<'_> {
     /// The integers in `slot`, if the operand is there.
     pub(crate) fn ints(&self, slot: usize) -> Result<Option<Vec<i64>>> {
         let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
-        analyse::to_ints(&constant.value).map(Some).ok_or_else(|| {
+        constant.value.ints().map(Some).ok_or_else(|| {
             Refusal::broken(format!("has operand `{}`, which holds no integers", constant.name))
         })
     }
@@ -146,9 +152,7 @@ impl Site<'_> {
     /// The single number in `slot`, if the operand is there.
     pub(crate) fn scalar(&self, slot: usize) -> Result<Option<f32>> {
         let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
-        let values = constant.value.cast_to::<f32>();
-        let values = values.as_ref().ok().and_then(|it| it.to_plain_array_view::<f32>().ok());
-        let values = values.ok_or_else(|| {
+        let values = constant.value.numbers().ok_or_else(|| {
             Refusal::broken(format!("has operand `{}`, which holds no numbers", constant.name))
         })?;
         match (values.len(), values.first()) {
@@ -183,10 +187,9 @@ impl Site<'_> {
     /// The truth values in `slot`, a constant, as a tensor of zeros and ones that meets the output.
     pub(crate) fn broadcast_flags(&mut self, slot: usize) -> Result<NodeId> {
         let Constant { name, value } = self.constant(slot)?.clone();
-        let flags = value.cast_to::<f32>();
-        let flags = flags.as_ref().ok().and_then(|it| it.to_plain_array_view::<f32>().ok());
-        let flags = flags.ok_or_else(|| Refusal::broken(format!("cannot read `{name}`")))?;
-        let flags = self.strip_batch(&name, flags.to_owned(), self.output.len())?;
+        let flags =
+            value.numbers().ok_or_else(|| Refusal::broken(format!("cannot read `{name}`")))?;
+        let flags = self.strip_batch(&name, flags, self.output.len())?;
         Ok(self.constant_tensor(&format!("{name}/flags"), flags))
     }
 
@@ -197,18 +200,18 @@ impl Site<'_> {
     }
 
     /// A tensor of the graph with this constant value.
-    pub(crate) fn constant_tensor(&mut self, name: &str, value: ArrayD<f32>) -> NodeId {
+    pub(crate) fn constant_tensor(&mut self, name: &str, value: impl Into<Floats>) -> NodeId {
         let id = self.builder.constant(name, value);
         self.builder.constant_node(id)
     }
 
     /// A constant that meets tensors of the whole `rank`, without the batch axis.
-    fn strip_batch(&self, name: &str, value: ArrayD<f32>, rank: usize) -> Result<ArrayD<f32>> {
+    fn strip_batch(&self, name: &str, value: Floats, rank: usize) -> Result<Floats> {
         if self.lead == 0 || value.ndim() < rank {
             return Ok(value);
         }
         let lead = value.shape().first().copied().unwrap_or(0);
-        let first = || value.index_axis(ndarray::Axis(0), 0).into_owned();
+        let first = || value.clone().index_axis_move(ndarray::Axis(0), 0);
         if value.ndim() == rank && (lead == 1 || lead == self.batch) && lead > 0 {
             let sample = first();
             if value.outer_iter().all(|other| other == sample) {
@@ -286,23 +289,21 @@ pub(crate) fn whole_axis(axis: i64, rank: usize) -> Result<usize> {
         .ok_or_else(|| Refusal::broken(format!("names axis {axis} of {rank}")))
 }
 
-/// A constant's values; an error unless they are 32-bit floats.
-pub(crate) fn to_floats(constant: &Constant) -> Result<ArrayD<f32>> {
-    let view: tract_ndarray::ArrayViewD<'_, f32> =
-        constant.value.to_plain_array_view().map_err(|_| {
-            Refusal::unsupported(
-                format!("has `{}` of type {:?}", constant.name, constant.value.datum_type()),
-                "export the network in 32-bit floats",
-            )
-        })?;
-    Ok(view.to_owned())
+/// A constant's values, shared; an error unless they are 32-bit floats.
+pub(crate) fn to_floats(constant: &Constant) -> Result<Floats> {
+    match &constant.value {
+        Data::Floats(floats) => Ok(floats.clone()),
+        Data::Other(_) => Err(Refusal::unsupported(
+            format!("has `{}` of type {}", constant.name, name_type(constant.value.datum_type())),
+            "export the network in 32-bit floats",
+        )),
+    }
 }
 
 /// The same elements under another shape.
-pub(crate) fn reshape(value: ArrayD<f32>, shape: &[usize]) -> Result<ArrayD<f32>> {
+pub(crate) fn reshape(value: Floats, shape: &[usize]) -> Result<Floats> {
     let have = value.shape().to_vec();
     value
-        .to_shape(shape)
-        .map(|view| view.into_owned())
+        .into_shape_with_order(shape)
         .map_err(|_| Refusal::broken(format!("has a constant of shape {have:?}, not {shape:?}")))
 }

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use tract_onnx::prelude::Tensor;
-
+use crate::data::Data;
 use crate::proto::{FLOAT, GraphProto, NodeProto, TensorProto};
 use crate::tensor_data::{self, NoExternalData};
 
@@ -83,14 +82,13 @@ fn zero_point(graph: &GraphProto, node: &NodeProto) -> Option<(f32, f32)> {
     let load = |slot: usize| {
         let name = node.input.get(slot)?;
         let proto = graph.initializer.iter().find(|tensor| tensor.name == *name)?;
-        tensor_data::load_tensor(proto, &NoExternalData).ok()
+        tensor_data::load_tensor(proto, &proto.raw_data, &NoExternalData).ok()
     };
-    let one = |tensor: &Tensor| -> Option<f32> {
-        let values = tensor.cast_to::<f32>().ok()?;
-        let values = values.to_plain_array_view::<f32>().ok()?;
+    let one = |value: &Data| -> Option<f32> {
+        let values = value.numbers()?;
         if values.len() == 1 { values.first().copied() } else { None }
     };
-    one(&*load(1)?)?;
+    one(&load(1)?)?;
     if node.input.get(2).is_none_or(String::is_empty) {
         return Some((0.0, 0.0));
     }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nvcim_ir::diag::{Diagnostic, Result, fail_if_any};
 
-use crate::proto::{GraphProto, NodeProto};
+use crate::attributes;
+use crate::decode;
+use crate::proto::{AttributeType, GraphProto, NodeProto};
+use crate::refusal::broken_file;
 
 /// How a sound graph is to be walked.
 #[derive(Debug)]
@@ -26,20 +29,21 @@ pub(crate) struct Layout {
 ///    initialisers among the inputs too.)
 /// 3. Every tensor read is defined, and no tensor depends on itself.
 /// 4. Strides, dilations, kernels and groups are positive, pads are not negative.
-/// 5. No node has two attributes of one name or an attribute that only a function's body may have.
+/// 5. No node has two attributes of one name or an attribute that only a function's body may have, and common
+///    attributes have their types.
 pub(crate) fn check_graph(graph: &GraphProto) -> Result<Layout> {
     let labels = label_nodes(graph);
     let mut problems = Vec::new();
     if graph.node.is_empty() {
-        problems.push(Diagnostic::bad_input("graph", "is empty: it has no node"));
+        problems.push(broken_file("graph", "is empty: it has no node"));
     }
     if graph.output.is_empty() {
-        problems.push(Diagnostic::bad_input("graph", "has no output"));
+        problems.push(broken_file("graph", "has no output"));
     }
     let makers = check_definitions(graph, &labels, &mut problems);
     for (node, label) in graph.node.iter().zip(&labels) {
         if let Err(message) = check_attributes(node) {
-            problems.push(Diagnostic::bad_input(format!("node `{label}`"), message));
+            problems.push(broken_file(format!("node `{label}`"), message));
         }
     }
     fail_if_any(problems)?;
@@ -72,7 +76,7 @@ fn check_definitions<'g>(
 ) -> Makers<'g> {
     let mut makers = Makers::new();
     let mut report = |name: &str, message: &str| {
-        problems.push(Diagnostic::bad_input(format!("tensor `{name}`"), message));
+        problems.push(broken_file(format!("tensor `{name}`"), message));
     };
     for tensor in &graph.initializer {
         if tensor.name.is_empty() || makers.insert(&tensor.name, None).is_some() {
@@ -118,6 +122,11 @@ fn check_attributes(node: &NodeProto) -> std::result::Result<(), String> {
         if !attribute.ref_attr_name.is_empty() {
             return Err(format!("has attribute `{name}` without a value"));
         }
+        if decode::is_standard(&node.domain)
+            && let Some(kind) = known_type(name)
+        {
+            attributes::check_type(attribute, kind)?;
+        }
         let least = match name.as_str() {
             "kernel_shape" | "strides" | "dilations" => 1,
             "pads" if node.op_type != "Pad" => 0,
@@ -131,6 +140,19 @@ fn check_attributes(node: &NodeProto) -> std::result::Result<(), String> {
     match group.filter(|group| group.i < 1) {
         Some(group) => Err(format!("has {} groups, must have at least 1", group.i)),
         None => Ok(()),
+    }
+}
+
+/// The type of attributes that mean the same in every standard operator.
+fn known_type(name: &str) -> Option<AttributeType> {
+    match name {
+        "axes" | "dilations" | "kernel_shape" | "pads" | "perm" | "strides" => {
+            Some(AttributeType::Ints)
+        }
+        "axis" | "group" | "keepdims" => Some(AttributeType::Int),
+        "auto_pad" | "mode" => Some(AttributeType::String),
+        "epsilon" => Some(AttributeType::Float),
+        _ => None,
     }
 }
 
@@ -158,11 +180,10 @@ fn sort_nodes(graph: &GraphProto, makers: &Makers<'_>, labels: &[String]) -> Res
     }
     match waits_for.iter().position(|makers| !makers.is_empty()) {
         None => Ok(order),
-        Some(at) => Err(Diagnostic::bad_input(
-            format!("node `{}`", labels[at]),
-            "is part of a cycle, or fed by one",
-        )
-        .into()),
+        Some(at) => {
+            Err(broken_file(format!("node `{}`", labels[at]), "is part of a cycle, or fed by one")
+                .into())
+        }
     }
 }
 

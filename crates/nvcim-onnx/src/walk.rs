@@ -10,8 +10,9 @@ use nvcim_ir::op::Op;
 use crate::analyse::{self, Analyser, Fact};
 use crate::builder::Builder;
 use crate::constants;
+use crate::data::name_type;
 use crate::decode::{self, Model};
-use crate::network_input::{Batching, NetworkInput};
+use crate::network_input::{self, Batching, NetworkInput};
 use crate::ops;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
@@ -44,7 +45,7 @@ impl Imported {
 
 /// The walk over the nodes.
 pub(crate) struct Walk<'m> {
-    model: &'m Model,
+    model: &'m Model<'m>,
     layout: &'m Layout,
     external: &'m dyn ExternalData,
     analyser: Analyser,
@@ -64,7 +65,7 @@ type Outcome = (Fate, Value);
 impl<'m> Walk<'m> {
     /// A walk over a file that hangs together, its constants loaded.
     pub(crate) fn new(
-        model: &'m Model,
+        model: &'m Model<'m>,
         layout: &'m Layout,
         external: &'m dyn ExternalData,
         constants: &BTreeMap<String, Value>,
@@ -94,7 +95,10 @@ impl<'m> Walk<'m> {
             model,
             layout,
             external,
-            analyser: Analyser::new(model.opset),
+            analyser: Analyser::new(
+                model.opset,
+                network_input::fixed_batch(model).is_none() && batching.lead() == 1,
+            ),
             batch: input.shape.first().copied().unwrap_or(1),
             batching,
             values,
@@ -131,7 +135,8 @@ impl<'m> Walk<'m> {
         if self.problems.is_empty()
             && let Err(problems) = graph::verify_graph(&self.builder.graph)
         {
-            self.problems = problems;
+            let hint = "correct it where the network is trained or made, and export the file again";
+            self.problems = problems.into_iter().map(|problem| problem.hint(hint)).collect();
         }
         let sound = self.problems.is_empty();
         let graph = sound.then(|| Warned::clean(self.builder.graph));
@@ -155,11 +160,8 @@ impl<'m> Walk<'m> {
         }
         self.convert_node(node, label).unwrap_or_else(|(refusal, value)| {
             self.problems.push(refusal.clone().at(label));
-            let fate = match refusal {
-                Refusal::Unsupported { reason, hint } => Fate::Unsupported { reason, hint },
-                Refusal::Broken(reason) => Fate::Unsupported { reason, hint: String::new() },
-            };
-            (fate, value)
+            let (reason, hint) = refusal.explain();
+            (Fate::Unsupported { reason, hint }, *value)
         })
     }
 
@@ -168,8 +170,11 @@ impl<'m> Walk<'m> {
         &mut self,
         node: &NodeProto,
         label: &str,
-    ) -> std::result::Result<Outcome, (Refusal, Value)> {
-        let blind = |refusal| (refusal, unknown(&format!("is made by refused node `{label}`")));
+    ) -> std::result::Result<Outcome, (Refusal, Box<Value>)> {
+        let blind = |refusal| {
+            let value = unknown(&format!("is made by refused node `{label}`"));
+            (refusal, Box::new(value))
+        };
         self.check_outputs(node).map_err(blind)?;
         let runs = ops::find_converter(&node.op_type);
         if !decode::is_standard(&node.domain) {
@@ -252,7 +257,8 @@ impl<'m> Walk<'m> {
             Err(refusal) if self.batching.lead() == 0 || output.first() == Some(&self.batch) => {
                 // Stands in for the tensor so that later nodes can be judged; never handed out.
                 let id = self.builder.add(label, &node.output[0], Op::Input, &[], &sample);
-                Err((refusal, Value::Activation(Activation { id, shape: sample, datum })))
+                let value = Value::Activation(Activation { id, shape: sample, datum });
+                Err((refusal, Box::new(value)))
             }
             Err(refusal) => Err(blind(refusal)),
         }
@@ -338,8 +344,8 @@ impl<'m> Walk<'m> {
                         self.builder.graph.outputs.push(id);
                     } else {
                         self.problems.push(
-                            Diagnostic::unsupported(at, format!("has element type {datum:?}"))
-                                .hint("export the network in 32-bit floats"),
+                            Diagnostic::unsupported(at, format!("has elements of type {}", name_type(*datum)))
+                                .hint("cut the network before the node that makes it, or cast it to 32-bit floats"),
                         );
                     }
                 }

@@ -10,22 +10,18 @@ use nvcim_ir::diag::{Diagnostic, Result};
 use prost::Message;
 
 use crate::decode;
-use crate::proto::{AttributeProto, FLOAT, NodeProto, TensorProto};
+use crate::proto::{
+    AttributeProto, FLOAT, GRAPH_INITIALIZER, MODEL_GRAPH, NodeProto, TENSOR_RAW_DATA, TensorProto,
+};
 use crate::tensor_data;
 use crate::wire::{self, Field, LENGTH_DELIMITED};
 
-/// `ModelProto.graph`.
-const MODEL_GRAPH: u64 = 7;
 /// `GraphProto.node`.
 const GRAPH_NODE: u64 = 1;
-/// `GraphProto.initializer`.
-const GRAPH_INITIALIZER: u64 = 5;
 /// `NodeProto.attribute`.
 const NODE_ATTRIBUTE: u64 = 5;
 /// `AttributeProto.t`.
 const ATTRIBUTE_TENSOR: u64 = 5;
-/// `TensorProto.raw_data`.
-const TENSOR_RAW_DATA: u64 = 9;
 /// Every field of `TensorProto` that holds data or says where it lies.
 const TENSOR_DATA: [u64; 9] = [4, 5, 6, 7, TENSOR_RAW_DATA, 10, 11, 13, 14];
 

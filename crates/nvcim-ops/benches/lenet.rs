@@ -2,7 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use ndarray::{Array3, ArrayView2, ArrayViewMut2, IxDyn};
+use ndarray::{ArcArray, ArrayView2, ArrayViewMut2, IxDyn};
 use nvcim_ir::ids::{Id, IdVec, LayerId, StepId};
 use nvcim_ir::op::{Op, Unary, Window};
 use nvcim_ir::program::{Lowering, Program, Step, StepOp, verify_program};
@@ -118,7 +118,7 @@ fn lenet() -> (Program, IdVec<LayerId, MatrixLayer>) {
     let mut matrix = |n_rows: usize, n_cols: usize, lowering: Lowering| {
         let layer = layers.push(MatrixLayer {
             name: format!("{n_rows}x{n_cols}"),
-            blocks: Array3::from_elem((1, n_rows, n_cols), 0.01),
+            blocks: ArcArray::from_elem((1, n_rows, n_cols), 0.01),
             bias: vec![0.0; n_cols],
             input: InputCoding { full_scale: 1.0, signed: false },
             ranges: vec![1.0; n_cols],

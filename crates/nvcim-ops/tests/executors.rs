@@ -164,7 +164,7 @@ fn layer(graph: &Graph, blocks: Array3<f32>, bias: ConstId) -> MatrixLayer {
     let bias: Vec<f32> = graph.consts[bias].value.iter().copied().collect();
     MatrixLayer {
         name: "matrix".into(),
-        blocks,
+        blocks: blocks.into_shared(),
         ranges: vec![1.0; bias.len()],
         bias,
         input: InputCoding { full_scale: 1.0, signed: true },

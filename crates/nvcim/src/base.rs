@@ -36,7 +36,7 @@ pub fn check_base(
         let message = format!("was compiled for chip `{}`, not for this one", base.chip.name);
         return problem(message, remedy.into());
     }
-    if *model_hash != model.hash() {
+    if *model_hash != model.hash()? {
         return problem(format!("was not compiled from `{}`", model.name), remedy.into());
     }
     if let Some(die) = die {

@@ -87,7 +87,7 @@ pub fn calibrate_image(
 }
 
 fn check_origin(image: &Image, model: &Model, die: &DieRecord) -> Result<()> {
-    if image.provenance.model_hash != model.hash() {
+    if image.provenance.model_hash != model.hash()? {
         let message = "is not the file that the image was compiled from";
         let hint = "give that file with `--model`, or compile this one";
         return Err(Diagnostic::bad_input(&model.name, message).hint(hint).into());

@@ -1,7 +1,7 @@
 //! A model file with the folder that its external data may come from.
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
@@ -9,7 +9,7 @@ use nvcim_ir::graph::Graph;
 use nvcim_onnx::import;
 use nvcim_onnx::reference::FloatReference;
 use nvcim_onnx::survey::Survey;
-use nvcim_onnx::tensor_data::ExternalData;
+use nvcim_onnx::tensor_data::{ExternalData, list_external_files};
 
 /// An ONNX file in memory.
 #[derive(Debug, Clone)]
@@ -31,7 +31,11 @@ impl Model {
         let bytes = fs::read(path).map_err(|error| {
             Diagnostic::bad_input(&name, error.to_string()).hint("give the path of an ONNX file")
         })?;
-        let folder = path.parent().map(Path::to_path_buf);
+        // The parent of a bare name is an empty path, which is no folder's name.
+        let folder = path.parent().map(|it| match it.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => it.to_path_buf(),
+        });
         Ok(Self { bytes, name, folder })
     }
 
@@ -40,9 +44,19 @@ impl Model {
         Self { bytes: bytes.to_vec(), name: name.to_owned(), folder: None }
     }
 
-    /// BLAKE3 of the file's bytes.
-    pub fn hash(&self) -> [u8; 32] {
-        blake3::hash(&self.bytes).into()
+    /// BLAKE3 of the file's bytes, followed by those of each other file that it keeps weights in, by name.
+    ///
+    /// # Errors
+    /// A file that is no ONNX model, or one of the others that cannot be read.
+    pub fn hash(&self) -> Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.bytes);
+        for location in self.named(list_external_files(&self.bytes))? {
+            let file = self.external().open(&location);
+            file.and_then(|file| hasher.update_reader(file).map_err(|it| it.to_string()))
+                .map_err(|why| Diagnostic::bad_input(&self.name, why))?;
+        }
+        Ok(hasher.finalize().into())
     }
 
     /// The verified graph.
@@ -87,26 +101,43 @@ impl Model {
     }
 }
 
-/// Opens external data beside the model; `nvcim-onnx` has checked that it stays inside the folder.
+/// Opens external data beside the model; `nvcim-onnx` has checked that paths stay inside the folder, and links
+/// must too.
 struct Folder<'a>(Option<&'a Path>);
 
+impl Folder<'_> {
+    fn open(&self, location: &str) -> std::result::Result<fs::File, String> {
+        let folder = self.0.ok_or("a model in memory has no folder")?;
+        let path = folder.join(location);
+        let explain = |error: io::Error| format!("{}: {error}", path.display());
+        let [inside, found] = [folder, &path].map(fs::canonicalize);
+        let (inside, found) = (inside.map_err(explain)?, found.map_err(explain)?);
+        if !found.starts_with(&inside) {
+            let to = found.display();
+            return Err(format!("{} is a link to {to}, outside the folder", path.display()));
+        }
+        // A pipe would wait for ever, and a device might have no end.
+        if !fs::metadata(&found).map_err(explain)?.is_file() {
+            return Err(format!("{} is no file", path.display()));
+        }
+        fs::File::open(&found).map_err(explain)
+    }
+}
+
 impl ExternalData for Folder<'_> {
+    fn length(&self, location: &str) -> std::result::Result<u64, String> {
+        let metadata = self.open(location)?.metadata();
+        metadata.map(|it| it.len()).map_err(|error| error.to_string())
+    }
+
     fn read(
         &self,
         location: &str,
         offset: u64,
-        length: Option<u64>,
-    ) -> std::result::Result<Vec<u8>, String> {
-        let folder = self.0.ok_or("a model in memory has no external data")?;
-        let path = folder.join(location);
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = fs::File::open(&path)?;
-            let left = file.metadata()?.len().saturating_sub(offset);
-            file.seek(SeekFrom::Start(offset))?;
-            let mut bytes = Vec::new();
-            file.take(length.unwrap_or(left).min(left)).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        read().map_err(|error| format!("{}: {error}", path.display()))
+        bytes: &mut [u8],
+    ) -> std::result::Result<(), String> {
+        let mut file = self.open(location)?;
+        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(bytes));
+        read.map_err(|error| error.to_string())
     }
 }

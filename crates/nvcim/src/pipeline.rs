@@ -16,6 +16,7 @@ use nvcim_image::codec;
 use nvcim_image::layout::{DieStamp, Image, Provenance};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_map::map_graph::{MapOptions, Mapped, map_graph_as, map_graph_with};
+use nvcim_map::place::Demand;
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::die::SimDie;
@@ -71,8 +72,8 @@ pub struct Compiled {
     pub bytes: Vec<u8>,
     /// The image, as it reads back.
     pub image: Image,
-    /// How the network was mapped.
-    pub mapped: Mapped,
+    /// What the network takes up on the chip.
+    pub demand: Demand,
     /// Weights with a stuck cell that was taken into account.
     pub weights_on_stuck_pairs: usize,
     /// What measuring the die changed, per layer; empty where nothing was measured.
@@ -115,6 +116,7 @@ pub fn compile_model(
             map_graph_with(&graph, chip, calibration, &options)?.unload(&mut warnings)
         }
     };
+    drop(graph);
     let learns = die.is_some() && (plan.looks_at_images() || plan.measures());
     let teacher = calibration.filter(|_| learns).map(|images| Teacher::new(&mapped.net, images));
     let rules = RowRules::default();
@@ -132,12 +134,16 @@ pub fn compile_model(
         }
         _ => (targeted.net, Vec::new()),
     };
-    let provenance = describe_origin(model, chip, options, plan);
+    let weights_on_stuck_pairs = targeted.weights_on_stuck_pairs;
+    let Mapped { arrays_needed, arrays_bound, cells_used, net: tiled, places: _ } = mapped;
+    drop(tiled);
+    let demand = Demand { arrays_needed, arrays_bound, cells_used };
+
+    // From here on there are no weights, and one net at a time.
+    let provenance = describe_origin(model, chip, options, plan)?;
     let bytes = codec::encode_image(&Image { chip: chip.clone(), net, provenance })?;
     let image = codec::decode_image(&bytes)?;
-
-    let weights_on_stuck_pairs = targeted.weights_on_stuck_pairs;
-    let output = Compiled { bytes, image, mapped, weights_on_stuck_pairs, fits, outcomes };
+    let output = Compiled { bytes, image, demand, weights_on_stuck_pairs, fits, outcomes };
     Ok(Warned { output, warnings })
 }
 
@@ -186,19 +192,19 @@ fn describe_origin(
     chip: &Chip,
     options: &CompileOptions<'_>,
     plan: Plan,
-) -> Provenance {
+) -> Result<Provenance> {
     let measured = options.die.is_some() && plan.measures();
     let effects = if measured { options.conditions.effects } else { EffectSet::NONE };
     let of_base = options.base.and_then(|base| base.provenance.calibration_hash);
-    Provenance {
+    Ok(Provenance {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        model_hash: model.hash(),
+        model_hash: model.hash()?,
         calibration_hash: options.calibration.map(hash_tensor).or(of_base),
         die: options.die.map(stamp_die),
         corrections: plan.names(),
         effects: name_effects(effects, chip),
         at_s: options.conditions.at_s,
-    }
+    })
 }
 
 /// The names of the effects that a chip describes, in order.

@@ -80,7 +80,7 @@ pub fn verify_image(
     data: &Dataset,
     progress: &dyn Fn(usize),
 ) -> Result<Verified> {
-    if image.provenance.model_hash != model.hash() {
+    if image.provenance.model_hash != model.hash()? {
         let message =
             format!("is not the model that the image was compiled from: `{}`", model.name);
         let hint = "give the same file, or compile again";

@@ -117,9 +117,9 @@ fn a_net_in_fragments_answers_alike() {
     let largest = want.iter().fold(0.0f32, |most, it| most.max(it.abs()));
     for pack in PACKED {
         let packed = bench.compile(&chip, &bench.options(pack));
-        assert!(packed.mapped.arrays_needed < alone.mapped.arrays_needed, "{pack:?}");
-        assert!(packed.mapped.arrays_bound <= packed.mapped.arrays_needed);
-        assert_eq!(measure_usage(&packed.image.net).arrays, packed.mapped.arrays_needed);
+        assert!(packed.demand.arrays_needed < alone.demand.arrays_needed, "{pack:?}");
+        assert!(packed.demand.arrays_bound <= packed.demand.arrays_needed);
+        assert_eq!(measure_usage(&packed.image.net).arrays, packed.demand.arrays_needed);
         let got = bench.clean_answers(&packed.image);
         let off = want.iter().zip(&got).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(off <= ROUNDING * largest, "{pack:?}: {off} of {largest}");
@@ -208,7 +208,7 @@ fn dead_arrays_are_skipped_and_missed_where_there_are_too_few() {
     let bench = Bench::new();
     let mut chip = stress();
     (chip.arrays.n_rows, chip.arrays.n_cols) = (48, 64);
-    let needed = bench.compile(&chip, &bench.options(Pack::Dense)).mapped.arrays_needed;
+    let needed = bench.compile(&chip, &bench.options(Pack::Dense)).demand.arrays_needed;
     chip.arrays.count = Some(needed + 1);
     let naive = bench.compile(&chip, &bench.options(Pack::Dense)).image;
     let mut die = resolve_die(&naive, DieChoice::Perfect);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, Axis};
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Chip, Subtract};
 use nvcim_ir::tiled::{MatrixLayer, RowSpan, Terminal};
@@ -33,43 +33,38 @@ pub(super) struct Sensed {
 /// The conversions of a cut whose cells sit at the reachable conductances of its weights.
 pub(super) fn sense_cut(layer: &MatrixLayer, cut: &Cut, chip: &Chip) -> Sensed {
     let code = WeightCode::new(chip);
-    let slots = list_slots(chip, &code, cut.rows.len(), cut.cols.len());
-    let lanes = encode_cut(layer, cut, &code);
-    let mut weights = Array2::zeros((slots.len(), cut.rows.len()));
-    for (slot, mut weights) in slots.iter().zip(weights.outer_iter_mut()) {
-        let lane = slot.col as usize * code.n_slices() + slot.slice as usize;
-        for row in slot.rows.range() {
-            let (plus, minus) = lanes[(row, lane)];
-            let siemens = match slot.terminal {
-                Terminal::Pair => plus - minus,
-                Terminal::Plus => plus,
-                Terminal::Minus => minus,
-            };
-            weights[row] = (siemens / chip.cell.g_max) as f32;
+    let (n_rows, n_slices) = (cut.rows.len(), code.n_slices());
+    let slots = list_slots(chip, &code, n_rows, cut.cols.len());
+    let tile = layer.weights(cut.rows.clone(), cut.cols.clone());
+    let ranges = &layer.ranges[cut.cols.clone()];
+    let per_col = slots.len() / (cut.cols.len() + usize::from(code.has_reference()));
+    let mut weights = Array2::zeros((slots.len(), n_rows));
+    // Of one column, row by row and slice by slice.
+    let mut cells: Vec<(f64, f64)> = Vec::with_capacity(n_rows * n_slices);
+    let by_col = slots.chunks(per_col).zip(weights.axis_chunks_iter_mut(Axis(0), per_col));
+    for (col, (slots, mut weights)) in by_col.enumerate() {
+        cells.clear();
+        match ranges.get(col).copied().map(f64::from) {
+            Some(range) => tile
+                .column(col)
+                .iter()
+                .for_each(|&weight| cells.extend(code.encode(f64::from(weight) / range))),
+            // A reference column holds weights of 0.
+            None => (0..n_rows).for_each(|_| cells.extend(code.encode(0.0))),
+        }
+        for (slot, mut weights) in slots.iter().zip(weights.rows_mut()) {
+            for row in slot.rows.range() {
+                let (plus, minus) = cells[row * n_slices + slot.slice as usize];
+                let siemens = match slot.terminal {
+                    Terminal::Pair => plus - minus,
+                    Terminal::Plus => plus,
+                    Terminal::Minus => minus,
+                };
+                weights[row] = (siemens / chip.cell.g_max) as f32;
+            }
         }
     }
     Sensed { slots, weights }
-}
-
-/// Conductances of a cut, (positive, negative) in siemens, `[rows, lanes]`; a reference column's lanes
-/// follow those of the matrix.
-fn encode_cut(layer: &MatrixLayer, cut: &Cut, code: &WeightCode) -> Array2<(f64, f64)> {
-    let weights = layer.weights(cut.rows.clone(), cut.cols.clone());
-    let n_slices = code.n_slices();
-    let n_cols = cut.cols.len() + usize::from(code.has_reference());
-    let mut lanes = Array2::from_elem((cut.rows.len(), n_cols * n_slices), (0.0, 0.0));
-    let ranges = &layer.ranges[cut.cols.clone()];
-    for row in 0..cut.rows.len() {
-        for col in 0..n_cols {
-            // A reference column holds weights of 0.
-            let weight = weights.get((row, col)).zip(ranges.get(col));
-            let share = |(&weight, &range): (&f32, &f32)| f64::from(weight) / f64::from(range);
-            let weight = weight.map_or(0.0, share);
-            let mut lanes = lanes.slice_mut(s![row, col * n_slices..(col + 1) * n_slices]);
-            lanes.iter_mut().zip(code.encode(weight)).for_each(|(lane, cells)| *lane = cells);
-        }
-    }
-    lanes
 }
 
 /// The conversions of a tile of this size.

@@ -8,7 +8,7 @@ use nvcim_ir::ids::{ConstId, IdVec};
 use nvcim_ir::op::{Binary, Op, Reduction, Unary, Window};
 use nvcim_ops::{binary, unary};
 
-use super::span::Span;
+use crate::span::Span;
 
 /// The magnitude beyond which a bound says nothing; keeps later arithmetic within f32.
 pub(super) const LIMIT: f32 = 1e30;

@@ -13,11 +13,13 @@ use nvcim_ir::tiled::InputCoding;
 use nvcim_ops::float_engine::FloatEngine;
 use nvcim_ops::run_program::{self, Columns, MatrixEngine};
 use nvcim_ops::tensor::Tensor;
+use rayon::prelude::*;
 
 use super::Task;
 use super::currents::{self, Sensed};
 use super::ranges::Seen;
-use super::span::{Span, code_input};
+use crate::cut::Cut;
+use crate::span::{Span, code_input};
 
 /// Images run at once.
 const CHUNK: usize = 32;
@@ -35,7 +37,7 @@ pub(super) fn scan_inputs(
     let mut spans: IdVec<LayerId, Span> = task.layers.iter().map(|_| Span::EMPTY).collect();
     let mut finite: IdVec<LayerId, bool> = task.layers.iter().map(|_| true).collect();
     run_images(task, images, &mut |layer, x| {
-        spans[layer] = spans[layer].join(Span::of_view(x));
+        spans[layer] = spans[layer].join(Span::of_array(x));
         finite[layer] &= x.fold(true, |all, value| all & value.is_finite());
     });
     let strays = finite.iter_enumerated().filter(|(_, finite)| !**finite).map(|(id, _)| {
@@ -87,23 +89,18 @@ pub(super) fn scan_currents(
     images: &Tensor,
     inputs: &IdVec<LayerId, InputCoding>,
 ) -> Vec<Vec<Seen>> {
-    let mut tiles: Vec<TileScan> = task
-        .cuts
-        .iter()
-        .map(|cut| TileScan::new(currents::sense_cut(&task.layers[cut.layer], cut, task.chip)))
-        .collect();
-    let mut cuts_of: IdVec<LayerId, Vec<usize>> = task.layers.iter().map(|_| Vec::new()).collect();
-    for (at, cut) in task.cuts.iter().enumerate() {
-        cuts_of[cut.layer].push(at);
-    }
+    let scan =
+        |cut: &Cut| TileScan::new(currents::sense_cut(&task.layers[cut.layer], cut, task.chip));
+    let mut tiles: Vec<TileScan> = task.cuts.par_iter().map(scan).collect();
     run_images(task, images, &mut |layer, x| {
         for x in x.axis_chunks_iter(Axis(1), BLOCK) {
             let drives = make_drives(task, inputs[layer], &x);
-            for (drives, &at) in
-                drives.iter().flat_map(|drives| cuts_of[layer].iter().map(move |at| (drives, at)))
-            {
-                tiles[at].cover(drives.slice(s![task.cuts[at].rows.clone(), ..]));
-            }
+            let of_layer = tiles.par_iter_mut().zip(task.cuts).filter(|it| it.1.layer == layer);
+            of_layer.for_each(|(tile, cut)| {
+                for drives in &drives {
+                    tile.cover(drives.slice(s![cut.rows.clone(), ..]));
+                }
+            });
         }
     });
     tiles.into_iter().map(TileScan::finish).collect()
@@ -141,7 +138,7 @@ impl TileScan {
         let mut currents = Array2::zeros((weights.nrows(), drives.ncols()));
         general_mat_mul(1.0, weights, &drives, 0.0, &mut currents);
         for (span, currents) in self.spans.iter_mut().zip(currents.outer_iter()) {
-            *span = span.join(Span::of_view(&currents.insert_axis(Axis(0))));
+            *span = span.join(Span::of_array(&currents.insert_axis(Axis(0))));
         }
     }
 

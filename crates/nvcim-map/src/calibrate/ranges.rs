@@ -6,7 +6,7 @@ use nvcim_ir::tiled::{AdcRange, Readout};
 
 use super::Task;
 use super::currents::Slot;
-use super::span::Span;
+use crate::span::Span;
 
 /// The narrowest range, in normalised current and relative to its ends: a column that never carries
 /// current still needs a converter setting with `lo` below `hi`.

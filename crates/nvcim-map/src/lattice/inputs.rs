@@ -12,7 +12,7 @@ use nvcim_ir::op::{Binary, Op, Unary};
 use nvcim_ir::program::{Program, Step, StepOp};
 use nvcim_ir::tiled::InputCoding;
 
-use super::{Pitch, find_pitch, range_of};
+use super::{Pitch, find_pitch, magnitude, range_of};
 
 /// How far from a whole number a ratio may be that counts as one: products of a few rounded numbers.
 const TOLERANCE: f64 = 1e-5;
@@ -97,7 +97,7 @@ fn join(a: f64, b: f64) -> Option<f64> {
 
 /// The size of all elements, where there is but one, not 0.
 fn the_one_of(values: &ArcArray<f32, IxDyn>) -> Option<f64> {
-    let Pitch { pitch, multiple } = find_pitch(values.iter())?;
+    let Pitch { pitch, multiple } = find_pitch(values.iter(), magnitude(values))?;
     (multiple == 1 && values.iter().all(|value| *value != 0.0)).then_some(pitch)
 }
 

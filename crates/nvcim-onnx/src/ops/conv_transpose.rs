@@ -4,12 +4,13 @@
 //! every `s`-th place. The same sums are gathered by the kernel turned round, over an input whose elements
 //! lie `s` apart, inside `extent - 1` zeros less the padding (Dumoulin and Visin, arXiv:1603.07285, 4.5).
 
-use ndarray::{ArrayD, Axis};
+use ndarray::Axis;
 use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::{Op, SliceAxis, Window};
 
 use super::spatial;
 use crate::attributes;
+use crate::data::Floats;
 use crate::refusal::Refusal;
 use crate::site::{self, Converted, Site};
 
@@ -52,13 +53,9 @@ pub(crate) fn convert_conv_transpose(mut site: Site<'_>) -> Result<Converted, Re
 }
 
 /// `[c, m / groups, kh, kw]` as the weight `[m, c / groups, kh, kw]` of a convolution, taps reversed.
-fn turn_weight(
-    mut weight: ArrayD<f32>,
-    groups: usize,
-    lifted: bool,
-) -> Result<ArrayD<f32>, Refusal> {
+fn turn_weight(mut weight: Floats, groups: usize, lifted: bool) -> Result<Floats, Refusal> {
     if lifted && weight.ndim() == 3 {
-        weight.insert_axis_inplace(Axis(2));
+        weight = weight.insert_axis(Axis(2));
     }
     let [channels, per_group, height, width] = *weight.shape() else {
         return Err(Refusal::broken(format!("has a weight of shape {:?}", weight.shape())));
@@ -72,7 +69,10 @@ fn turn_weight(
     let blocks = weight.as_standard_layout().into_owned().into_shape_with_order(blocks);
     let blocks = blocks.map_err(|error| Refusal::broken(error.to_string()))?;
     let turned = blocks.permuted_axes([0, 2, 1, 3, 4]).as_standard_layout().into_owned();
-    site::reshape(turned.into_dyn(), &[groups * per_group, channels / groups, height, width])
+    site::reshape(
+        turned.into_shared().into_dyn(),
+        &[groups * per_group, channels / groups, height, width],
+    )
 }
 
 /// Puts `stride - 1` zeros between the elements along `axis` (0 height, 1 width); the new length too.

@@ -1,9 +1,10 @@
 //! Matrix products with a constant matrix: `Gemm` and `MatMul`.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArcArray, IxDyn};
 use nvcim_ir::op::Op;
 
 use crate::attributes;
+use crate::data::Floats;
 use crate::refusal::Refusal;
 use crate::site::{self, Constant, Converted, Site, Value};
 
@@ -59,7 +60,7 @@ pub(crate) fn convert_matmul(mut site: Site<'_>) -> Result<Converted, Refusal> {
 }
 
 /// The operand in `slot` as a name and a matrix, if it is a constant and only one matrix.
-fn single_matrix(site: &Site<'_>, slot: usize) -> Result<Option<(String, ArrayD<f32>)>, Refusal> {
+fn single_matrix(site: &Site<'_>, slot: usize) -> Result<Option<(String, Floats)>, Refusal> {
     let Some(Value::Constant(constant)) = site.operand(slot) else { return Ok(None) };
     let shape = constant.value.shape().to_vec();
     let [front @ .., _, _] = &shape[..] else { return Ok(None) };
@@ -73,7 +74,7 @@ fn single_matrix(site: &Site<'_>, slot: usize) -> Result<Option<(String, ArrayD<
 /// `W x` is `(x^T W^T)^T`: the matrix meets the last axis between two transpositions.
 fn multiply_from_left(
     mut site: Site<'_>,
-    (name, matrix): (String, ArrayD<f32>),
+    (name, matrix): (String, Floats),
 ) -> Result<Converted, Refusal> {
     let x = site.activation(1)?;
     let output = site.sample_output()?;
@@ -92,7 +93,7 @@ fn multiply_from_left(
 }
 
 /// A bias as one number per output column, and its name.
-fn spread_bias(constant: &Constant, output: &[usize]) -> Result<(String, ArrayD<f32>), Refusal> {
+fn spread_bias(constant: &Constant, output: &[usize]) -> Result<(String, Floats), Refusal> {
     let value = site::to_floats(constant)?;
     let columns = output.last().copied().unwrap_or(0);
     match value.len() {
@@ -100,7 +101,7 @@ fn spread_bias(constant: &Constant, output: &[usize]) -> Result<(String, ArrayD<
         1 => {
             let number = value.first().copied().unwrap_or(0.0);
             let name = format!("{}/repeated", constant.name);
-            Ok((name, ArrayD::from_elem(IxDyn(&[columns]), number)))
+            Ok((name, ArcArray::from_elem(IxDyn(&[columns]), number)))
         }
         _ => Err(Refusal::mixes_samples(format!(
             "adds `{}` of shape {:?}, which differs between samples",
@@ -110,7 +111,7 @@ fn spread_bias(constant: &Constant, output: &[usize]) -> Result<(String, ArrayD<
     }
 }
 
-fn scale(value: ArrayD<f32>, factor: f32) -> ArrayD<f32> {
+fn scale(value: Floats, factor: f32) -> Floats {
     if factor == 1.0 { value } else { value * factor }
 }
 

@@ -78,9 +78,7 @@ impl Site<'_> {
     fn scalar_flag(&self, slot: usize) -> Result<bool, Refusal> {
         match self.operand(slot) {
             Some(Value::Constant(flag)) => {
-                let flag = flag.value.cast_to::<bool>().ok();
-                let flag = flag.as_ref().and_then(|flag| flag.to_plain_array_view::<bool>().ok());
-                Ok(flag.is_some_and(|flag| flag.iter().any(|&set| set)))
+                Ok(flag.value.numbers().is_some_and(|flag| flag.iter().any(|&set| set != 0.0)))
             }
             _ => Ok(false),
         }

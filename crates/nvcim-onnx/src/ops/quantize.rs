@@ -4,12 +4,13 @@
 //! scale `s` and zero point `z` for a tensor or for each element of an axis. Weights that are stored as integers
 //! never come here: they are constants, and constants are computed.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::IxDyn;
 use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::{Binary, Op, Unary};
 use tract_onnx::prelude::DatumType;
 
 use crate::attributes;
+use crate::data::{Floats, name_type};
 use crate::refusal::Refusal;
 use crate::site::{Converted, Site, to_floats};
 
@@ -22,7 +23,7 @@ pub(crate) fn convert_quantize(mut site: Site<'_>) -> Result<Converted, Refusal>
         DatumType::U8 => [0.0, 255.0],
         other => {
             return Err(Refusal::unsupported(
-                format!("quantises to {other:?}"),
+                format!("quantises to {}", name_type(other)),
                 "quantise to int8 or uint8",
             ));
         }
@@ -78,24 +79,22 @@ impl Site<'_> {
             return Ok(Grid { scale, zero: None, datum: DatumType::U8 });
         };
         let datum = zero.value.datum_type();
-        let values = zero.value.cast_to::<f32>();
-        let values = values.as_ref().ok().and_then(|it| it.to_plain_array_view::<f32>().ok());
-        let values = values.ok_or_else(|| {
+        let values = zero.value.numbers().ok_or_else(|| {
             Refusal::broken(format!("has zero point `{}`, which holds no numbers", zero.name))
         })?;
         let zero = if values.iter().all(|&zero| zero == 0.0) {
             None
         } else {
-            Some(self.along_axis(&format!("{}/float", zero.name), values.to_owned())?)
+            Some(self.along_axis(&format!("{}/float", zero.name), values)?)
         };
         Ok(Grid { scale, zero, datum })
     }
 
     /// One number, or one for every element of the axis that the node names, as a tensor of the graph.
-    fn along_axis(&mut self, name: &str, values: ArrayD<f32>) -> Result<NodeId, Refusal> {
+    fn along_axis(&mut self, name: &str, values: Floats) -> Result<NodeId, Refusal> {
         let rank = self.output.len();
         if values.len() == 1 {
-            let value = values.into_iter().next().unwrap_or(1.0);
+            let value = values.first().copied().unwrap_or(1.0);
             return Ok(self.number(value));
         }
         let axis = self.sample_axis(attributes::int(self.node, "axis", 1)?, rank)?;
@@ -214,7 +213,7 @@ mod tests {
         let model = TestModel::new(21, &[0, 6]).floats("s", &[], &[0.25]);
         let model = with_zero(model, "z", INT16, &[0]).node("QuantizeLinear", "x s z", "q", &[]);
         let problems = model.output("q").import().expect_err("16 bits are refused");
-        assert!(problems[0].to_string().contains("quantises to I16"), "{problems:?}");
+        assert!(problems[0].to_string().contains("quantises to int16"), "{problems:?}");
         let model = TestModel::new(13, &[0, 6]).floats("s", &[], &[-0.25]);
         let model = with_zero(model, "z", INT8, &[0]).node("QuantizeLinear", "x s z", "q", &[]);
         model.output("q").refuse(Kind::BadInput, "not positive");

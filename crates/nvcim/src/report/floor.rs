@@ -168,7 +168,7 @@ mod tests {
         let (_, unused) = html.split_once("floor unused").unwrap();
         assert_eq!(
             unused.matches("<figure").count(),
-            16 - sample.outcome.corrected.mapped.arrays_needed
+            16 - sample.outcome.corrected.demand.arrays_needed
         );
     }
 

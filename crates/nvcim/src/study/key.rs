@@ -33,9 +33,9 @@ impl Key {
         key
     }
 
-    /// A key for a network on a chip.
-    pub(super) fn of_cell(cell: &Cell<'_>, data: &str) -> Self {
-        let mut key = Self::of_float(&hex(&cell.model.hash()), data);
+    /// A key for a network on a chip, by the hashes of its file and of its test images.
+    pub(super) fn of_cell(cell: &Cell<'_>, model: &str, data: &str) -> Self {
+        let mut key = Self::of_float(model, data);
         key.line("calibration", &hex(&hash_tensor(cell.calibration)));
         key.line("chip", &hex(&hash_chip(cell.chip)));
         key.line("corrected at", &format!("{:?}", cell.corrected_at_s));

@@ -60,13 +60,13 @@ impl Study {
             exhibit: None,
         };
         let mut study = Self { agenda, networks, chips, trained: BTreeMap::new() };
-        study.add_matrix(file, &opened);
+        study.add_matrix(file, &opened)?;
         study.add_sweeps(file);
         study.agenda.exhibit = file.exhibit.as_ref().and_then(|it| study.plan_exhibit(it));
         Ok(study)
     }
 
-    fn add_matrix(&mut self, file: &StudyFile, opened: &[[Model; 2]]) {
+    fn add_matrix(&mut self, file: &StudyFile, opened: &[[Model; 2]]) -> Result<()> {
         for (network, entry) in file.networks.iter().enumerate() {
             let waterfall = file.waterfall.0.contains(&entry.name);
             let waterfall_dies = if waterfall { file.waterfall.1 } else { 0 };
@@ -78,8 +78,9 @@ impl Study {
                 if let Some(at) = at {
                     self.trained.insert(cell, opened[at].clone());
                 }
-                let trained =
-                    at.map(|at| self.describe_trained(network, &file.trained[at], &opened[at]));
+                let describe =
+                    |at: usize| self.describe_trained(network, &file.trained[at], &opened[at]);
+                let trained = at.map(describe).transpose()?;
                 self.agenda.cells.push(CellItem {
                     network,
                     chip,
@@ -90,6 +91,7 @@ impl Study {
                 self.add_keys(cell, &file.methods, file.dies, waterfall_dies);
             }
         }
+        Ok(())
     }
 
     fn add_sweeps(&mut self, file: &StudyFile) {
@@ -109,9 +111,13 @@ impl Study {
     /// Lists the measurements of a cell.
     fn add_keys(&mut self, cell: usize, methods: &[Method], dies: u64, waterfall_dies: u64) {
         let item = &self.agenda.cells[cell];
-        let data = &self.agenda.networks[item.network].data.1;
+        let network = &self.agenda.networks[item.network];
+        let naive_model = &network.model.1;
+        let trained_model = item.trained.as_ref().map_or(naive_model, |it| &it.model.1);
         let [naive, trained] =
-            [false, true].map(|trained| Key::of_cell(&self.cell(cell, trained), data));
+            [(false, naive_model), (true, trained_model)].map(|(trained, model)| {
+                Key::of_cell(&self.cell(cell, trained), model, &network.data.1)
+            });
         let given = methods.iter().filter(|it| !it.is_trained() || item.trained.is_some());
         let keys_of = |&method: &Method| {
             let key = if method.is_trained() { &trained } else { &naive };
@@ -132,11 +138,11 @@ impl Study {
         network: usize,
         entry: &TrainedEntry,
         [model, control]: &[Model; 2],
-    ) -> TrainedItem {
-        let [model, control] = [model, control].map(|it| hex(&it.hash()));
+    ) -> Result<TrainedItem> {
+        let (model, control) = (hex(&model.hash()?), hex(&control.hash()?));
         let float = Key::of_float(&control, &self.agenda.networks[network].data.1).finish();
         let (model, control) = ((entry.model.clone(), model), (entry.control.clone(), control));
-        TrainedItem { model, control, float }
+        Ok(TrainedItem { model, control, float })
     }
 
     fn plan_exhibit(&self, (network, chip, die): &(String, String, u64)) -> Option<ExhibitItem> {
@@ -145,8 +151,8 @@ impl Study {
             networks[item.network].name == *network && chips[item.chip].name == *chip
         };
         let (cell, item) = self.agenda.matrix().find(named)?;
-        let data = &networks[item.network].data.1;
-        let key = Key::of_cell(&self.cell(cell, false), data).of_exhibit(*die);
+        let (model, data) = (&networks[item.network].model.1, &networks[item.network].data.1);
+        let key = Key::of_cell(&self.cell(cell, false), model, data).of_exhibit(*die);
         Some(ExhibitItem { cell, die: *die, key })
     }
 }
@@ -164,7 +170,7 @@ fn list_chips(
 
 fn describe(entry: &NetworkEntry, network: &Network) -> Result<NetworkItem> {
     let data = hex(&hash_data(&network.data, &network.model.input_shape()?)?);
-    let model = hex(&network.model.hash());
+    let model = hex(&network.model.hash()?);
     Ok(NetworkItem {
         name: entry.name.clone(),
         float: Key::of_float(&model, &data).finish(),

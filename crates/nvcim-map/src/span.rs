@@ -1,6 +1,6 @@
 //! The least and the largest of many values.
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayBase, Data, Dimension};
 use nvcim_ir::tiled::InputCoding;
 
 /// Values side by side in one comparison; a multiple of every vector unit's width.
@@ -8,31 +8,31 @@ const LANES: usize = 16;
 
 /// The least and the largest value seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// The least value.
-    pub(super) lo: f32,
+    pub(crate) lo: f32,
     /// The largest value.
-    pub(super) hi: f32,
+    pub(crate) hi: f32,
 }
 
 impl Span {
     /// No value seen.
-    pub(super) const EMPTY: Self = Self { lo: f32::INFINITY, hi: f32::NEG_INFINITY };
+    pub(crate) const EMPTY: Self = Self { lo: f32::INFINITY, hi: f32::NEG_INFINITY };
     /// Zero seen.
-    pub(super) const ZERO: Self = Self { lo: 0.0, hi: 0.0 };
+    pub(crate) const ZERO: Self = Self { lo: 0.0, hi: 0.0 };
 
     /// The span of both.
-    pub(super) fn join(self, other: Self) -> Self {
+    pub(crate) fn join(self, other: Self) -> Self {
         Self { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
     }
 
     /// The largest magnitude.
-    pub(super) fn magnitude(self) -> f32 {
+    pub(crate) fn magnitude(self) -> f32 {
         self.lo.abs().max(self.hi.abs())
     }
 
     /// The span of some numbers.
-    pub(super) fn of(values: &[f32]) -> Self {
+    pub(crate) fn of(values: &[f32]) -> Self {
         let (chunks, rest) = values.as_chunks::<LANES>();
         let (mut lo, mut hi) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
         for chunk in chunks {
@@ -44,8 +44,8 @@ impl Span {
         lanes.chain(rest).fold(Self::EMPTY, Self::join)
     }
 
-    /// The span of a matrix.
-    pub(super) fn of_view(values: &ArrayView2<'_, f32>) -> Self {
+    /// The span of an array.
+    pub(crate) fn of_array<S: Data<Elem = f32>, D: Dimension>(values: &ArrayBase<S, D>) -> Self {
         match values.as_slice_memory_order() {
             Some(values) => Self::of(values),
             None => values
@@ -56,7 +56,7 @@ impl Span {
 }
 
 /// The coding of drives within `span` whose full scale is `largest`; 1 where nothing is ever driven.
-pub(super) fn code_input(span: Span, largest: f32) -> InputCoding {
+pub(crate) fn code_input(span: Span, largest: f32) -> InputCoding {
     let full_scale = if largest > 0.0 { largest } else { 1.0 };
     InputCoding { full_scale, signed: span.lo < 0.0 }
 }
@@ -82,8 +82,8 @@ mod tests {
     fn views_of_any_layout_give_the_same() {
         let values = Array2::from_shape_fn((3, 4), |(row, col)| row as f32 - 2.0 * col as f32);
         let all = Span { lo: -6.0, hi: 2.0 };
-        assert_eq!(Span::of_view(&values.view()), all);
-        assert_eq!(Span::of_view(&values.t()), all);
-        assert_eq!(Span::of_view(&values.slice(s![.., ..;3])), all);
+        assert_eq!(Span::of_array(&values.view()), all);
+        assert_eq!(Span::of_array(&values.t()), all);
+        assert_eq!(Span::of_array(&values.slice(s![.., ..;3])), all);
     }
 }
