@@ -8,7 +8,6 @@ use nvcim::data::{Dataset, Preprocess};
 use nvcim::describe::{Chip, Pack};
 use nvcim::diag::Diagnostic;
 use nvcim::effects::{Effect, EffectSet};
-use nvcim::model::Model;
 use nvcim::pipeline::CALIBRATION_IMAGES;
 use nvcim::tensor::Tensor;
 use nvcim::time::parse_time;
@@ -73,9 +72,13 @@ impl DataOptions {
         Ok(Dataset::open(spec, Preprocess { scale, shift, mean, std, resize, limit })?)
     }
 
-    /// The images that calibration takes from a data set, in the shape that `model` wants.
-    pub(crate) fn open_calibration(&self, spec: &str, model: &Model) -> Result<Tensor, Failure> {
-        Ok(self.open(spec)?.head(CALIBRATION_IMAGES, &model.input_shape()?)?)
+    /// The images that calibration takes from a data set, each in the shape of one input sample.
+    pub(crate) fn open_calibration(
+        &self,
+        spec: &str,
+        input_shape: &[usize],
+    ) -> Result<Tensor, Failure> {
+        Ok(self.open(spec)?.head(CALIBRATION_IMAGES, input_shape)?)
     }
 }
 

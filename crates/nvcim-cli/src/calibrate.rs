@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     terminal.warn(&args.effects.warnings(&image.chip));
     let model = Model::open(&args.model)?;
     let die = open_die(&args.die, &image.chip)?;
-    let images = args.data.open_calibration(&args.calib, &model)?;
+    let images = args.data.open_calibration(&args.calib, &model.input_shape()?)?;
     let conditions = args.effects.conditions(global.seed);
     let calibrated = calibrate_image(&image, &model, &die, &images, conditions)?;
     terminal.warn(&calibrated.warnings);

@@ -9,7 +9,7 @@ use nvcim::die_io::open_die;
 use nvcim::diff::{Difference, diff_images};
 use nvcim::ids::LayerId;
 use nvcim::model::Model;
-use nvcim::pipeline::{CompileOptions, Compiled, compile_model};
+use nvcim::pipeline::{CompileOptions, Compiled, compile_imported};
 use nvcim::plan::Plan;
 use nvcim::programmed::{ProgrammedLayer, Usage, measure_usage};
 use nvcim::time::parse_span;
@@ -73,11 +73,12 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let start = Instant::now();
     let chip = open_chip(&args.chip, terminal)?;
     terminal.warn(&args.effects.warnings(&chip));
-    let model = Model::open(&args.model)?;
+    // The file's bytes go here: they are as large as its weights.
+    let model = Model::open(&args.model)?.load()?;
     let default = if args.die.is_some() { "full" } else { "none" };
     let plan = Plan::parse(args.correct.as_deref().unwrap_or(default))?;
     let die = args.die.as_deref().map(|path| open_die(path, &chip)).transpose()?;
-    let open = |spec| args.data.open_calibration(spec, &model);
+    let open = |spec| args.data.open_calibration(spec, model.input_shape());
     let calibration = args.calib.as_deref().map(open).transpose()?;
     let conditions = args.effects.conditions(global.seed);
     let calibration = calibration.as_ref();
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
         use_s: args.use_s,
         pack: args.pack,
     };
-    let compiled = compile_model(&model, &chip, &options)?;
+    let compiled = compile_imported(model, &chip, &options)?;
     terminal.warn(&compiled.warnings);
     let compiled = compiled.output;
     write_file(&args.output, &compiled.bytes)?;

@@ -46,7 +46,8 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let plan = Plan::parse(&args.correct)?;
     let model = Model::open(&args.model)?;
     let data = args.preprocess.open(&args.data)?;
-    let open = |spec| args.preprocess.open_calibration(spec, &model);
+    let input_shape = model.input_shape()?;
+    let open = |spec| args.preprocess.open_calibration(spec, &input_shape);
     let calibration = args.calib.as_deref().map(open).transpose()?;
     let conditions = args.effects.conditions(global.seed);
     let explain = Explain {

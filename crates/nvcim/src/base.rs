@@ -14,16 +14,14 @@ use nvcim_map::cut::Cut;
 use nvcim_map::pack::Placed;
 use nvcim_map::place::find_spot;
 
-use crate::model::Model;
-
-/// Checks that a base is of this model and chip and holds the naive mapping; a warning where its ranges were
+/// Checks that a base is of the model with this name and hash, and of this chip, and holds the naive mapping; a warning where its ranges were
 /// set on other data than `calibration_hash`.
 ///
 /// # Errors
 /// A base of another model or chip, or one that was compiled for a die.
 pub fn check_base(
     base: &Image,
-    model: &Model,
+    (name, hash): (&str, [u8; 32]),
     chip: &Chip,
     calibration_hash: Option<[u8; 32]>,
 ) -> Result<Option<Diagnostic>> {
@@ -36,8 +34,8 @@ pub fn check_base(
         let message = format!("was compiled for chip `{}`, not for this one", base.chip.name);
         return problem(message, remedy.into());
     }
-    if *model_hash != model.hash()? {
-        return problem(format!("was not compiled from `{}`", model.name), remedy.into());
+    if *model_hash != hash {
+        return problem(format!("was not compiled from `{name}`"), remedy.into());
     }
     if let Some(die) = die {
         let message = format!("was compiled for die `{}`, a base must be for any die", die.name);

@@ -59,6 +59,15 @@ impl Model {
         Ok(hasher.finalize().into())
     }
 
+    /// What compiling needs of the model: the file's bytes need not stay in memory for it.
+    ///
+    /// # Errors
+    /// As for [`Model::import`] and [`Model::hash`].
+    pub fn load(&self) -> Result<Imported> {
+        let Warned { output: graph, warnings } = self.import()?;
+        Ok(Imported { name: self.name.clone(), hash: self.hash()?, graph, warnings })
+    }
+
     /// The verified graph.
     ///
     /// # Errors
@@ -98,6 +107,26 @@ impl Model {
 
     fn named<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|problems| problems.into_iter().map(|it| it.within(&self.name)).collect())
+    }
+}
+
+/// A model as it was imported.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// How messages call the model.
+    pub name: String,
+    /// Hash of the files that it came from, see [`Model::hash`].
+    pub hash: [u8; 32],
+    /// Its graph, verified.
+    pub graph: Graph,
+    /// What the import warns of.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Imported {
+    /// The shape of one input sample.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.graph.node(self.graph.input()).shape
     }
 }
 

@@ -22,7 +22,7 @@ use nvcim_sim::conditions::Conditions;
 use nvcim_sim::die::SimDie;
 
 use crate::base::{calibration_of, check_base, places_of};
-use crate::model::Model;
+use crate::model::{Imported, Model};
 
 /// Images that calibration uses, from the start of the data.
 pub const CALIBRATION_IMAGES: usize = 256;
@@ -92,7 +92,19 @@ pub fn compile_model(
     chip: &Chip,
     options: &CompileOptions<'_>,
 ) -> Result<Warned<Compiled>> {
-    let mut warnings = Vec::new();
+    compile_imported(model.load()?, chip, options)
+}
+
+/// As [`compile_model`], from a model that has been imported.
+///
+/// # Errors
+/// As there, but for those of the import.
+pub fn compile_imported(
+    model: Imported,
+    chip: &Chip,
+    options: &CompileOptions<'_>,
+) -> Result<Warned<Compiled>> {
+    let Imported { name, hash: model_hash, graph, mut warnings } = model;
     let CompileOptions { die, calibration, plan, conditions, base, use_s, pack } = *options;
     let plan = plan.limited_to(chip.holds);
     check_options(options, plan, &mut warnings)?;
@@ -103,10 +115,10 @@ pub fn compile_model(
         warnings.extend(Conditions { at_s: last, ..conditions }.check_time(chip)?);
     }
 
-    let graph = model.import()?.unload(&mut warnings);
     let known = Known { chip, die, effects: conditions.effects, at_s: conditions.at_s, use_s };
     let mapped = match base {
         Some(base) => {
+            let model = (&name[..], model_hash);
             warnings.extend(check_base(base, model, chip, calibration.map(hash_tensor))?);
             map_graph_as(&graph, chip, places_of(base), calibration_of(base))?
         }
@@ -140,7 +152,7 @@ pub fn compile_model(
     let demand = Demand { arrays_needed, arrays_bound, cells_used };
 
     // From here on there are no weights, and one net at a time.
-    let provenance = describe_origin(model, chip, options, plan)?;
+    let provenance = describe_origin(model_hash, chip, options, plan);
     let bytes = codec::encode_image(&Image { chip: chip.clone(), net, provenance })?;
     let image = codec::decode_image(&bytes)?;
     let output = Compiled { bytes, image, demand, weights_on_stuck_pairs, fits, outcomes };
@@ -188,23 +200,23 @@ fn check_use(
 }
 
 fn describe_origin(
-    model: &Model,
+    model_hash: [u8; 32],
     chip: &Chip,
     options: &CompileOptions<'_>,
     plan: Plan,
-) -> Result<Provenance> {
+) -> Provenance {
     let measured = options.die.is_some() && plan.measures();
     let effects = if measured { options.conditions.effects } else { EffectSet::NONE };
     let of_base = options.base.and_then(|base| base.provenance.calibration_hash);
-    Ok(Provenance {
+    Provenance {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        model_hash: model.hash()?,
+        model_hash,
         calibration_hash: options.calibration.map(hash_tensor).or(of_base),
         die: options.die.map(stamp_die),
         corrections: plan.names(),
         effects: name_effects(effects, chip),
         at_s: options.conditions.at_s,
-    })
+    }
 }
 
 /// The names of the effects that a chip describes, in order.

@@ -261,14 +261,18 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_measured() {
-        let chips = CASES.map(|case| (case.name, case.open_chip().unwrap_or_else(|e| panic!("{e:?}"))));
+        let chips =
+            CASES.map(|case| (case.name, case.open_chip().unwrap_or_else(|e| panic!("{e:?}"))));
         let named = |holds: &dyn Fn(&_) -> bool| -> Vec<_> {
             chips.iter().filter(|(_, chip)| holds(chip)).map(|(name, _)| *name).collect()
         };
         assert_eq!(named(&dies_are_alike), ["wires-separate", "wires-interleaved", "adc-4"]);
         let idle = |chip: &_| effective_method(chip, "closest") == Method::NAIVE;
         let rest = ["columns", "drift-refresh", "drift-never"];
-        assert_eq!(named(&idle), [&["wires-separate", "wires-interleaved", "adc-4"][..], &rest].concat());
+        assert_eq!(
+            named(&idle),
+            [&["wires-separate", "wires-interleaved", "adc-4"][..], &rest].concat()
+        );
         assert!(chips.iter().all(|(_, chip)| effective_method(chip, "full") == "full"));
     }
 
