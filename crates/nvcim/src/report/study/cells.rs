@@ -56,7 +56,7 @@ pub(super) fn write(findings: &Findings<'_>) -> String {
              test images. The bound of the points left is one-sided.",
         ),
         format!(
-            "<details><summary>Every cell and method in numbers</summary>\n{}</details>\n",
+            "<details class=\"numbers\"><summary>Every cell and method in numbers</summary>\n{}</details>\n",
             table.finish_sortable("cells")
         ),
     ];
