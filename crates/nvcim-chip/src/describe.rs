@@ -65,6 +65,21 @@ pub struct Arrays {
     pub max_active_rows: Option<usize>,
     /// How freely tiles may share an array; `None` where the file does not say.
     pub pack: Option<Pack>,
+    /// Where depthwise convolutions run.
+    pub depthwise: Depthwise,
+}
+
+/// Where depthwise convolutions run, those with a filter of its own for each input channel.
+///
+/// On arrays they are blocks on a diagonal with unused cells all round them; digitally they take a product
+/// for every tap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depthwise {
+    /// On arrays, as every other matrix.
+    #[default]
+    Arrays,
+    /// In the digital program.
+    Digital,
 }
 
 /// How freely tiles may share an array, each way less strict than the one before.

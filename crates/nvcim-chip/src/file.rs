@@ -11,8 +11,8 @@ use nvcim_ir::tiled::AdcRange;
 use crate::checks;
 use crate::circuits::{AdcCircuit, Circuits, DacCircuit};
 use crate::describe::{
-    Accumulate, Adc, AdcCoding, Arrays, BitSerial, Cell, Chip, Dac, Effects, Holds, InputDrive,
-    NegativeInputs, Pack, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
+    Accumulate, Adc, AdcCoding, Arrays, BitSerial, Cell, Chip, Dac, Depthwise, Effects, Holds,
+    InputDrive, NegativeInputs, Pack, PairAxis, RangePer, SignCoding, Subtract, Topology, Weights,
 };
 use crate::reader::{Section, read_file, to_number};
 use crate::unit_costs::UnitCosts;
@@ -29,6 +29,8 @@ const SIGN_CODINGS: &[(&str, SignCoding)] = &[
 ];
 const SUBTRACTS: &[(&str, Subtract)] =
     &[("analog", Subtract::Analog), ("digital", Subtract::Digital)];
+const DEPTHWISE: &[(&str, Depthwise)] =
+    &[("arrays", Depthwise::Arrays), ("digital", Depthwise::Digital)];
 const DRIVES: &[(&str, InputDrive)] = &[
     ("amplitude", InputDrive::Amplitude),
     ("pulse-width", InputDrive::PulseWidth),
@@ -200,6 +202,7 @@ fn read_arrays(section: &mut Section<'_>) -> Arrays {
             .integer_or_word("max_active_rows", 1..=MAX_LINES, ALL_ROWS)
             .map(|rows| rows as usize),
         pack: section.has("pack").then(|| section.choice("pack", None, Pack::NAMES)),
+        depthwise: section.choice("depthwise", Some(Depthwise::Arrays), DEPTHWISE),
     }
 }
 
@@ -222,6 +225,7 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
         subtract,
         max_active_rows,
         pack,
+        depthwise,
     } = arrays;
     out.section("arrays");
     match count {
@@ -243,6 +247,10 @@ fn write_arrays(out: &mut Writer, arrays: &Arrays) {
     }
     if let Some(pack) = pack {
         out.text("pack", name_of(Pack::NAMES, pack));
+    }
+    // Younger than chips with dies of their own, whose hash must not change.
+    if *depthwise != Depthwise::Arrays {
+        out.text("depthwise", name_of(DEPTHWISE, depthwise));
     }
 }
 

@@ -6,7 +6,7 @@ use nvcim_ir::diag::Diagnostic;
 use nvcim_ir::ids::{ArrayId, Id};
 
 use crate::checks::CHECKS;
-use crate::describe::{Accumulate, BitSerial, Chip, InputDrive, Pack, Topology};
+use crate::describe::{Accumulate, BitSerial, Chip, Depthwise, InputDrive, Pack, Topology};
 use crate::die_file::{parse_die, write_die};
 use crate::effects::Effect;
 use crate::effects::ir_drop::{GatedLines, IrDrop, IrDropMethod, SourceLines};
@@ -52,6 +52,7 @@ fn chips_of_every_form() -> Vec<Chip> {
     let mut gated = plain_chip();
     gated.arrays.topology = Topology::Gated;
     gated.arrays.pack = Some(Pack::Concurrent);
+    gated.arrays.depthwise = Depthwise::Digital;
     gated.effects.ir_drop = Some(IrDrop {
         wires: Wires::IDEAL,
         method: IrDropMethod::Exact,

@@ -4,8 +4,8 @@ use nvcim_ir::tiled::AdcRange;
 
 use crate::circuits::Circuits;
 use crate::describe::{
-    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
-    RangePer, Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Depthwise, Effects, Holds, InputDrive, NegativeInputs,
+    PairAxis, RangePer, Subtract, Topology, Weights,
 };
 use crate::effects::conductance::CellState;
 use crate::unit_costs::UnitCosts;
@@ -34,6 +34,7 @@ pub(crate) fn plain_chip() -> Chip {
             subtract: Subtract::Analog,
             max_active_rows: None,
             pack: None,
+            depthwise: Depthwise::Arrays,
         },
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
         weights: Weights::pairs(),

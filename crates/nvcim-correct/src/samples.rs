@@ -7,6 +7,10 @@
 //! the student fits the layer to them, and goes on with what the fitted layer makes of all inputs. So every
 //! layer makes up for what the layers before it left wrong, as far as it can.
 //!
+//! A layer that several steps use is fitted when its first inputs arrive, to vectors of all its uses. What the
+//! student would bring to later uses depends on the fit itself, as the state of a recurrent layer does; the
+//! clean inputs of the teacher stand in for them.
+//!
 //! The last quarter of the images is held out: a correction that does not help there is dropped.
 
 use std::collections::BTreeSet;
@@ -14,6 +18,7 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, concatenate, s};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{IdVec, LayerId};
+use nvcim_ir::program::{LayerUse, group_uses};
 use nvcim_ir::tiled::{MatrixLayer, TiledNet};
 use nvcim_ops::float_engine::FloatEngine;
 use nvcim_ops::run_program::{Columns, LayerInputs, MatrixEngine, run_program};
@@ -29,7 +34,8 @@ const SAMPLES_AT_ONCE: usize = 16;
 /// The share of images that layers are fitted to, in quarters.
 const FIT_QUARTERS: usize = 3;
 
-/// The vectors of one layer that fits look at, in the order of their images.
+/// The vectors of one layer that fits look at: those that it is fitted to before those that are held out, by use
+/// of the layer, in the order of their images.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Samples {
     /// Inputs as the student has them, `[vectors, n_rows]`, in input units.
@@ -72,8 +78,8 @@ impl Samples {
 pub struct Teacher<'a> {
     /// `[samples, sample shape...]`.
     images: &'a Tensor,
-    /// Clean outputs at the chosen positions, `[vectors, n_cols]`.
-    outputs: IdVec<LayerId, Array2<f32>>,
+    /// What is kept of each use of each layer.
+    kept: IdVec<LayerId, Vec<Kept>>,
     /// Mean squares of clean inputs about their means, `[n_rows]`, in squares of input units.
     pub(crate) input_variances: IdVec<LayerId, Vec<f64>>,
 }
@@ -82,27 +88,51 @@ impl<'a> Teacher<'a> {
     /// Runs `images`, `[samples, sample shape...]`, in float.
     pub fn new(net: &TiledNet, images: &'a Tensor) -> Self {
         let n_samples = images.len_of(Axis(0));
+        let uses = group_uses(&net.program, net.layers.len());
+        let blank = |uses: &Vec<LayerUse>| uses.iter().map(|_| Seen::default()).collect();
         let mut watcher = Watcher {
             float: FloatEngine::new(&net.layers),
-            inputs: net.layers.iter().map(|_| Vec::new()).collect(),
-            outputs: net.layers.iter().map(|_| Vec::new()).collect(),
+            seen: uses.iter().map(blank).collect(),
+            chooser: Chooser { uses: &uses },
         };
         for first in (0..n_samples).step_by(SAMPLES_AT_ONCE) {
             let last = (first + SAMPLES_AT_ONCE).min(n_samples);
             let chunk = images.slice_axis(Axis(0), (first..last).into()).to_owned();
             run_program(&net.program, &chunk, first as u64, &mut watcher, &mut |_, _| ());
         }
-        let shapes: Vec<_> = net.layers.iter().map(MatrixLayer::shape).collect();
-        let outputs = watcher.outputs.iter().zip(&shapes);
-        let inputs = watcher.inputs.iter().zip(&shapes);
-        Self {
-            images,
-            outputs: outputs.map(|(parts, shape)| join(parts, shape.n_cols)).collect(),
-            input_variances: inputs
-                .map(|(parts, shape)| variances(join(parts, shape.n_rows).view()))
-                .collect(),
+        let keep = |(seen, layer): (&Vec<Seen>, &MatrixLayer)| -> Vec<Kept> {
+            let shape = layer.shape();
+            let keep = |seen: &Seen| Kept {
+                samples: seen.samples.clone(),
+                x: join(&seen.inputs, shape.n_rows),
+                z: join(&seen.outputs, shape.n_cols),
+            };
+            seen.iter().map(keep).collect()
+        };
+        let mut kept: IdVec<LayerId, Vec<Kept>> =
+            watcher.seen.iter().zip(&net.layers).map(keep).collect();
+        let variances = |kept: &Vec<Kept>| {
+            let inputs: Vec<_> = kept.iter().map(|it| it.x.view()).collect();
+            variances(concatenate(Axis(0), &inputs).expect("inputs have one length").view())
+        };
+        let input_variances = kept.iter().map(variances).collect();
+        for first in kept.iter_mut().filter_map(|uses| uses.first_mut()) {
+            // The student brings its own.
+            first.x = Array2::zeros((0, 0));
         }
+        Self { images, kept, input_variances }
     }
+}
+
+/// What the teacher keeps of one use of a layer, in the order of the images.
+#[derive(Debug, Clone)]
+struct Kept {
+    /// The image of each vector.
+    samples: Vec<u64>,
+    /// Clean inputs at the chosen positions, `[vectors, n_rows]`; none for a first use.
+    x: Array2<f32>,
+    /// Clean outputs there, `[vectors, n_cols]`.
+    z: Array2<f32>,
 }
 
 /// A corrected net on its way through the calibration images.
@@ -126,7 +156,9 @@ pub(crate) trait Student {
 /// The first that the student has.
 pub(crate) fn walk(net: &TiledNet, teacher: &Teacher<'_>, student: &mut dyn Student) -> Result<()> {
     let images = teacher.images;
+    let uses = group_uses(&net.program, net.layers.len());
     let mut walker = Walker {
+        chooser: Chooser { uses: &uses },
         teacher,
         student,
         met: BTreeSet::new(),
@@ -138,6 +170,7 @@ pub(crate) fn walk(net: &TiledNet, teacher: &Teacher<'_>, student: &mut dyn Stud
 }
 
 struct Walker<'a> {
+    chooser: Chooser<'a>,
     teacher: &'a Teacher<'a>,
     student: &'a mut dyn Student,
     met: BTreeSet<LayerId>,
@@ -151,14 +184,11 @@ impl MatrixEngine for Walker<'_> {
             return;
         }
         let mut parts = Vec::new();
-        let mut n_fit = 0;
         inputs.for_each(|columns, x| {
-            let (chosen, samples) = choose_columns(columns, x.ncols());
-            n_fit += samples.iter().filter(|&&sample| sample < self.n_fit_images as u64).count();
+            let (chosen, _) = self.chooser.choose_columns(layer, columns, x.ncols());
             parts.push(x.select(Axis(1), &chosen).reversed_axes());
         });
-        let z = self.teacher.outputs[layer].clone();
-        let samples = Samples { x: join(&parts, 0), z, n_fit };
+        let samples = self.gather(&self.teacher.kept[layer], &join(&parts, 0));
         if let Err(problems) = self.student.fit(layer, &samples) {
             self.problems = problems;
         }
@@ -181,11 +211,45 @@ impl MatrixEngine for Walker<'_> {
     }
 }
 
+impl Walker<'_> {
+    /// The vectors of all uses of a layer, the inputs of the first one being `x`.
+    fn gather(&self, kept: &[Kept], x: &Array2<f32>) -> Samples {
+        // Vectors lie in the order of their images.
+        let n_fit = |kept: &Kept| kept.samples.partition_point(|&it| it < self.n_fit_images as u64);
+        let inputs = std::iter::once(x).chain(kept.iter().skip(1).map(|kept| &kept.x));
+        let mut parts = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        for (kept, x) in kept.iter().zip(inputs) {
+            let n_fit = n_fit(kept);
+            parts[0].push(x.slice(s![..n_fit, ..]));
+            parts[1].push(x.slice(s![n_fit.., ..]));
+            parts[2].push(kept.z.slice(s![..n_fit, ..]));
+            parts[3].push(kept.z.slice(s![n_fit.., ..]));
+        }
+        let [fit_x, held_x, fit_z, held_z] = parts;
+        let join = |fit: Vec<_>, held: Vec<_>| {
+            concatenate(Axis(0), &[fit, held].concat()).expect("a layer's vectors have one length")
+        };
+        Samples {
+            x: join(fit_x, held_x),
+            z: join(fit_z, held_z),
+            n_fit: kept.iter().map(n_fit).sum(),
+        }
+    }
+}
+
 /// Runs float matrices and keeps a few of their vectors.
 struct Watcher<'a> {
     float: FloatEngine<'a>,
-    inputs: IdVec<LayerId, Vec<Array2<f32>>>,
-    outputs: IdVec<LayerId, Vec<Array2<f32>>>,
+    seen: IdVec<LayerId, Vec<Seen>>,
+    chooser: Chooser<'a>,
+}
+
+/// The vectors kept of one use of a layer, call by call.
+#[derive(Default)]
+struct Seen {
+    samples: Vec<u64>,
+    inputs: Vec<Array2<f32>>,
+    outputs: Vec<Array2<f32>>,
 }
 
 impl MatrixEngine for Watcher<'_> {
@@ -197,9 +261,11 @@ impl MatrixEngine for Watcher<'_> {
         mut out: ArrayViewMut2<'_, f32>,
     ) {
         self.float.multiply(layer, columns, x, out.view_mut());
-        let (chosen, _) = choose_columns(columns, x.ncols());
-        self.inputs[layer].push(x.select(Axis(1), &chosen).reversed_axes());
-        self.outputs[layer].push(out.select(Axis(1), &chosen).reversed_axes());
+        let (chosen, samples) = self.chooser.choose_columns(layer, columns, x.ncols());
+        let seen = &mut self.seen[layer][columns.layer_use.number as usize];
+        seen.samples.extend(samples);
+        seen.inputs.push(x.select(Axis(1), &chosen).reversed_axes());
+        seen.outputs.push(out.select(Axis(1), &chosen).reversed_axes());
     }
 }
 
@@ -217,17 +283,35 @@ fn variances(x: ArrayView2<'_, f32>) -> Vec<f64> {
     x.columns().into_iter().map(of_column).collect()
 }
 
-/// The columns taken of `n_columns`, and the sample of each.
-fn choose_columns(columns: Columns, n_columns: usize) -> (Vec<usize>, Vec<u64>) {
-    let per_sample = columns.per_sample;
-    let chosen = (0..n_columns / per_sample).flat_map(|sample| {
-        let number = columns.first_sample + sample as u64;
-        choose_positions(number, per_sample).map(move |it| (sample * per_sample + it, number))
-    });
-    chosen.unzip()
+/// Chooses vectors of layers: some of the positions of all uses together.
+#[derive(Clone, Copy)]
+struct Chooser<'a> {
+    uses: &'a IdVec<LayerId, Vec<LayerUse>>,
 }
 
-/// The positions taken from one sample, ascending.
+impl Chooser<'_> {
+    /// The columns taken of `n_columns`, and the sample of each.
+    fn choose_columns(
+        &self,
+        layer: LayerId,
+        columns: Columns,
+        n_columns: usize,
+    ) -> (Vec<usize>, Vec<u64>) {
+        let Columns { first_sample, per_sample, layer_use } = columns;
+        let uses = &self.uses[layer];
+        let first = uses[layer_use.number as usize].first_position;
+        let n_positions = uses.iter().map(|it| it.n_positions).sum();
+        let chosen = (first_sample..).zip((0..n_columns).step_by(per_sample));
+        let chosen = chosen.flat_map(|(sample, start)| {
+            let here = choose_positions(sample, n_positions)
+                .filter(move |it| (first..first + per_sample).contains(it));
+            here.map(move |it| (start + it - first, sample))
+        });
+        chosen.unzip()
+    }
+}
+
+/// The positions taken from one sample, ascending; `per_sample` are there.
 ///
 /// Steps of the golden ratio spread evenly over any number of positions, and no regular grid of a
 /// feature map, such as its left border, catches more than its share.

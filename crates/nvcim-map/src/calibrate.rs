@@ -136,7 +136,7 @@ fn check_images(program: &Program, images: &Tensor) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use nvcim_chip::describe::{Chip, NegativeInputs, RangePer, Subtract};
+    use nvcim_chip::describe::{Chip, Depthwise, NegativeInputs, RangePer, Subtract};
     use nvcim_chip::effects::dac;
     use nvcim_ir::graph::Graph;
     use nvcim_ir::ids::{Id, LayerId};
@@ -160,7 +160,7 @@ mod tests {
 
     impl SetUp {
         fn new(graph: &Graph, chip: Chip) -> Self {
-            let lowered = lower_graph(graph);
+            let lowered = lower_graph(graph, chip.arrays.depthwise);
             let cuts = cut_layers(
                 lowered.layers.iter().map(|layer| layer.blocks.dim()),
                 cut::measure_room(&chip).unwrap(),
@@ -367,6 +367,9 @@ mod tests {
             let graph = random_graph(seed, &picks);
             let mut chip = plain_chip();
             chip.dac.bits = 16;
+            if seed % 2 == 1 {
+                chip.arrays.depthwise = Depthwise::Digital;
+            }
             let set = SetUp::new(&graph, chip);
             let observed = set.observe(&random_tensor(seed, &[16, 2, 5, 5]));
             let bounded = bound_ranges(&set.task()).output;
@@ -403,6 +406,40 @@ mod tests {
         assert!(coding(1).full_scale <= 1.0 && coding(1).signed);
         assert_eq!(warned.warnings.len(), 1);
         assert!(warned.warnings[0].hints[0].contains("--calib DATA"));
+    }
+
+    #[test]
+    fn ranges_cover_every_use_of_a_layer() {
+        // Used on positive inputs up to 1, then on anything within plus and minus 4.
+        let (mut net, x) = Builder::new(4, &[3]);
+        let weight = net.random(&[3, 3], -1.0, 1.0);
+        let op = || Op::Dense { weight, bias: None, transposed: false };
+        let act = net.map(Op::Unary(Unary::Sigmoid), &[x]);
+        let first = net.map(op(), &[act]);
+        let four = net.value(&[1], vec![4.0]);
+        let four = net.add(Op::Const(four), &[], &[1]);
+        let wide = net.map(Op::Binary(nvcim_ir::op::Binary::Mul), &[x, four]);
+        let second = net.map(op(), &[wide]);
+        for outputs in [[first, second], [second, first]] {
+            let mut graph = net.graph.clone();
+            graph.outputs = outputs.to_vec();
+            let set = SetUp::new(&graph, plain_chip());
+            assert_eq!(set.lowered.layers.len(), 1);
+            let bounded = bound_ranges(&set.task()).output;
+            let input = bounded.inputs[Id::new(0)];
+            assert_eq!((input.full_scale, input.signed), (4.0, true));
+            let images = random_tensor(8, &[50, 3]);
+            let observed = set.observe(&images);
+            let largest = images.iter().fold(0.0f32, |largest, x| largest.max(4.0 * x.abs()));
+            assert_eq!(observed.inputs[Id::new(0)].full_scale, largest);
+            let wide = images.mapv(|x| 4.0 * x);
+            let sigmoid = images.mapv(|x| nvcim_ops::unary::evaluate(Unary::Sigmoid, x));
+            let both = ndarray::concatenate![ndarray::Axis(0), wide, sigmoid];
+            for &readout in &observed.readouts[0] {
+                let seen = currents(&set, &observed, &both, 0, readout);
+                assert_near(readout.range, extremes(&seen));
+            }
+        }
     }
 
     #[test]

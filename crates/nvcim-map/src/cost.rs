@@ -2,7 +2,7 @@
 //! chip file gives those of single steps.
 //!
 //! Notation, per layer: `P` *positions*, the input vectors that one sample makes (output pixels of a
-//! convolution, rows of a dense layer's input); `Q` passes, 2 for signed inputs on drivers of one polarity,
+//! convolution, rows of a dense layer's input) in all steps that use the layer; `Q` passes, 2 for signed inputs on drivers of one polarity,
 //! else 1; `K` slices of bit-serial inputs, 1 for other drives; `C` slices that are converted one by one,
 //! `K` or 1; per tile: `A` arrays, 2 where pairs sit on two; `R` parts in which its rows are driven;
 //! `W` word lines; `N` conversions of one slice in one pass, all parts together.
@@ -23,7 +23,8 @@
 //! accumulate before conversion, cycles are MVMs, the unit in which replication is usually planned.
 //! Tiles on one array take turns; arrays work side by side, so that a layer takes `P` times what its busiest
 //! array takes for a vector. A sample's latency is the sum over layers, one after the other, and of the
-//! digital steps: `element_s` for each element of their results. The interval between samples is what the
+//! digital steps: `element_s` for each element of their results, and for each product where a convolution is
+//! digital. The interval between samples is what the
 //! busiest array takes for all layers on it, or the digital side if that takes longer.
 //!
 //! Energy is the sum of counts times energies of single steps, as in the component tables of A. Shafiee et
@@ -37,7 +38,7 @@ use nvcim_chip::describe::{Accumulate, BitSerial, Chip, Dac, InputDrive, Negativ
 use nvcim_chip::unit_costs::{EnergyCost, ProgrammingCost, TimeCost, UnitCosts};
 use nvcim_ir::ids::{ArrayId, IdVec, LayerId};
 use nvcim_ir::op::Op;
-use nvcim_ir::program::StepOp;
+use nvcim_ir::program::{self, LayerUse, Step, StepOp};
 use nvcim_ir::tiled::{InputCoding, MatrixLayer, Terminal, Tile, TiledNet};
 
 /// What one sample costs.
@@ -47,7 +48,8 @@ pub struct NetCost {
     pub layers: IdVec<LayerId, LayerCost>,
     /// What each array does for one input vector of each layer on it, by array, then layer.
     pub loads: Vec<ArrayLoad>,
-    /// Elements that digital steps make: of all results but the input's, constants' and matrices'.
+    /// Elements that digital steps make: of all results but the input's, constants' and matrices'. One of a
+    /// digital convolution counts as often as a filter has weights.
     pub digital_elements: u64,
     /// The chip's times and energies.
     pub unit_costs: UnitCosts,
@@ -60,6 +62,8 @@ pub struct LayerCost {
     pub name: String,
     /// Input vectors.
     pub positions: u64,
+    /// Those of each step that uses the layer, in the order of the program; their sum is `positions`.
+    pub uses: Vec<u64>,
     /// Passes over a vector: one for each polarity that is driven on its own.
     pub passes: u64,
     /// Slices that a vector's bits are driven in.
@@ -278,6 +282,7 @@ fn count_vectors(net: &TiledNet, chip: &Chip) -> IdVec<LayerId, LayerCost> {
     let start = |layer: &MatrixLayer| LayerCost {
         name: layer.name.clone(),
         positions: 0,
+        uses: Vec::new(),
         passes: passes_of(layer.input, chip.dac.negative),
         slices,
         tiles: 0,
@@ -288,12 +293,9 @@ fn count_vectors(net: &TiledNet, chip: &Chip) -> IdVec<LayerId, LayerCost> {
         cells: 0,
     };
     let mut layers: IdVec<LayerId, LayerCost> = net.layers.iter().map(start).collect();
-    for step in &net.program.steps {
-        if let StepOp::Matrix { layer, .. } = step.op {
-            // Every vector becomes one element of each of the matrix's columns.
-            let n_cols = net.layers[layer].shape().n_cols;
-            layers[layer].positions = count_elements(&step.shape) / n_cols.max(1) as u64;
-        }
+    for LayerUse { layer, n_positions, .. } in program::list_uses(&net.program) {
+        layers[layer].positions += n_positions as u64;
+        layers[layer].uses.push(n_positions as u64);
     }
     layers
 }
@@ -304,11 +306,15 @@ fn count_elements(shape: &[usize]) -> u64 {
 
 fn count_digital_elements(net: &TiledNet) -> u64 {
     let steps = net.program.steps.iter();
-    let computed = steps.filter(|step| match &step.op {
-        StepOp::Digital(op) => !matches!(op, Op::Input | Op::Const(_)),
-        StepOp::Matrix { .. } => false,
-    });
-    computed.map(|step| count_elements(&step.shape)).sum()
+    let count = |step: &Step| match &step.op {
+        StepOp::Digital(Op::Input | Op::Const(_)) | StepOp::Matrix { .. } => 0,
+        StepOp::Digital(Op::Conv { weight, .. }) => {
+            let weights = count_elements(&net.program.consts[*weight].value.shape()[1..]);
+            weights * count_elements(&step.shape)
+        }
+        StepOp::Digital(_) => count_elements(&step.shape),
+    };
+    steps.map(count).sum()
 }
 
 /// Polarities that are driven one after the other.
@@ -407,7 +413,8 @@ impl TurnCounter {
 #[cfg(test)]
 mod tests {
     use nvcim_chip::describe::{
-        Accumulate, BitSerial, Chip, InputDrive, NegativeInputs, PairAxis, SignCoding, Subtract,
+        Accumulate, BitSerial, Chip, Depthwise, InputDrive, NegativeInputs, PairAxis, SignCoding,
+        Subtract,
     };
     use nvcim_chip::presets::find_preset;
     use nvcim_chip::unit_costs::{EnergyCost, ProgrammingCost, TimeCost};
@@ -418,6 +425,7 @@ mod tests {
 
     use super::{Clock, NetCost, Work, count_costs};
     use crate::map_graph::map_graph;
+    use crate::replicate::{Objective, plan_replication};
     use crate::testing::{Builder, plain_chip, window};
 
     /// Sums of a few products in another order.
@@ -550,6 +558,38 @@ mod tests {
         assert_eq!(analog.loads[0].work, Work { drives: 6, turns: 2, cycles: 6 });
         let shared = dense(serial(Accumulate::Analog, 6));
         assert_eq!(shared.loads[0].work, Work { drives: 6, turns: 6, cycles: 10 });
+    }
+
+    #[test]
+    fn every_use_of_a_layer_counts_and_its_cells_count_once() {
+        let (mut net, x) = Builder::new(1, &[3, 4]);
+        let weight = net.random(&[4, 4], -1.0, 1.0);
+        let op = || Op::Dense { weight, bias: None, transposed: false };
+        let once = net.map(op(), &[x]);
+        let twice = net.map(op(), &[once]);
+        let last = net.add(Op::Reshape, &[twice], &[1, 3, 4]);
+        let out = net.map(op(), &[last]);
+        let cost = count_costs(&map(&net.finish(&[out]), &plain_chip()), &plain_chip());
+        // Nine vectors in two passes.
+        assert_eq!(cost.layers.len(), 1);
+        assert_eq!(counts(&cost), [18, 72, 72, 32, 2]);
+        assert_eq!(cost.layers[LayerId::new(0)].uses, [3, 3, 3]);
+        assert_eq!(cost.latency(Clock::Cycles), 18.0);
+        // Copies stand side by side within a step only.
+        let plan = plan_replication(&cost, 9, Objective::Latency).unwrap();
+        assert_eq!((plan.layers[LayerId::new(0)].copies, plan.latency), (3, 6.0));
+    }
+
+    #[test]
+    fn a_digital_convolution_counts_its_products() {
+        let mut chip = plain_chip();
+        let (mut net, x) = Builder::new(2, &[3, 4, 4]);
+        let depthwise = net.conv(x, 6, 3, window(3, 1, 1));
+        let graph = net.finish(&[depthwise]);
+        assert_eq!(count_costs(&map(&graph, &chip), &chip).digital_elements, 0);
+        chip.arrays.depthwise = Depthwise::Digital;
+        let cost = count_costs(&map(&graph, &chip), &chip);
+        assert_eq!((cost.digital_elements, cost.arrays()), (6 * 16 * 9, 0));
     }
 
     #[test]

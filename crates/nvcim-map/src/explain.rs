@@ -1,6 +1,7 @@
 //! Where each node of the imported graph ends up, and why, in words for `check`.
 
 use nvcim_ir::graph::Graph;
+use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::op::{Binary, Op, Reduction, Unary};
 use nvcim_ir::tiled::MatrixLayer;
 
@@ -16,12 +17,23 @@ pub fn explain_places(
     lowered: &Lowered,
     placed: &[Placed],
 ) -> Vec<NodePlace> {
+    let mut uses: IdVec<LayerId, usize> = lowered.layers.iter().map(|_| 0).collect();
+    for layer in lowered.layer_of.values() {
+        uses[*layer] += 1;
+    }
     let explain = |node| {
         let place = if let Some(into) = folded.into.get(&node) {
             Place::Folded { into: graph.node(*into).name.clone() }
         } else if let Some(&layer) = lowered.layer_of.get(&node) {
             let tiles = placed.iter().filter(|it| it.cut.layer == layer).count();
-            Place::Analog { layer, reason: explain_matrix(&lowered.layers[layer], tiles) }
+            let mut reason = explain_matrix(&lowered.layers[layer], tiles);
+            let owner = &lowered.layers[layer].name;
+            if *owner != graph.node(node).name {
+                reason += &format!(", those of `{owner}`, whose weights are the same");
+            } else if uses[layer] > 1 {
+                reason += &format!(", in {} steps", uses[layer]);
+            }
+            Place::Analog { layer, reason }
         } else if lowered.live.contains(&node) {
             Place::Digital { reason: explain_digital(&graph.node(node).op).into() }
         } else {
@@ -48,7 +60,10 @@ fn explain_digital(op: &Op) -> &'static str {
     match op {
         Op::Input => "the network's input",
         Op::Const(_) => "a constant operand",
-        Op::Conv { .. } | Op::Dense { .. } => "a matrix",
+        Op::Conv { .. } => {
+            "a depthwise convolution, which `arrays.depthwise` of the chip keeps off its arrays"
+        }
+        Op::Dense { .. } => "a matrix",
         Op::BatchNorm { .. } => "no matrix beside it can take its scale and shift in",
         Op::Unary(Unary::Relu | Unary::Clip { .. } | Unary::LeakyRelu { .. }) => {
             "element-wise, on converted outputs"

@@ -1,11 +1,14 @@
 //! Graph to digital program: every Conv and Dense becomes a matrix layer, the rest stays an operator.
 //!
 //! A layer's rows are the im2col rows of its window (channel, then kernel row, then kernel column), its
-//! columns the output channels. A grouped convolution keeps its groups as blocks on the diagonal.
+//! columns the output channels. A grouped convolution keeps its groups as blocks on the diagonal, and a
+//! depthwise one stays an operator where the chip says so. Matrices that are equal, bias included, become one
+//! layer that several steps use, whether the file stores them once or more often.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{ArcArray, Axis, Ix2, Ix3, IxDyn};
+use nvcim_chip::describe::Depthwise;
 use nvcim_ir::graph::{Constant, Graph};
 use nvcim_ir::ids::{ConstId, IdVec, LayerId, NodeId, StepId};
 use nvcim_ir::op::Op;
@@ -27,13 +30,14 @@ pub struct Lowered {
     pub live: BTreeSet<NodeId>,
 }
 
-/// Lowers a verified graph. Nodes and constants that no output depends on are left out, the input stays.
-pub fn lower_graph(graph: &Graph) -> Lowered {
+/// Lowers a verified graph, depthwise convolutions as told. Nodes and constants that no output depends on are
+/// left out, the input stays.
+pub fn lower_graph(graph: &Graph, depthwise: Depthwise) -> Lowered {
     let live = find_live(graph);
     let input = graph.input();
     let order = graph.topological_order().expect("a verified graph has no cycle");
     let rest = order.into_iter().filter(|&id| id != input && live.contains(&id));
-    let mut lowering = State::new(graph);
+    let mut lowering = State::new(graph, depthwise);
     for id in std::iter::once(input).chain(rest) {
         lowering.lower_node(id);
     }
@@ -54,8 +58,15 @@ fn find_live(graph: &Graph) -> BTreeSet<NodeId> {
     live
 }
 
+/// Whether an operator is a convolution with filters of their own for each of several channels.
+pub fn is_depthwise(op: &Op, graph: &Graph) -> bool {
+    matches!(op, Op::Conv { weight, groups, .. }
+        if *groups > 1 && graph.consts[*weight].value.shape()[1] == 1)
+}
+
 struct State<'a> {
     graph: &'a Graph,
+    depthwise: Depthwise,
     program: Program,
     layers: IdVec<LayerId, MatrixLayer>,
     layer_of: BTreeMap<NodeId, LayerId>,
@@ -64,9 +75,10 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph, depthwise: Depthwise) -> Self {
         Self {
             graph,
+            depthwise,
             program: Program::default(),
             layers: IdVec::new(),
             layer_of: BTreeMap::new(),
@@ -78,6 +90,9 @@ impl<'a> State<'a> {
     fn lower_node(&mut self, id: NodeId) {
         let node = self.graph.node(id);
         let op = match &node.op {
+            op if self.depthwise == Depthwise::Digital && is_depthwise(op, self.graph) => {
+                StepOp::Digital(self.move_consts(op.clone()))
+            }
             Op::Conv { weight, bias, window, groups } => {
                 let blocks = conv_blocks(&self.graph.consts[*weight], *groups);
                 let layer = self.add_layer(id, blocks, *bias);
@@ -112,13 +127,18 @@ impl<'a> State<'a> {
             || vec![0.0; groups * block_cols],
             |bias| self.graph.consts[bias].value.iter().copied().collect(),
         );
-        let largest = Span::of_array(&blocks).join(Span::ZERO).magnitude();
-        let layer = self.layers.push(MatrixLayer {
-            name: self.graph.node(id).name.clone(),
-            blocks,
-            bias,
-            input: InputCoding { full_scale: 1.0, signed: false },
-            ranges: vec![if largest > 0.0 { largest } else { 1.0 }; groups * block_cols],
+        let same =
+            |(_, it): &(LayerId, &MatrixLayer)| are_same(&it.blocks, &blocks) && it.bias == bias;
+        let known = self.layers.iter_enumerated().find(same).map(|(layer, _)| layer);
+        let layer = known.unwrap_or_else(|| {
+            let largest = Span::of_array(&blocks).join(Span::ZERO).magnitude();
+            self.layers.push(MatrixLayer {
+                name: self.graph.node(id).name.clone(),
+                blocks,
+                bias,
+                input: InputCoding { full_scale: 1.0, signed: false },
+                ranges: vec![if largest > 0.0 { largest } else { 1.0 }; groups * block_cols],
+            })
         });
         self.layer_of.insert(id, layer);
         layer
@@ -133,6 +153,10 @@ impl<'a> State<'a> {
                     self.move_const(id);
                 }
             }
+            Op::Conv { weight, bias, .. } => {
+                self.move_const(weight);
+                bias.iter_mut().for_each(|bias| self.move_const(bias));
+            }
             other => debug_assert!(other.consts().is_empty(), "`{}` owns constants", other.name()),
         }
         op
@@ -145,6 +169,13 @@ impl<'a> State<'a> {
             .entry(*id)
             .or_insert_with_key(|id| consts.push(graph.consts[*id].clone()));
     }
+}
+
+/// Whether two matrices hold the same weights. Matrices of one size tell each other apart within a few weights,
+/// unless they are the same memory, which says so at once.
+fn are_same(a: &ArcArray<f32, Ix3>, b: &ArcArray<f32, Ix3>) -> bool {
+    let memory = |it: &ArcArray<f32, Ix3>| (it.as_ptr(), it.strides().to_vec());
+    a.dim() == b.dim() && (memory(a) == memory(b) || a == b)
 }
 
 /// `[m, c / groups, kh, kw]` as `[groups, c / groups kh kw, m / groups]`, of the same memory.
@@ -177,6 +208,7 @@ fn in_row_major_order(constant: &Constant) -> ArcArray<f32, IxDyn> {
 #[cfg(test)]
 mod tests {
     use ndarray::array;
+    use nvcim_chip::describe::Depthwise;
     use nvcim_ir::ids::Id;
     use nvcim_ir::op::{Op, Unary};
     use nvcim_ir::program;
@@ -199,7 +231,7 @@ mod tests {
         tall.kernel = [2, 1];
         let op = Op::Conv { weight, bias: None, window: tall, groups: 2 };
         let conv = net.add(op, &[x], &[2, 1, 1]);
-        let lowered = lower_graph(&net.finish(&[conv]));
+        let lowered = lower_graph(&net.finish(&[conv]), Depthwise::Arrays);
         let MatrixLayer { blocks, bias, ranges, .. } = &lowered.layers[Id::new(0)];
         assert_eq!(blocks, array![[[0.0], [1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0], [7.0]]]);
         assert_eq!((&bias[..], &ranges[..]), (&[0.0, 0.0][..], &[7.0, 7.0][..]));
@@ -211,7 +243,7 @@ mod tests {
         net.dense(x, 4, false);
         let dense = net.dense(x, 2, true);
         let out = net.map(Op::Unary(Unary::Tanh), &[dense]);
-        let lowered = lower_graph(&net.finish(&[out]));
+        let lowered = lower_graph(&net.finish(&[out]), Depthwise::Arrays);
         assert_eq!(
             lowered.program.to_string(),
             "s0 [3] = input ()  # \"input0\"\n\
@@ -227,7 +259,49 @@ mod tests {
         let (mut net, x) = Builder::new(3, &[2]);
         let weight = net.value(&[2, 1], vec![0.0; 2]);
         let dense = net.add(Op::Dense { weight, bias: None, transposed: false }, &[x], &[1]);
-        assert_eq!(lower_graph(&net.finish(&[dense])).layers[Id::new(0)].ranges[0], 1.0);
+        let lowered = lower_graph(&net.finish(&[dense]), Depthwise::Arrays);
+        assert_eq!(lowered.layers[Id::new(0)].ranges[0], 1.0);
+    }
+
+    #[test]
+    fn equal_matrices_are_one_layer_of_several_steps() {
+        let (mut net, x) = Builder::new(4, &[2, 3]);
+        let weight = net.random(&[3, 3], -1.0, 1.0);
+        let equal = net.graph.consts[weight].clone();
+        let equal = net.value(&[3, 3], equal.value.iter().copied().collect());
+        let bias = net.random(&[3], -1.0, 1.0);
+        let dense = |net: &mut Builder, weight, bias, transposed, x| {
+            net.map(Op::Dense { weight, bias, transposed }, &[x])
+        };
+        let a = dense(&mut net, weight, None, false, x);
+        let b = dense(&mut net, equal, None, false, a);
+        let turned = dense(&mut net, weight, None, true, b);
+        let moved = dense(&mut net, weight, Some(bias), false, turned);
+        let last = dense(&mut net, weight, None, false, moved);
+        let lowered = lower_graph(&net.finish(&[last]), Depthwise::Arrays);
+        let layers: Vec<_> = lowered.layer_of.values().map(|layer| layer.index()).collect();
+        assert_eq!(layers, [0, 0, 1, 2, 0]);
+        let shapes = lowered.layers.iter().map(MatrixLayer::shape).collect();
+        program::verify_program(&lowered.program, &shapes).unwrap();
+    }
+
+    #[test]
+    fn depthwise_convolutions_stay_operators_where_told_and_others_do_not() {
+        let (mut net, x) = Builder::new(5, &[1, 6, 6]);
+        let first = net.conv(x, 4, 1, window(3, 1, 1));
+        let depthwise = net.conv(first, 8, 4, window(3, 2, 1));
+        let grouped = net.conv(depthwise, 8, 2, window(1, 1, 0));
+        let graph = net.finish(&[grouped]);
+        assert_eq!(lower_graph(&graph, Depthwise::Arrays).layers.len(), 3);
+        let lowered = lower_graph(&graph, Depthwise::Digital);
+        assert_eq!(
+            lowered.program.to_string(),
+            "s0 [1, 6, 6] = input ()  # \"input0\"\n\
+             s1 [4, 6, 6] = matrix l0 conv k=3x3 s=1x1 p=1,1,1,1 (s0)  # \"conv1\"\n\
+             s2 [8, 3, 3] = conv w=c0 b=c1 k=3x3 s=2x2 p=1,1,1,1 groups=4 (s1)  # \"conv2\"\n\
+             s3 [8, 3, 3] = matrix l1 conv k=1x1 s=1x1 (s2)  # \"conv3\"\n\
+             return s3\n"
+        );
     }
 
     proptest! {
@@ -237,7 +311,8 @@ mod tests {
             picks in prop::collection::vec(any::<u8>(), 1..10),
         ) {
             let graph = random_graph(seed, &picks);
-            let lowered = lower_graph(&graph);
+            let depthwise = if seed % 2 == 0 { Depthwise::Arrays } else { Depthwise::Digital };
+            let lowered = lower_graph(&graph, depthwise);
             let shapes = lowered.layers.iter().map(MatrixLayer::shape).collect();
             program::verify_program(&lowered.program, &shapes).unwrap();
             let input = random_tensor(seed, &[2, 2, 5, 5]);

@@ -219,7 +219,7 @@ impl Reading {
     fn new(graph: &Graph, chip: &Chip) -> Result<Self> {
         let folded = fold::fold_graph(graph);
         graph::verify_graph(&folded.graph)?;
-        let mut lowered = lower::lower_graph(&folded.graph);
+        let mut lowered = lower::lower_graph(&folded.graph, chip.arrays.depthwise);
         lattice::set_ranges(&mut lowered.layers, chip);
         let matrices = pack::list_matrices(&lowered.program, &lowered.layers);
         Ok(Self { folded, lowered, matrices })
@@ -277,7 +277,7 @@ fn draft_graph(graph: &Graph, chip: &Chip, options: &MapOptions<'_>) -> Result<D
 #[cfg(test)]
 mod tests {
     use ndarray::Array2;
-    use nvcim_chip::describe::{Chip, PairAxis, SignCoding, Subtract};
+    use nvcim_chip::describe::{Chip, Depthwise, PairAxis, SignCoding, Subtract};
     use nvcim_ir::diag::Kind;
     use nvcim_ir::graph::Graph;
     use nvcim_ir::op::{Binary, Op, Unary};
@@ -371,6 +371,52 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
         let on_rows = map(&graph, &chip).net.tiles.iter().next().unwrap().wiring.clone();
         assert_eq!((on_rows.plus_rows, on_rows.minus_rows), (vec![0, 2, 4], vec![1, 3, 5]));
         assert_eq!((on_rows.plus_cols, on_rows.minus_cols), (vec![0, 1], vec![0, 1]));
+    }
+
+    /// An inverted residual block: pointwise up, depthwise, pointwise down, and the sum with what came in.
+    fn inverted_residual() -> Graph {
+        let (mut net, x) = Builder::new(6, &[8, 6, 6]);
+        let wide = net.conv(x, 16, 1, window(1, 1, 0));
+        let act = net.map(Op::Unary(Unary::Clip { lo: 0.0, hi: 6.0 }), &[wide]);
+        let depthwise = net.conv(act, 16, 16, window(3, 1, 1));
+        let norm = net.batch_norm(depthwise);
+        let narrow = net.conv(norm, 8, 1, window(1, 1, 0));
+        let out = net.map(Op::Binary(Binary::Add), &[x, narrow]);
+        net.finish(&[out])
+    }
+
+    #[test]
+    fn depthwise_layers_kept_digital_take_no_array() {
+        let graph = inverted_residual();
+        let mut chip = plain_chip();
+        let on_arrays = map(&graph, &chip);
+        chip.arrays.depthwise = Depthwise::Digital;
+        let digital = map(&graph, &chip);
+        assert_eq!((on_arrays.net.layers.len(), on_arrays.arrays_needed), (3, 19));
+        assert_eq!((digital.net.layers.len(), digital.arrays_needed), (2, 3));
+        let reasons = digital.places.iter().map(|it| describe(&it.place));
+        let want = "digital a depthwise convolution, which `arrays.depthwise` of the chip keeps off its arrays";
+        assert!(reasons.clone().any(|reason| reason == want));
+        // The norm goes into it all the same.
+        assert!(reasons.clone().any(|reason| reason == "folded into conv3"));
+    }
+
+    #[test]
+    fn nodes_with_equal_weights_share_their_tiles() {
+        let (mut net, x) = Builder::new(8, &[3]);
+        let weight = net.random(&[3, 3], -1.0, 1.0);
+        let op = || Op::Dense { weight, bias: None, transposed: false };
+        let once = net.map(op(), &[x]);
+        let act = net.map(Op::Unary(Unary::Tanh), &[once]);
+        let twice = net.map(op(), &[act]);
+        let mapped = map(&net.finish(&[twice]), &plain_chip());
+        assert_eq!((mapped.net.tiles.len(), mapped.arrays_needed), (1, 1));
+        let places: Vec<_> = mapped.places.iter().map(|it| describe(&it.place)).collect();
+        assert_eq!(places[1], "l0 3x3 matrix on 1 tile, in 2 steps");
+        assert_eq!(
+            places[3],
+            "l0 3x3 matrix on 1 tile, those of `dense1`, whose weights are the same"
+        );
     }
 
     #[test]

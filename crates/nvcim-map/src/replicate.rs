@@ -3,12 +3,13 @@
 //! A plan, not a placement: nothing here writes an image, and an image holds every tile once.
 //!
 //! Notation. Layers that share an array are copied together, as one *stage* `s` of `a_s` arrays; a layer
-//! with arrays of its own is a stage alone. With `c` copies each takes `ceil(P_l / c)` of a layer's `P_l`
-//! positions, and with `t` the time of one vector
+//! with arrays of its own is a stage alone. A layer is used in steps `u`, one after the other, with `P_u`
+//! positions each. With `c` copies each takes a *share* `p_l(c) = sum over u of ceil(P_u / c)`: copies stand side
+//! by side within a step, and steps wait for each other. With `t` the time of one vector
 //!
 //! ```text
-//! interval  I_s(c) = max over arrays of s, sum over layers on it, of ceil(P_l / c) t
-//! latency   L_s(c) = sum over layers of s of ceil(P_l / c) t_l,  t_l on the layer's busiest array
+//! interval  I_s(c) = max over arrays of s, sum over layers on it, of p_l(c) t
+//! latency   L_s(c) = sum over layers of s of p_l(c) t_l,  t_l on the layer's busiest array
 //! ```
 //!
 //! of which neither grows with `c`. The digital side has one unit, which is never copied.
@@ -100,7 +101,7 @@ pub fn plan_replication(
     let copies = match objective {
         Objective::Throughput => {
             let interval = shortest_interval(&stages, n_arrays).max(digital);
-            let copies = |stage: &Stage| stage.copies_for(interval, n_arrays);
+            let copies = |stage: &Stage<'_>| stage.copies_for(interval, n_arrays);
             stages.iter().map(|it| copies(it).expect("the interval was found to fit")).collect()
         }
         Objective::Latency => spent.copies,
@@ -109,11 +110,11 @@ pub fn plan_replication(
     let mut layers: IdVec<LayerId, LayerCopies> =
         cost.layers.iter().map(|_| LayerCopies { copies: 1, arrays: 0, latency: 0.0 }).collect();
     for (stage, &copies) in stages.iter().zip(&copies) {
-        for &Part { layer, positions, .. } in &stage.layers {
+        for &Part { layer, uses, .. } in &stage.layers {
             layers[layer] = LayerCopies {
                 copies: copies as usize,
                 arrays: cost.layers[layer].arrays * copies as usize,
-                latency: share(positions, copies) * times[layer],
+                latency: share(uses, copies) * times[layer],
             };
         }
     }
@@ -132,30 +133,31 @@ pub fn plan_replication(
     })
 }
 
-/// Positions that the busiest of some copies takes.
-fn share(positions: u64, copies: u64) -> f64 {
-    positions.div_ceil(copies) as f64
+/// Positions that the busiest of some copies takes in all uses of a layer.
+fn share(uses: &[u64], copies: u64) -> f64 {
+    uses.iter().map(|positions| positions.div_ceil(copies)).sum::<u64>() as f64
 }
 
 /// A layer on an array, or on its busiest one.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Part {
+struct Part<'a> {
     layer: LayerId,
-    positions: u64,
+    /// Positions of each use.
+    uses: &'a [u64],
     /// Time of one vector.
     time: f64,
 }
 
 /// Layers that are copied together.
 #[derive(Debug)]
-struct Stage {
-    layers: Vec<Part>,
+struct Stage<'a> {
+    layers: Vec<Part<'a>>,
     /// What arrays of one copy do, those left out that do the same as another.
-    loads: Vec<Vec<Part>>,
+    loads: Vec<Vec<Part<'a>>>,
     n_arrays: usize,
 }
 
-impl Stage {
+impl Stage<'_> {
     fn interval(&self, copies: u64) -> f64 {
         self.loads.iter().map(|parts| time_of(parts, copies)).fold(0.0, f64::max)
     }
@@ -166,7 +168,8 @@ impl Stage {
 
     /// The most copies that are of use and fit on `n_arrays` alone; at least 1.
     fn most(&self, n_arrays: usize) -> u64 {
-        let useful = self.layers.iter().map(|part| part.positions).max().unwrap_or(1);
+        let uses = self.layers.iter().flat_map(|part| part.uses);
+        let useful = uses.copied().max().unwrap_or(1);
         useful.min((n_arrays / self.n_arrays) as u64).max(1)
     }
 
@@ -193,10 +196,10 @@ impl Stage {
         let mut points = vec![(1, self.latency(1))];
         let mut copies = 1;
         loop {
-            // A layer's share falls by one or more at the fewest copies that go without its last position.
-            let next = self.layers.iter().filter_map(|part| {
-                let rest = part.positions.div_ceil(copies).checked_sub(1)?;
-                (rest > 0).then(|| part.positions.div_ceil(rest))
+            // A use's share falls by one or more at the fewest copies that go without its last position.
+            let next = self.layers.iter().flat_map(|part| part.uses).filter_map(|positions| {
+                let rest = positions.div_ceil(copies).checked_sub(1)?;
+                (rest > 0).then(|| positions.div_ceil(rest))
             });
             match next.min() {
                 Some(next) if next <= most => copies = next,
@@ -210,21 +213,21 @@ impl Stage {
     }
 }
 
-fn time_of(parts: &[Part], copies: u64) -> f64 {
-    parts.iter().map(|part| share(part.positions, copies) * part.time).sum()
+fn time_of(parts: &[Part<'_>], copies: u64) -> f64 {
+    parts.iter().map(|part| share(part.uses, copies) * part.time).sum()
 }
 
 /// The layers in stages, by their first layer.
-fn split_stages(cost: &NetCost, clock: Clock) -> Vec<Stage> {
+fn split_stages(cost: &NetCost, clock: Clock) -> Vec<Stage<'_>> {
     let first = find_first_layers(cost);
     let times = cost.vector_times(clock);
     let part = |layer: LayerId, time: f64| {
-        let positions = cost.layers[layer].positions;
-        Part { layer, positions, time }
+        let uses = &cost.layers[layer].uses[..];
+        Part { layer, uses, time }
     };
-    let mut stages: BTreeMap<LayerId, Stage> = BTreeMap::new();
+    let mut stages: BTreeMap<LayerId, Stage<'_>> = BTreeMap::new();
     for loads in cost.loads.chunk_by(|a, b| a.array == b.array) {
-        let parts: Vec<Part> =
+        let parts: Vec<Part<'_>> =
             loads.iter().map(|load| part(load.layer, clock.time(load.work))).collect();
         let stage = stages.entry(first[parts[0].layer]).or_insert_with(|| Stage {
             layers: Vec::new(),
@@ -261,7 +264,7 @@ fn find_first_layers(cost: &NetCost) -> IdVec<LayerId, LayerId> {
 }
 
 /// The shortest interval that copies on `n_arrays` can keep.
-fn shortest_interval(stages: &[Stage], n_arrays: usize) -> f64 {
+fn shortest_interval(stages: &[Stage<'_>], n_arrays: usize) -> f64 {
     let fits = |interval: f64| {
         let needed = stages.iter().try_fold(0usize, |sum, stage| {
             let copies = stage.copies_for(interval, n_arrays)?;
@@ -308,7 +311,7 @@ impl Segment {
     }
 }
 
-fn spend_on_latency(stages: &[Stage], n_arrays: usize) -> Spent {
+fn spend_on_latency(stages: &[Stage<'_>], n_arrays: usize) -> Spent {
     let points: Vec<_> = stages.iter().map(|stage| stage.points(n_arrays)).collect();
     let mut segments: Vec<Segment> = Vec::new();
     for (at, (stage, points)) in stages.iter().zip(&points).enumerate() {
@@ -344,7 +347,7 @@ fn spend_on_latency(stages: &[Stage], n_arrays: usize) -> Spent {
 }
 
 /// The relaxation's optimum: whole segments in order, and a fraction of the first that does not fit.
-fn bound_latency(stages: &[Stage], segments: &[Segment], mut free: usize) -> f64 {
+fn bound_latency(stages: &[Stage<'_>], segments: &[Segment], mut free: usize) -> f64 {
     let mut bound: f64 = stages.iter().map(|stage| stage.latency(1)).sum();
     for segment in segments {
         if segment.n_arrays > free {
@@ -373,7 +376,7 @@ fn find_hull(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
 
 /// The stage and its number of copies that gain most per array, of those that `free` arrays allow.
 fn best_step(
-    stages: &[Stage],
+    stages: &[Stage<'_>],
     points: &[Vec<(u64, f64)>],
     copies: &[u64],
     free: usize,
@@ -414,6 +417,7 @@ mod tests {
         let layer = |(at, &positions): (usize, &u64)| LayerCost {
             name: String::new(),
             positions,
+            uses: vec![positions],
             passes: 1,
             slices: 1,
             tiles: 1,
@@ -511,9 +515,9 @@ mod tests {
     }
 
     /// Calls `visit` with every choice of copies that fits.
-    fn for_each_choice(stages: &[Stage], n_arrays: usize, visit: &mut impl FnMut(&[u64])) {
+    fn for_each_choice(stages: &[Stage<'_>], n_arrays: usize, visit: &mut impl FnMut(&[u64])) {
         fn go(
-            stages: &[Stage],
+            stages: &[Stage<'_>],
             free: usize,
             chosen: &mut Vec<u64>,
             visit: &mut impl FnMut(&[u64]),
@@ -530,7 +534,7 @@ mod tests {
     }
 
     /// The least interval and the least latency of all choices of copies.
-    fn best_by_trying(stages: &[Stage], n_arrays: usize) -> (f64, f64) {
+    fn best_by_trying(stages: &[Stage<'_>], n_arrays: usize) -> (f64, f64) {
         let (mut interval, mut latency) = (f64::INFINITY, f64::INFINITY);
         for_each_choice(stages, n_arrays, &mut |copies| {
             let chosen = || stages.iter().zip(copies);
@@ -551,7 +555,12 @@ mod tests {
                 array += n_arrays - usize::from(shared);
             }
             let positions: Vec<u64> = layers.iter().map(|layer| layer.0).collect();
-            net(&positions, &loads)
+            let mut net = net(&positions, &loads);
+            // Some layers are used in two steps.
+            for layer in net.layers.iter_mut().filter(|layer| layer.positions % 3 == 2) {
+                layer.uses = vec![layer.positions / 2, layer.positions.div_ceil(2)];
+            }
+            net
         })
     }
 
@@ -589,7 +598,7 @@ mod tests {
             prop_assert!(plan.latency_bound <= best * (1.0 + ROUNDING));
             prop_assert!(plan.latency >= best * (1.0 - ROUNDING));
             // What the relaxation splits is less than a stage could gain at all.
-            let step = |stage: &Stage| stage.latency(1) - stage.latency(stage.most(n_arrays));
+            let step = |stage: &Stage<'_>| stage.latency(1) - stage.latency(stage.most(n_arrays));
             let largest = stages.iter().map(step).fold(0.0, f64::max);
             prop_assert!(plan.latency - plan.latency_bound <= largest * (1.0 + ROUNDING));
             prop_assert!(plan.latency <= cost.latency(Clock::Cycles));
@@ -607,7 +616,9 @@ mod tests {
             let times = cost.vector_times(Clock::Cycles);
             let mut latency = 0.0;
             for id in cost.layers.ids() {
-                let share = cost.layers[id].positions.div_ceil(plan.layers[id].copies as u64);
+                let copies = plan.layers[id].copies as u64;
+                let uses = cost.layers[id].uses.iter();
+                let share: u64 = uses.map(|positions| positions.div_ceil(copies)).sum();
                 latency += share as f64 * times[id];
                 prop_assert_eq!(plan.layers[id].latency, share as f64 * times[id]);
             }
@@ -643,7 +654,7 @@ mod tests {
         let cost =
             net(&[1; 5], &[(0, 0, 1), (0, 3, 1), (1, 1, 1), (2, 3, 1), (2, 4, 1), (3, 2, 1)]);
         let stages = split_stages(&cost, Clock::Cycles);
-        let layers = |stage: &Stage| stage.layers.iter().map(|it| it.layer.index()).collect();
+        let layers = |stage: &Stage<'_>| stage.layers.iter().map(|it| it.layer.index()).collect();
         let found: Vec<Vec<usize>> = stages.iter().map(layers).collect();
         assert_eq!(found, [vec![0, 3, 4], vec![1], vec![2]]);
         assert_eq!(stages.iter().map(|it| it.n_arrays).collect::<Vec<_>>(), [2, 1, 1]);

@@ -3,8 +3,8 @@
 use ndarray::{ArcArray, ArrayD, IxDyn};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
-    RangePer, Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Depthwise, Effects, Holds, InputDrive, NegativeInputs,
+    PairAxis, RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::unit_costs::UnitCosts;
 use nvcim_ir::graph::{self, Constant, Graph, Node};
@@ -32,6 +32,7 @@ pub(crate) fn plain_chip() -> Chip {
             subtract: Subtract::Analog,
             max_active_rows: None,
             pack: None,
+            depthwise: Depthwise::Arrays,
         },
         cell: Cell { g_min: 1e-6, g_max: 100e-6, n_levels: None },
         weights: Weights::pairs(),

@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, ArrayViewMut2};
 use nvcim_ir::ids::{LayerId, StepId};
 use nvcim_ir::op::Window;
-use nvcim_ir::program::{Lowering, Program, StepOp};
+use nvcim_ir::program::{self, Lowering, Program, StepOp};
 
 use crate::apply::Sources;
 use crate::dense::{rows, rows_mut};
@@ -13,25 +13,43 @@ use crate::tensor::{Operand, Tensor, count_samples, zeros};
 
 /// Whose input vectors the columns of a product are.
 ///
-/// Column `c` belongs to sample `first_sample + c / per_sample`, position `c % per_sample`.
+/// Column `c` belongs to sample `first_sample + c / per_sample`, position `c % per_sample` of this use of the
+/// layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Columns {
     /// The sample of the first column, counted over the whole run.
     pub first_sample: u64,
     /// Columns per sample.
     pub per_sample: usize,
+    /// Which of the layer's uses this is.
+    pub layer_use: Nth,
+}
+
+/// One of the uses of a layer by a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nth {
+    /// Its number, from 0 in the order of the program.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Nth {
+    /// The only use.
+    pub const ONLY: Self = Self { number: 0, of: 1 };
 }
 
 /// What multiplies by the matrix layers: exact floats, a simulated die, or an observer round either.
 pub trait MatrixEngine {
     /// Meets the input vectors of a layer's step before the first of them is multiplied: all samples at
-    /// once, for those that set themselves up by what they are going to see.
+    /// once, for those that set themselves up by what they are going to see. A layer that several steps use
+    /// is met at each.
     fn meet(&mut self, _layer: LayerId, _inputs: &LayerInputs<'_>) {}
 
     /// Overwrites `out`, `[n_cols, columns]`, with `W^T x + bias` for `x`, `[n_rows, columns]`.
     ///
     /// Either view may be transposed in memory. The result of a column must depend on nothing but its
-    /// values, its sample and its position, or the split of a batch would show.
+    /// values, its sample, the use and its position, or the split of a batch would show.
     fn multiply(
         &mut self,
         layer: LayerId,
@@ -55,21 +73,23 @@ pub struct LayerInputs<'a> {
     lowering: &'a Lowering,
     shape: &'a [usize],
     first_sample: u64,
+    layer_use: Nth,
 }
 
 impl LayerInputs<'_> {
     /// Shows every vector once, in the pieces and the order in which they are going to be multiplied:
     /// `[n_rows, columns]`.
     pub fn for_each(&self, mut see: impl FnMut(Columns, ArrayView2<'_, f32>)) {
-        let Self { operand, lowering, shape, first_sample } = *self;
+        let Self { operand, lowering, shape, first_sample, layer_use } = *self;
         match lowering {
             Lowering::Dense => {
                 let per_sample = shape[..shape.len() - 1].iter().product();
-                see(Columns { first_sample, per_sample }, rows(operand).reversed_axes());
+                let columns = Columns { first_sample, per_sample, layer_use };
+                see(columns, rows(operand).reversed_axes());
             }
             Lowering::Conv(window) => lower_samples(operand, window, &shape[1..], |sample, x| {
                 let first_sample = first_sample + sample as u64;
-                see(Columns { first_sample, per_sample: x.ncols() }, x);
+                see(Columns { first_sample, per_sample: x.ncols(), layer_use }, x);
             }),
         }
     }
@@ -96,14 +116,19 @@ pub fn run_program(
     let reads = program.steps.iter().flat_map(|step| &step.operands).chain(&program.outputs);
     let mut store = Store::new(reads.copied());
     let sources = Sources { input, consts: &program.consts };
+    let mut uses = program::list_uses(program).into_iter();
     for (id, step) in program.steps.iter_enumerated() {
         let operands = store.take(&step.operands);
         let tensor = match &step.op {
             StepOp::Digital(op) => sources.apply(op, operands, &step.shape),
             StepOp::Matrix { layer, lowering } => {
                 let (operand, shape) = (&operands[0], &step.shape[..]);
-                engine.meet(*layer, &LayerInputs { operand, lowering, shape, first_sample });
-                let product = Product { layer: *layer, first_sample, engine: &mut *engine };
+                let this = uses.next().expect("every matrix step is a use");
+                let layer_use = Nth { number: this.number, of: this.n_uses };
+                let inputs = LayerInputs { operand, lowering, shape, first_sample, layer_use };
+                engine.meet(*layer, &inputs);
+                let product =
+                    Product { layer: *layer, first_sample, layer_use, engine: &mut *engine };
                 match lowering {
                     Lowering::Dense => product.over_rows(&operands[0], &step.shape),
                     Lowering::Conv(window) => {
@@ -123,6 +148,7 @@ pub fn run_program(
 struct Product<'a> {
     layer: LayerId,
     first_sample: u64,
+    layer_use: Nth,
     engine: &'a mut dyn MatrixEngine,
 }
 
@@ -131,7 +157,8 @@ impl Product<'_> {
     fn over_rows(self, x: &Operand<'_>, shape: &[usize]) -> Tensor {
         let mut res = zeros(count_samples(x), shape);
         let per_sample = shape[..shape.len() - 1].iter().product();
-        let columns = Columns { first_sample: self.first_sample, per_sample };
+        let Self { first_sample, layer_use, .. } = self;
+        let columns = Columns { first_sample, per_sample, layer_use };
         let (x, out) = (rows(x).reversed_axes(), rows_mut(&mut res).reversed_axes());
         self.engine.multiply(self.layer, columns, x, out);
         res
@@ -141,7 +168,8 @@ impl Product<'_> {
     fn over_windows(self, x: &Operand<'_>, window: &Window, shape: &[usize]) -> Tensor {
         convolve_samples(x, window, shape, |sample, x, out| {
             let first_sample = self.first_sample + sample as u64;
-            let columns = Columns { first_sample, per_sample: x.ncols() };
+            let layer_use = self.layer_use;
+            let columns = Columns { first_sample, per_sample: x.ncols(), layer_use };
             self.engine.multiply(self.layer, columns, x, out);
         })
     }

@@ -21,7 +21,7 @@ use nvcim_chip::random::Stream;
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, TileId};
 use nvcim_ir::tiled::AdcRange;
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, Nth};
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::drive::{Driver, Drives, Part};
 use nvcim_sim::kernel::{Currents, Kernel};
@@ -104,7 +104,7 @@ impl<T: Real> Bench<T> {
     }
 
     fn run(&mut self, x: ArrayView2<'_, f32>) {
-        let columns = Columns { first_sample: 0, per_sample: 1 };
+        let columns = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
         self.out.fill(0.0);
         self.drives.fill(&self.driver, &[Part::Positive], T::ONE, x, block);

@@ -6,8 +6,8 @@ use divan::counter::ItemsCount;
 use ndarray::{Array2, Array4};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
-    RangePer, Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Depthwise, Effects, Holds, InputDrive, NegativeInputs,
+    PairAxis, RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::read::ReadNoise;
@@ -93,6 +93,7 @@ fn chip(noisy: bool) -> Chip {
             subtract: Subtract::Analog,
             max_active_rows: None,
             pack: None,
+            depthwise: Depthwise::Arrays,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: Some(256) },
         weights: Weights::pairs(),

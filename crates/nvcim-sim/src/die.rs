@@ -16,7 +16,7 @@ use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{ArrayId, Id, IdVec};
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, Nth};
 use rayon::prelude::*;
 
 use crate::answer::Answer;
@@ -331,7 +331,11 @@ impl Die for SimDie {
         self.setup.check_drives(array, rows, drives)?;
         let asked = Asked { array, rows: rows.to_vec(), conversions: conversions.to_vec() };
         let ready = self.prepare_call(asked)?;
-        let columns = Columns { first_sample: self.count_call(), per_sample: drives.nrows() };
+        let columns = Columns {
+            first_sample: self.count_call(),
+            per_sample: drives.nrows(),
+            layer_use: Nth::ONLY,
+        };
         let number = array.index() as u32;
         let block = Block { purpose: Purpose::Mvm, unit: number, cells: number, columns };
         let mut driven = Drives::default();

@@ -119,7 +119,8 @@ impl<T: Real> Driver<T> {
             Way::Digital(slicing) | Way::Analog(slicing) => slicing.n_slices as usize,
             Way::Whole | Way::Uneven(..) => 1,
         };
-        let holds = |correlation| holds_for_columns(correlation, n_slices * columns.per_sample);
+        let n_products = n_slices * columns.per_sample * columns.layer_use.of as usize;
+        let holds = |correlation| holds_for_columns(correlation, n_products);
         self.read.is_some_and(|correlation| !holds(correlation))
     }
 
@@ -414,7 +415,7 @@ mod tests {
     use nvcim_chip::describe::{Accumulate, BitSerial, Chip, InputDrive, NegativeInputs};
     use nvcim_chip::effects::read::ReadNoise;
     use nvcim_chip::effects::{Effect, EffectSet};
-    use nvcim_ops::run_program::Columns;
+    use nvcim_ops::run_program::{Columns, Nth};
 
     use super::{Driver, Drives, Part, choose_passes};
     use crate::noise::{Block, Purpose};
@@ -429,7 +430,7 @@ mod tests {
 
     fn drive(chip: &Chip, effects: EffectSet, parts: &[Part], x: ArrayView2<'_, f32>) -> Drives {
         let periphery = Periphery::new(chip, 0, &fresh(effects));
-        let columns = Columns { first_sample: 0, per_sample: 1 };
+        let columns = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Mvm, unit: 0, cells: 0, columns };
         let mut drives = Drives::default();
         drives.fill(&Driver::new(&periphery), parts, 0.5, x, block);

@@ -314,7 +314,7 @@ impl<T: Real> Kernel<T> {
     ) {
         let mut out = ArrayViewMut2::from_shape((self.n_conversions(), driven.ncols()), out)
             .expect("the room fits the product");
-        let Columns { first_sample, per_sample } = block.columns;
+        let Columns { first_sample, per_sample, layer_use: _ } = block.columns;
         let weights = take_slice(&mut scratch.weights, self.weights.len());
         let z = take_slice(&mut scratch.draws, self.weights.len());
         for (serial, start) in (first_sample..).zip((0..n_columns).step_by(per_sample)) {

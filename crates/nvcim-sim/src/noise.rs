@@ -1,6 +1,6 @@
 //! The places at which noise is drawn: what keeps any two draws of a run apart.
 //!
-//! Draws of one stream are named by `[unit, serial, serial, slice and purpose]` and a running number
+//! Draws of one stream are named by `[unit, serial, serial with use, slice and purpose]` and a running number
 //! inside. An inference draws per sample, a measurement per call; the purpose keeps the two apart, so that
 //! the noise of a calibration never returns in the run that it corrects.
 
@@ -25,7 +25,7 @@ pub enum Purpose {
 
 /// The place of draws: all but the running number.
 pub(crate) fn place(purpose: Purpose, unit: u32, serial: u64) -> [u32; 3] {
-    // No run comes near 2^58 samples or calls: the highest bits are free.
+    // No run comes near 2^38 samples or calls: the highest bits are free.
     [unit, serial as u32, (serial >> 32) as u32 | (purpose as u32) << 30]
 }
 
@@ -50,8 +50,8 @@ impl Block {
     /// `first_slice` on.
     ///
     /// Layout: `[lines, slices, samples, positions]`, `n_columns` being samples times positions. A
-    /// sample's draws depend on nothing but the sample and slice; inside they count positions within
-    /// lines.
+    /// sample's draws depend on nothing but the sample, the slice and the use of the layer; inside they
+    /// count positions within lines.
     pub(crate) fn fill(
         &self,
         stream: &Stream,
@@ -61,7 +61,7 @@ impl Block {
         z: &mut [f32],
         room: &mut Vec<f32>,
     ) {
-        let Columns { first_sample, per_sample } = self.columns;
+        let Columns { first_sample, per_sample, layer_use: _ } = self.columns;
         let line_len = z.len() / n_lines;
         let sample_len = n_lines * per_sample;
         if line_len == per_sample {
@@ -85,10 +85,11 @@ impl Block {
         }
     }
 
-    /// The place of a sample's draws for a slice; there are at most 16 slices.
+    /// The place of a sample's draws for a slice and a use of the layer; there are at most 16 slices and 2^20
+    /// uses.
     fn place(&self, serial: u64, slice: usize) -> [u32; 3] {
         let [unit, low, high] = place(self.purpose, self.unit, serial);
-        [unit, low, high | (slice as u32) << 26]
+        [unit, low, high | (slice as u32) << 26 | self.columns.layer_use.number << 6]
     }
 }
 
@@ -109,7 +110,7 @@ fn bring_together(room: &[f32], sample_len: usize, line: usize, per_sample: usiz
 mod tests {
     use nvcim_chip::effects::Effect;
     use nvcim_chip::random::Stream;
-    use nvcim_ops::run_program::Columns;
+    use nvcim_ops::run_program::{Columns, Nth};
 
     use super::{Block, Purpose, place};
 
@@ -131,7 +132,7 @@ mod tests {
 
     /// Draws of `samples` for two lines of `n_slices` slices, `[lines, slices, samples, positions]`.
     fn draws(samples: std::ops::Range<u64>, per_sample: usize, n_slices: usize) -> Vec<f32> {
-        let columns = Columns { first_sample: samples.start, per_sample };
+        let columns = Columns { first_sample: samples.start, per_sample, layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Inference, unit: 5, cells: 2, columns };
         let n_columns = (samples.end - samples.start) as usize * per_sample;
         let mut z = vec![0.0; 2 * n_slices * n_columns];
@@ -154,6 +155,20 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_use_of_a_layer_has_draws_of_its_own() {
+        let place = |number, slice| {
+            let columns =
+                Columns { first_sample: 0, per_sample: 1, layer_use: Nth { number, of: 1 << 20 } };
+            let block = Block { purpose: Purpose::Inference, unit: 5, cells: 2, columns };
+            block.place((1 << 38) - 1, slice)
+        };
+        let places = [place(0, 0), place(1, 0), place((1 << 20) - 1, 0), place(0, 1), place(0, 15)];
+        for (index, place) in places.iter().enumerate() {
+            assert!(!places[..index].contains(place), "{place:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, TileId};
+use nvcim_ops::run_program::Columns;
 
 use crate::drive::SliceGroup;
 use crate::noise::Block;
@@ -24,7 +25,8 @@ pub struct Place {
     pub slice: u32,
 }
 
-/// All conversions at one place; columns are those of the layer's products, in the order of the run.
+/// All conversions at one place; columns are those of the layer's products, by sample, then use of the layer,
+/// then position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conversions<T = f32> {
     /// What the word lines of the tile's rows were driven with, in drive units, `[rows, columns]`.
@@ -39,6 +41,7 @@ pub struct Conversions<T = f32> {
 /// The conversions of one product at one place, `[lines, columns]` each.
 #[derive(Debug)]
 struct Call<T> {
+    columns: Columns,
     drives: Array2<T>,
     codes: Array2<T>,
     draws: Array2<f32>,
@@ -67,6 +70,7 @@ impl<T: Real> Recorder<T> {
             let place = Place { tile, pass: block.unit % 2, slice };
             let slice = ndarray::s![.., start..start + n_columns];
             self.calls.entry(place).or_default().push(Call {
+                columns: block.columns,
                 drives: group.driven.slice(slice).as_standard_layout().into_owned(),
                 codes: lines(codes, width).slice(slice).to_owned(),
                 draws: lines(draws, width)
@@ -86,9 +90,9 @@ impl<T: Real> Recorder<T> {
     pub fn into_conversions(self) -> BTreeMap<Place, Conversions<T>> {
         let join = |(place, calls): (Place, Vec<Call<T>>)| {
             let conversions = Conversions {
-                drives: join(calls.iter().map(|call| call.drives.view())),
-                codes: join(calls.iter().map(|call| call.codes.view())),
-                draws: join(calls.iter().map(|call| call.draws.view())),
+                drives: join_calls(calls.iter().map(|call| (call.columns, call.drives.view()))),
+                codes: join_calls(calls.iter().map(|call| (call.columns, call.codes.view()))),
+                draws: join_calls(calls.iter().map(|call| (call.columns, call.draws.view()))),
             };
             (place, conversions)
         };
@@ -102,10 +106,29 @@ fn lines<N>(numbers: &[N], width: usize) -> ArrayView2<'_, N> {
     ArrayView2::from_shape((n_lines, width), numbers).expect("rooms hold whole lines")
 }
 
-/// Puts the columns of all parts side by side.
-fn join<'a, N: Clone + 'a>(parts: impl Iterator<Item = ArrayView2<'a, N>>) -> Array2<N> {
-    let parts: Vec<_> = parts.collect();
-    concatenate(Axis(1), &parts).expect("conversions at one place have the same lines")
+/// Puts the columns of a layer's products side by side, `[lines, columns]` each: by sample, then use of the
+/// layer, then position, however the products were split.
+///
+/// # Panics
+/// If they have different numbers of lines, or none is there.
+pub fn join_calls<'a, N: Clone + 'a>(
+    calls: impl Iterator<Item = (Columns, ArrayView2<'a, N>)>,
+) -> Array2<N> {
+    let mut parts: Vec<((u64, u32), ArrayView2<'a, N>)> = Vec::new();
+    for (Columns { first_sample, per_sample, layer_use }, call) in calls {
+        if layer_use.of == 1 {
+            parts.push(((first_sample, 0), call));
+            continue;
+        }
+        let samples = (0..call.ncols()).step_by(per_sample);
+        parts.extend((first_sample..).zip(samples).map(|(sample, start)| {
+            let columns = ndarray::s![.., start..start + per_sample];
+            ((sample, layer_use.number), call.clone().slice_move(columns))
+        }));
+    }
+    parts.sort_by_key(|(place, _)| *place);
+    let views: Vec<_> = parts.iter().map(|(_, part)| part.view()).collect();
+    concatenate(Axis(1), &views).expect("products of one matrix have the same lines")
 }
 
 #[cfg(test)]
@@ -118,7 +141,7 @@ mod tests {
     use nvcim_chip::effects::output_noise::OutputNoise;
     use nvcim_chip::effects::read::ReadNoise;
     use nvcim_ir::ids::{Id, LayerId, TileId};
-    use nvcim_ops::run_program::{Columns, MatrixEngine};
+    use nvcim_ops::run_program::{Columns, MatrixEngine, Nth};
 
     use super::{Conversions, Place};
     use crate::machine::Machine;
@@ -145,7 +168,8 @@ mod tests {
         let mut engine = machine.engine().recording();
         for start in (0..7).step_by(at_once) {
             let part = Slice::from(start..7.min(start + at_once));
-            let columns = Columns { first_sample: start as u64, per_sample: 1 };
+            let columns =
+                Columns { first_sample: start as u64, per_sample: 1, layer_use: Nth::ONLY };
             let x = x.slice_axis(Axis(1), part);
             engine.multiply(LayerId::new(0), columns, x, out.slice_axis_mut(Axis(1), part));
         }
@@ -177,6 +201,27 @@ mod tests {
         draws.sort_unstable();
         draws.dedup();
         assert_eq!(draws.len(), 8 * 2 * 7, "every conversion has its own draw");
+    }
+
+    #[test]
+    fn products_of_several_uses_lie_by_sample() {
+        // Two samples; the first use has one position, the second two. Numbers say sample, use, position.
+        let call = |first_sample, per_sample, number, values: &[f32]| {
+            let columns = Columns { first_sample, per_sample, layer_use: Nth { number, of: 2 } };
+            (columns, Array2::from_shape_vec((1, values.len()), values.to_vec()).unwrap())
+        };
+        let want = array![[0.0, 10.0, 11.0, 100.0, 110.0, 111.0]];
+        let together = [call(0, 1, 0, &[0.0, 100.0]), call(0, 2, 1, &[10.0, 11.0, 110.0, 111.0])];
+        let apart = [
+            call(0, 1, 0, &[0.0]),
+            call(0, 2, 1, &[10.0, 11.0]),
+            call(1, 1, 0, &[100.0]),
+            call(1, 2, 1, &[110.0, 111.0]),
+        ];
+        for calls in [&together[..], &apart] {
+            let calls = calls.iter().map(|(columns, values)| (*columns, values.view()));
+            assert_eq!(super::join_calls(calls), want);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use ndarray::{Array2, s};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{
-    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
-    RangePer, Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Depthwise, Effects, Holds, InputDrive, NegativeInputs,
+    PairAxis, RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::EffectSet;
 use nvcim_chip::unit_costs::UnitCosts;
@@ -38,6 +38,7 @@ pub(crate) fn plain_chip() -> Chip {
             subtract: Subtract::Analog,
             max_active_rows: None,
             pack: None,
+            depthwise: Depthwise::Arrays,
         },
         cell: Cell { g_min: 0.0, g_max: 100e-6, n_levels: None },
         weights: Weights::pairs(),

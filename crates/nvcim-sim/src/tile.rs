@@ -159,7 +159,7 @@ mod tests {
     use nvcim_chip::effects::EffectSet;
     use nvcim_chip::real::Real;
     use nvcim_ir::ids::{Id, TileId};
-    use nvcim_ops::run_program::Columns;
+    use nvcim_ops::run_program::{Columns, Nth};
 
     use super::{PreparedTile, Target, TileScratch, Worth};
     use crate::drive::{Driver, Drives, Part};
@@ -195,7 +195,7 @@ mod tests {
 
     fn multiply<T: Real>(parts: &[Part], x: &Array2<f32>) -> Array2<f32> {
         let periphery = Periphery::new(&plain_chip(), 0, &fresh(EffectSet::NONE));
-        let columns = Columns { first_sample: 0, per_sample: x.ncols() };
+        let columns = Columns { first_sample: 0, per_sample: x.ncols(), layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
         let mut drives = Drives::default();
         drives.fill(&Driver::new(&periphery), parts, T::ONE, x.view(), block);

@@ -3,7 +3,7 @@
 //! `cargo bench --workspace --bench large` prints a table of CPU times, the best of some turns: importing the
 //! file; then, for each way of packing, a sketch of its mapping (folding, lowering, cutting, packing, placing),
 //! the costs of a sample, and copies of layers on four times the arrays. Arrays are 512x512 cells of 8 bits in
-//! pairs on columns, as many as needed. Limits to keep, packed or not: ResNet-18 50 ms; ResNet-50, MobileNetV2
+//! pairs on columns, as many as needed; MobileNetV2 comes a second time with its depthwise layers digital. Limits to keep, packed or not: ResNet-18 50 ms; ResNet-50, MobileNetV2
 //! and ViT-tiny 100 ms; VGG-16 and BERT-base 300 ms.
 //!
 //! `tests/large/make_networks.py` writes the networks into `target/large-networks`; names or parts of names behind
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 use nvcim::cost::count_costs;
-use nvcim::describe::{Chip, Pack};
+use nvcim::describe::{Chip, Depthwise, Pack};
 use nvcim::diag::Diagnostic;
 use nvcim::model::Model;
 use nvcim::presets::find_preset;
@@ -24,14 +24,16 @@ use nvcim::replicate::{Objective, plan_replication};
 use nvcim_ir::graph::Graph;
 use nvcim_map::map_graph::{MapOptions, sketch_graph};
 
-/// Networks by the names of their files, with the limit of everything after the import in ms.
-const NETWORKS: [(&str, u64); 6] = [
-    ("resnet-18", 50),
-    ("resnet-50", 100),
-    ("mobilenet-v2", 100),
-    ("vit-tiny", 100),
-    ("vgg-16", 300),
-    ("bert-base", 300),
+/// Networks by the names of their files, with the limit of everything after the import in ms and the place of
+/// depthwise layers.
+const NETWORKS: [(&str, u64, Depthwise); 7] = [
+    ("resnet-18", 50, Depthwise::Arrays),
+    ("resnet-50", 100, Depthwise::Arrays),
+    ("mobilenet-v2", 100, Depthwise::Arrays),
+    ("mobilenet-v2", 100, Depthwise::Digital),
+    ("vit-tiny", 100, Depthwise::Arrays),
+    ("vgg-16", 300, Depthwise::Arrays),
+    ("bert-base", 300, Depthwise::Arrays),
 ];
 
 /// Turns of each time.
@@ -52,7 +54,7 @@ fn print_times() -> Result<(), Vec<Diagnostic>> {
     // Cargo itself passes `--bench`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|it| name.contains(it));
-    for (name, limit) in NETWORKS.into_iter().filter(|(name, _)| wanted(name)) {
+    for (name, limit, depthwise) in NETWORKS.into_iter().filter(|it| wanted(it.0)) {
         let file = folder.join(format!("{name}.onnx"));
         if !file.is_file() {
             println!("| {name} | no {} | | | | | | |", file.display());
@@ -63,12 +65,13 @@ fn print_times() -> Result<(), Vec<Diagnostic>> {
         let mut times = Vec::new();
         let mut arrays = Vec::new();
         for (_, pack) in Pack::NAMES {
-            let (needed, spent) = best(|| plan(&graph, &chip(), *pack))?;
+            let (needed, spent) = best(|| plan(&graph, &chip(depthwise), *pack))?;
             times.push(format!("{:.1}", millis(spent)));
             arrays.push(needed.to_string());
         }
         println!(
-            "| {name} | {:.1} | {:.1} | {} | {limit} | {} |",
+            "| {name}{} | {:.1} | {:.1} | {} | {limit} | {} |",
+            if depthwise == Depthwise::Digital { ", depthwise digital" } else { "" },
             count_weights(&graph) as f64 / 1e6,
             millis(import),
             times.join(" | "),
@@ -91,10 +94,11 @@ fn plan(graph: &Graph, chip: &Chip, pack: Pack) -> Result<usize, Vec<Diagnostic>
 }
 
 /// As many arrays of 512x512 cells as needed, and any way of packing.
-fn chip() -> Chip {
+fn chip(depthwise: Depthwise) -> Chip {
     let mut chip = find_preset("pcm-hermes").expect("the preset is built in");
     (chip.arrays.n_rows, chip.arrays.n_cols) = (512, 512);
     (chip.arrays.count, chip.arrays.pack) = (None, Some(Pack::Dense));
+    chip.arrays.depthwise = depthwise;
     chip
 }
 

@@ -8,7 +8,7 @@ use std::ops::AddAssign;
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::{LayerId, StepId};
-use nvcim_ir::program::{Program, Step, StepOp};
+use nvcim_ir::program::{Program, list_uses};
 use nvcim_ops::run_graph::run_graph;
 use nvcim_ops::tensor::Tensor;
 
@@ -58,42 +58,38 @@ impl AddAssign for Sums {
     }
 }
 
-/// The matrix layers in program order, with their steps.
-pub(crate) fn matrix_steps(program: &Program) -> Vec<(LayerId, StepId)> {
-    let layer = |(id, step): (StepId, &Step)| match step.op {
-        StepOp::Matrix { layer, .. } => Some((layer, id)),
-        StepOp::Digital(_) => None,
-    };
-    program.steps.iter_enumerated().filter_map(layer).collect()
+/// The matrix layers in the order in which a program first uses them.
+pub(crate) fn list_layers(program: &Program) -> Vec<LayerId> {
+    let firsts = list_uses(program).into_iter().filter(|it| it.number == 0);
+    firsts.map(|it| it.layer).collect()
 }
 
-/// The float network as the truth for every matrix layer of an image.
+/// The float network as the truth for every matrix step of an image.
 pub(crate) struct FloatLayers<'a> {
     graph: &'a Graph,
-    layers: BTreeMap<&'a str, LayerId>,
+    steps: BTreeMap<&'a str, StepId>,
 }
 
 impl<'a> FloatLayers<'a> {
-    /// The truth from `graph` for the layers of `program`.
+    /// The truth from `graph` for the matrix steps of `program`.
     pub(crate) fn new(graph: &'a Graph, program: &'a Program) -> Self {
-        let steps = matrix_steps(program).into_iter();
-        let layers =
-            steps.map(|(layer, step)| (program.steps[step].tensor.as_str(), layer)).collect();
-        Self { graph, layers }
+        let uses = list_uses(program).into_iter();
+        let steps = uses.map(|it| (program.steps[it.step].tensor.as_str(), it.step)).collect();
+        Self { graph, steps }
     }
 
-    /// What every layer makes of `input`, `[samples, input shape...]`.
+    /// What every matrix step makes of `input`, `[samples, input shape...]`.
     ///
     /// # Errors
     /// A graph that lacks a tensor that the image names.
-    pub(crate) fn run(&self, input: &Tensor) -> Result<BTreeMap<LayerId, Tensor>> {
+    pub(crate) fn run(&self, input: &Tensor) -> Result<BTreeMap<StepId, Tensor>> {
         let mut wanted = BTreeMap::new();
         run_graph(self.graph, input, &mut |id, tensor| {
-            if let Some(layer) = self.layers.get(self.graph.node(id).tensor.as_str()) {
-                wanted.insert(*layer, tensor.clone());
+            if let Some(step) = self.steps.get(self.graph.node(id).tensor.as_str()) {
+                wanted.insert(*step, tensor.clone());
             }
         });
-        if wanted.len() == self.layers.len() {
+        if wanted.len() == self.steps.len() {
             return Ok(wanted);
         }
         let message = "the image names tensors that the model does not have";

@@ -4,7 +4,8 @@
 //! An `.npz` with `input` and `outputs`, `[images, shape...]`, and per layer `l0`, `l1`, ... `l0_x`,
 //! `[rows, columns]`, the input vectors before the DAC, and `l0_out`, `[cols, columns]`, what the layer
 //! made of them, bias included. Column `c` belongs to image `c / l0_per_image`, position
-//! `c % l0_per_image`; `l0_per_image` is one number. Per tile `t0`, `t1`, ... and pass `p0`, `p1` there
+//! `c % l0_per_image`; `l0_per_image` is one number. Where several steps use a layer, their positions follow
+//! each other in the order of the program. Per tile `t0`, `t1`, ... and pass `p0`, `p1` there
 //! are `t0_p0_drives`, `[slices, rows, columns]`, what word lines were driven with in drive units, and
 //! `t0_p0_codes`, `[slices, conversions, columns]`, what converters answered. `t0_p0_draws`, of the same
 //! shape, are the standard normal draws of their noise; it has no conversions where there is none. Layers
@@ -18,14 +19,14 @@ use ndarray_npy::NpzWriter;
 use nvcim_chip::real::Real;
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::ids::{IdVec, LayerId, TileId};
+use nvcim_ir::program::list_uses;
 use nvcim_ops::run_program::{Columns, MatrixEngine, run_program};
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::engine::ChipEngine;
 use nvcim_sim::machine::Machine;
-use nvcim_sim::record::{Conversions, Place};
+use nvcim_sim::record::{Conversions, Place, join_calls};
 
 use crate::data::Dataset;
-use crate::fidelity::matrix_steps;
 
 /// Images run at once.
 const IMAGES_AT_ONCE: usize = 16;
@@ -36,6 +37,7 @@ const MAX_NUMBERS: usize = 1 << 28;
 /// What one layer was given and what it made of it, call by call.
 #[derive(Debug, Clone, Default)]
 struct LayerTrace {
+    columns: Vec<Columns>,
     inputs: Vec<Array2<f32>>,
     outputs: Vec<Array2<f32>>,
     per_image: usize,
@@ -66,10 +68,12 @@ pub struct Trace<T = f32> {
 pub fn trace_run<T: Real>(machine: &Machine<T>, data: &Dataset) -> Result<Trace<T>> {
     let program = machine.program();
     let input = data.batch(0..data.len(), machine.input_shape())?;
-    let mut recorder = Recorder {
-        engine: machine.engine().recording(),
-        layers: matrix_steps(program).iter().map(|_| LayerTrace::default()).collect(),
-    };
+    let mut layers: BTreeMap<LayerId, LayerTrace> = BTreeMap::new();
+    for it in list_uses(program) {
+        layers.entry(it.layer).or_default().per_image += it.n_positions;
+    }
+    let mut recorder =
+        Recorder { engine: machine.engine().recording(), layers: layers.into_values().collect() };
     let mut outputs = Vec::new();
     let mut next = 0;
     while next < data.len() {
@@ -121,9 +125,8 @@ impl<T: Real> Trace<T> {
         add("outputs".to_owned(), &self.outputs.to_owned().into_dyn())?;
         for (id, layer) in self.layers.iter_enumerated() {
             for (name, calls) in [("x", &layer.inputs), ("out", &layer.outputs)] {
-                let views: Vec<_> = calls.iter().map(|call| call.view()).collect();
-                let joined =
-                    concatenate(Axis(1), &views).expect("a layer's products have its size");
+                let calls = layer.columns.iter().copied().zip(calls.iter().map(|it| it.view()));
+                let joined = join_calls(calls);
                 add(format!("{id}_{name}"), &joined.into_dyn())?;
             }
         }
@@ -178,7 +181,7 @@ impl<T: Real> MatrixEngine for Recorder<'_, T> {
     ) {
         self.engine.multiply(layer, columns, x, out.view_mut());
         let trace = &mut self.layers[layer];
-        trace.per_image = columns.per_sample;
+        trace.columns.push(columns);
         trace.inputs.push(row_major(x));
         trace.outputs.push(row_major(out.view()));
     }

@@ -13,7 +13,7 @@ use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result};
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::{IdVec, LayerId, StepId};
-use nvcim_ir::program::StepOp;
+use nvcim_ir::program::{StepOp, list_uses};
 use nvcim_onnx::reference::FloatReference;
 use nvcim_ops::run_program::{Columns, MatrixEngine, run_program};
 use nvcim_ops::tensor::Tensor;
@@ -21,7 +21,7 @@ use nvcim_sim::machine::Machine;
 use rayon::prelude::*;
 
 use crate::data::Dataset;
-use crate::fidelity::{FloatLayers, Sums, matrix_steps};
+use crate::fidelity::{FloatLayers, Sums, list_layers};
 use crate::model::Model;
 use crate::simulate::{classify, count_correct, run_data};
 
@@ -164,7 +164,8 @@ pub(crate) fn compare_layers(
     data: &Dataset,
 ) -> Result<Vec<LayerCheck>> {
     let program = &image.net.program;
-    let steps = matrix_steps(program);
+    let uses = list_uses(program);
+    let steps: BTreeMap<_, _> = uses.iter().map(|it| ((it.layer, it.number), it.step)).collect();
     let truth = FloatLayers::new(graph, program);
     let blank = || image.net.layers.iter().map(|_| Sums::default()).collect::<IdVec<LayerId, _>>();
     let (mut single, mut entire) = (blank(), blank());
@@ -175,17 +176,22 @@ pub(crate) fn compare_layers(
         let wanted = truth.run(&input)?;
         let first = first as u64;
         let mut alone = machine.engine();
-        let mut fed =
-            FedWithReference { chip: &mut alone, wanted: &wanted, sums: &mut single, first };
+        let mut fed = FedWithReference {
+            chip: &mut alone,
+            wanted: &wanted,
+            steps: &steps,
+            sums: &mut single,
+            first,
+        };
         run_program(program, &input, first, &mut fed, &mut |_, _| ());
         run_program(program, &input, first, &mut engine, &mut |id, tensor| {
             if let StepOp::Matrix { layer, .. } = program.steps[id].op {
-                entire[layer].add_all(&wanted[&layer], tensor);
+                entire[layer].add_all(&wanted[&id], tensor);
             }
         });
     }
     let clips = engine.clips().layers;
-    let check = |(layer, _): &(LayerId, StepId)| {
+    let check = |layer: &LayerId| {
         let (single, entire, clips) = (single[*layer], entire[*layer], clips[*layer]);
         LayerCheck {
             name: image.net.layers[*layer].name.clone(),
@@ -195,13 +201,15 @@ pub(crate) fn compare_layers(
             clip_fraction: clips.fraction(),
         }
     };
-    Ok(steps.iter().map(check).collect())
+    Ok(list_layers(program).iter().map(check).collect())
 }
 
 /// Runs each layer on the chip, notes how far it is off, and passes the float values on.
 struct FedWithReference<'a, E> {
     chip: &'a mut E,
-    wanted: &'a BTreeMap<LayerId, Tensor>,
+    wanted: &'a BTreeMap<StepId, Tensor>,
+    /// The step of each layer's uses, by their numbers.
+    steps: &'a BTreeMap<(LayerId, u32), StepId>,
     sums: &'a mut IdVec<LayerId, Sums>,
     first: u64,
 }
@@ -218,7 +226,8 @@ impl<E: MatrixEngine> MatrixEngine for FedWithReference<'_, E> {
         let first = (columns.first_sample - self.first) as usize;
         let count = x.ncols() / columns.per_sample;
         self.chip.multiply(layer, columns, x, got.view_mut());
-        let wanted = self.wanted[&layer].slice_axis(Axis(0), (first..first + count).into());
+        let step = self.steps[&(layer, columns.layer_use.number)];
+        let wanted = self.wanted[&step].slice_axis(Axis(0), (first..first + count).into());
         for (sample, wanted) in wanted.outer_iter().enumerate() {
             let span = sample * columns.per_sample..(sample + 1) * columns.per_sample;
             let mut out = out.slice_mut(s![.., span.clone()]);

@@ -12,7 +12,7 @@
 //! return fc1
 //! ```
 //!
-//! Weights follow from the node's name: see [`pseudo_random`].
+//! Weights follow from the node's name: see [`pseudo_random`]. `as NAME` takes those of another name.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -105,6 +105,7 @@ impl Parser {
     }
 
     fn read_op(&mut self, name: &str, arguments: &mut Arguments<'_>) -> Result<Op, Mistake> {
+        let name = arguments.named.remove("as").unwrap_or(name);
         Ok(match arguments.op {
             "input" => Op::Input,
             "const" => {

@@ -3,8 +3,8 @@
 use ndarray::{ArcArray, Array2, IxDyn};
 use nvcim_chip::circuits::Circuits;
 use nvcim_chip::describe::{
-    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Effects, Holds, InputDrive, NegativeInputs, PairAxis,
-    RangePer, Subtract, Topology, Weights,
+    Adc, AdcCoding, Arrays, Cell, Chip, Dac, Depthwise, Effects, Holds, InputDrive, NegativeInputs,
+    PairAxis, RangePer, Subtract, Topology, Weights,
 };
 use nvcim_chip::effects::column_gain::ColumnGain;
 use nvcim_chip::effects::stuck::Stuck;
@@ -70,6 +70,7 @@ fn sample_chip(n_levels: Option<u32>) -> Chip {
             subtract: Subtract::Digital,
             max_active_rows: None,
             pack: None,
+            depthwise: Depthwise::Arrays,
         },
         cell: Cell { g_min: 0.0, g_max: 1e-6, n_levels },
         weights: Weights::pairs(),

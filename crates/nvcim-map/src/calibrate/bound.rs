@@ -25,8 +25,8 @@ pub(super) fn bound_inputs(task: &Task<'_>) -> (IdVec<LayerId, InputCoding>, Opt
         .into_iter()
         .collect();
     let mut spans: IdVec<StepId, Span> = IdVec::new();
-    let mut inputs: IdVec<LayerId, InputCoding> =
-        task.layers.iter().map(|layer| layer.input).collect();
+    // What drives each layer in any of its uses.
+    let mut driven: IdVec<LayerId, Span> = task.layers.iter().map(|_| Span::EMPTY).collect();
     let mut unbounded = None;
     for step in &task.program.steps {
         let operands: Vec<Span> = step.operands.iter().map(|id| spans[*id]).collect();
@@ -38,9 +38,8 @@ pub(super) fn bound_inputs(task: &Task<'_>) -> (IdVec<LayerId, InputCoding>, Opt
             }
             StepOp::Matrix { layer, lowering } => {
                 let drives = bound_drives(operands[0], lowering);
-                let largest = drives.magnitude();
-                inputs[*layer] = code_input(drives, largest);
-                if largest >= interval::LIMIT {
+                driven[*layer] = driven[*layer].join(drives);
+                if drives.magnitude() >= interval::LIMIT {
                     unbounded = unbounded.or(Some(*layer));
                 }
                 bound_outputs(&sums[*layer], &task.layers[*layer].bias, drives)
@@ -48,7 +47,8 @@ pub(super) fn bound_inputs(task: &Task<'_>) -> (IdVec<LayerId, InputCoding>, Opt
         };
         spans.push(interval::saturate(span));
     }
-    (inputs, unbounded)
+    let code = |drives: &Span| code_input(*drives, drives.magnitude());
+    (driven.iter().map(code).collect(), unbounded)
 }
 
 fn bound_drives(x: Span, lowering: &Lowering) -> Span {

@@ -3,6 +3,7 @@
 //! Each bound holds for every element of a tensor, so positions and channels are forgotten; operands are
 //! taken as independent. Bounds are sound up to rounding, and cut at [`LIMIT`].
 
+use ndarray::{ArrayView, IxDyn};
 use nvcim_ir::graph::Constant;
 use nvcim_ir::ids::{ConstId, IdVec};
 use nvcim_ir::op::{Binary, Op, Reduction, Unary, Window};
@@ -89,9 +90,26 @@ pub(super) fn bound_op(
         | Op::Expand
         | Op::Gather { .. }
         | Op::Slice { .. } => first,
-        // The caller bounds the input; lowering leaves no matrix digital.
-        Op::Input | Op::Conv { .. } | Op::Dense { .. } => Span { lo: -LIMIT, hi: LIMIT },
+        Op::Conv { weight, bias, window, groups: _ } => {
+            let x = if pads(window) { first.join(Span::ZERO) } else { first };
+            bound_filters(&consts[*weight], bias.map(|id| &consts[id]), x)
+        }
+        // The caller bounds the input; lowering leaves no dense layer digital.
+        Op::Input | Op::Dense { .. } => Span { lo: -LIMIT, hi: LIMIT },
     }
+}
+
+/// The span of all filters' sums over inputs anywhere in `x`, biases included; filters are the first axis.
+fn bound_filters(weight: &Constant, bias: Option<&Constant>, x: Span) -> Span {
+    let of_filter = |(filter, weights): (usize, ArrayView<'_, f32, IxDyn>)| {
+        let ends = |weight: &f32| corners([x.lo, x.hi], |x| weight * x);
+        let bias = bias.map_or(0.0, |bias| bias.value[filter]);
+        weights.iter().map(ends).fold(Span { lo: bias, hi: bias }, |sum, Span { lo, hi }| Span {
+            lo: sum.lo + lo,
+            hi: sum.hi + hi,
+        })
+    };
+    weight.value.outer_iter().enumerate().map(of_filter).fold(Span::EMPTY, Span::join)
 }
 
 fn span_of_const(constant: &Constant) -> Span {

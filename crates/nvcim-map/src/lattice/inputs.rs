@@ -20,17 +20,24 @@ const TOLERANCE: f64 = 1e-5;
 /// Moves the full scales of layers whose inputs have a pitch up to where drivers of `bits` bits hit it.
 pub(crate) fn align_inputs(program: &Program, inputs: &mut IdVec<LayerId, InputCoding>, bits: u32) {
     let mut pitches: IdVec<StepId, Option<f64>> = IdVec::new();
+    // The pitch of all inputs of a layer; nothing in front of its first use, none where one use has none.
+    let mut driven: IdVec<LayerId, Option<Option<f64>>> = inputs.iter().map(|_| None).collect();
     for step in &program.steps {
         let pitch = match &step.op {
             StepOp::Digital(op) => carry_pitch(program, step, op, &pitches),
             StepOp::Matrix { layer, .. } => {
-                if let Some(pitch) = pitches[step.operands[0]] {
-                    align_input(&mut inputs[*layer], pitch, dac::drive_steps(bits));
-                }
+                let pitch = pitches[step.operands[0]];
+                let joined = |before: Option<f64>| before.zip(pitch).and_then(|(a, b)| join(a, b));
+                driven[*layer] = Some(driven[*layer].map_or(pitch, joined));
                 None
             }
         };
         pitches.push(pitch);
+    }
+    for (input, pitch) in inputs.iter_mut().zip(&driven) {
+        if let Some(Some(pitch)) = *pitch {
+            align_input(input, pitch, dac::drive_steps(bits));
+        }
     }
 }
 
@@ -107,6 +114,7 @@ fn is_whole(ratio: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nvcim_chip::describe::Depthwise;
     use nvcim_ir::ids::{Id, IdVec, LayerId, NodeId};
     use nvcim_ir::op::{Binary, Op, Unary};
     use nvcim_ir::tiled::InputCoding;
@@ -120,7 +128,7 @@ mod tests {
         let (mut net, x) = Builder::new(1, &[6]);
         let made = make(&mut net, x);
         let dense = net.dense(made, 3, false);
-        let lowered = lower_graph(&net.finish(&[dense]));
+        let lowered = lower_graph(&net.finish(&[dense]), Depthwise::Arrays);
         let coding = InputCoding { full_scale, signed: true };
         let mut inputs: IdVec<LayerId, InputCoding> = std::iter::once(coding).collect();
         align_inputs(&lowered.program, &mut inputs, bits);

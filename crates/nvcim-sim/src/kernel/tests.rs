@@ -6,7 +6,7 @@ use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::read::{Correlation, ReadNoise, pair_variance};
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::real::Real;
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, Nth};
 
 use super::{Currents, Kernel, Scratch};
 use crate::clips::ClipCount;
@@ -29,7 +29,7 @@ fn convert(
     senses: [Sense; 2],
     drives: &Array2<f32>,
 ) -> (Array2<f32>, ClipCount) {
-    let columns = Columns { first_sample: 0, per_sample: drives.ncols() };
+    let columns = Columns { first_sample: 0, per_sample: drives.ncols(), layer_use: Nth::ONLY };
     convert_columns(chip, effects, senses, drives.view(), columns)
 }
 
@@ -210,7 +210,8 @@ fn conversions_and_effects_draw_independently() {
 fn samples_of_several_positions_may_come_together_or_apart() {
     let drives = Array2::from_shape_fn((3, 15), |(row, col)| (row + col) as f32 / 20.0);
     let part = |samples: std::ops::Range<usize>| {
-        let columns = Columns { first_sample: samples.start as u64, per_sample: 5 };
+        let columns =
+            Columns { first_sample: samples.start as u64, per_sample: 5, layer_use: Nth::ONLY };
         let drives = drives.slice(s![.., 5 * samples.start..5 * samples.end]);
         let set = EffectSet::ALL;
         convert_columns(&noisy_chip(), set, [PERFECT; 2], drives, columns).0
@@ -259,7 +260,7 @@ fn digitised(conversion: usize, y: f64) -> f64 {
 #[test]
 fn slices_add_up_as_their_definition_says() {
     let x = array![[1.0, -0.3, 0.6, -1.0], [0.5, 0.9, 0.0, 1.0], [-0.25, 0.1, 0.8, 1.0]];
-    let columns = Columns { first_sample: 0, per_sample: 4 };
+    let columns = Columns { first_sample: 0, per_sample: 4, layer_use: Nth::ONLY };
     for (bits, per_slice) in [(8u32, 1), (8, 3), (7, 2), (4, 4)] {
         let steps = f64::from((1u32 << bits) - 1);
         let base = f64::from(1u32 << per_slice);
@@ -309,7 +310,7 @@ fn slices_add_up_as_their_definition_says() {
 #[test]
 fn slices_of_an_ideal_converter_are_the_whole() {
     let x = array![[1.0, -0.3, 0.6], [0.5, 0.9, 0.0], [-0.25, 0.1, 0.8]];
-    let columns = Columns { first_sample: 0, per_sample: 3 };
+    let columns = Columns { first_sample: 0, per_sample: 3, layer_use: Nth::ONLY };
     let set = EffectSet::ALL.without(Effect::Adc);
     let run =
         |chip: &Chip| convert_leaking::<f64>(chip, set, [PERFECT; 2], x.view(), columns, &[]).0;
@@ -340,7 +341,7 @@ fn every_slice_has_noise_of_its_own() {
     let n = 20_000;
     // Codes 3 and 2 of 3: both bits of the first row, the higher one of the second.
     let drives = Array2::from_shape_fn((3, n), |(row, _)| [1.0f32, 2.0 / 3.0, 0.0][row]);
-    let columns = Columns { first_sample: 0, per_sample: 1 };
+    let columns = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
     let set = EffectSet::ALL.without(Effect::Adc);
     let (read, output) = (0.02f64.powi(2), (0.5f64 * 8.0 / 255.0).powi(2));
     // Of cell variances 1 and 1/4, with the squares of the weights 1/3 and 2/3.
@@ -364,7 +365,7 @@ fn every_slice_has_noise_of_its_own() {
 fn sample_moments(chip: &Chip, columns: [[f32; 3]; 2]) -> [f64; 3] {
     let n = 20_000;
     let drives = Array2::from_shape_fn((3, 2 * n), |(row, at)| columns[at % 2][row]);
-    let layout = Columns { first_sample: 0, per_sample: 2 };
+    let layout = Columns { first_sample: 0, per_sample: 2, layer_use: Nth::ONLY };
     let set = EffectSet::NONE.with(Effect::Read);
     let (noisy, _) = convert_columns(chip, set, [PERFECT; 2], drives.view(), layout);
     let (still, _) = convert_columns(chip, EffectSet::NONE, [PERFECT; 2], drives.view(), layout);
@@ -405,7 +406,7 @@ fn noise_that_holds_for_a_sample_is_common_to_its_columns() {
 #[test]
 fn a_sample_of_one_column_cannot_tell_how_long_noise_holds() {
     let mut chip = noisy_chip();
-    let single = Columns { first_sample: 0, per_sample: 1 };
+    let single = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
     let drives = Array2::from_elem((3, 64), 0.5f32);
     let mut run = |correlation| {
         chip.effects.read = Some(ReadNoise { correlation, ..ReadNoise::share(0.02) });

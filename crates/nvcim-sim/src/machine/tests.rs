@@ -27,9 +27,9 @@ use nvcim_chip::presets::{PRESETS, find_preset};
 use nvcim_chip::real::Real;
 use nvcim_chip::record::{DieRecord, StuckCell};
 use nvcim_image::layout::Image;
-use nvcim_ir::ids::{ArrayId, Id, LayerId, TileId};
+use nvcim_ir::ids::{ArrayId, Id, LayerId, StepId, TileId};
 use nvcim_ir::tiled::AdcRange;
-use nvcim_ops::run_program::{Columns, MatrixEngine};
+use nvcim_ops::run_program::{Columns, MatrixEngine, Nth};
 use nvcim_ops::tensor::Tensor;
 use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -412,7 +412,8 @@ fn assert_cuts_make_no_difference<T: Real>(chip: &Chip, lengths: &[usize]) {
     let x = signed_input(60).into_shape_with_order((60, 4)).unwrap().reversed_axes();
     let multiply = |samples: Range<usize>, x: ArrayView2<'_, f32>| {
         let mut out = Array2::zeros((3, x.ncols()));
-        let columns = Columns { first_sample: samples.start as u64, per_sample: 3 };
+        let columns =
+            Columns { first_sample: samples.start as u64, per_sample: 3, layer_use: Nth::ONLY };
         machine.engine().multiply(LayerId::new(0), columns, x, out.view_mut());
         out
     };
@@ -499,11 +500,55 @@ fn noise_differs_from_sample_to_sample_unless_it_is_frozen() {
         let x = input.into_shape_with_order((4, 1)).unwrap();
         let twice = ndarray::concatenate![Axis(1), x, x];
         let mut out = Array2::zeros((3, 2));
-        let columns = Columns { first_sample: 0, per_sample: 2 };
+        let columns = Columns { first_sample: 0, per_sample: 2, layer_use: Nth::ONLY };
         machine.engine().multiply(LayerId::new(0), columns, twice.view(), out.view_mut());
         // Two equal positions of a sample differ by noise that is new for each product, and by no other.
         let same = out.column(0).iter().zip(out.column(1)).all(|(a, b)| (a - b).abs() < 1e-6);
         assert_eq!(same, correlation != Correlation::Mvm, "{correlation:?}");
+    }
+}
+
+/// Square weights, applied twice to what comes in, by one layer.
+fn image_of_two_uses(chip: &Chip) -> Image {
+    let mut image = dense_image(chip, &weights().slice(s![..3, ..]).to_owned(), true);
+    let program = &mut image.net.program;
+    let mut again = program.steps[StepId::new(1)].clone();
+    again.operands = vec![StepId::new(1)];
+    program.outputs.push(program.steps.push(again));
+    image
+}
+
+#[test]
+fn a_layer_used_twice_multiplies_twice_and_counts_twice() {
+    let image = image_of_two_uses(&plain_chip());
+    // Small enough for the drivers of the second use.
+    let input = signed_input(4).slice_axis(Axis(1), Slice::from(..3)).mapv(|x| 0.4 * x);
+    let run = run_on(&image, &sample_die(&image.chip, 1, 2), no_converters(), &input);
+    let square = weights().slice(s![..3, ..]).to_owned();
+    assert_near(&run.outputs[0], &product(&square, &input), 1e-5);
+    assert_near(&run.outputs[1], &product(&square, &run.outputs[0]), 1e-5);
+    // Three conversions, two passes, two uses, four samples.
+    assert_eq!(run.clips.layers[LayerId::new(0)].total, 48);
+}
+
+#[test]
+fn noise_differs_from_use_to_use_unless_it_holds_for_an_image() {
+    let mut chip = plain_chip();
+    for (correlation, varies) in
+        [(Correlation::Mvm, true), (Correlation::Image, false), (Correlation::Frozen, false)]
+    {
+        chip.effects.read = Some(ReadNoise { correlation, ..ReadNoise::share(0.02) });
+        let mut image = image_of_two_uses(&chip);
+        // Both uses see the same inputs.
+        image.net.program.steps[StepId::new(2)].operands = vec![StepId::new(0)];
+        let record = sample_die(&chip, 2, 1);
+        let machine = Machine::load(&image, &record, fresh(no_converters())).unwrap();
+        let input = signed_input(5).slice_axis(Axis(1), Slice::from(..3)).to_owned();
+        let outputs = machine.run(&input, 0).outputs;
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+        let same = outputs[0].iter().zip(&outputs[1]).filter(|it| near(*it)).count();
+        assert_eq!(same == outputs[0].len(), !varies, "{correlation:?}");
+        assert!(!varies || same == 0, "{correlation:?}: {same} equal");
     }
 }
 
@@ -530,7 +575,7 @@ fn one_layer_runs_alone() {
     let x = array![[1.0], [0.0], [-1.0], [0.5]];
     let mut out = Array2::zeros((3, 1));
     let mut engine = machine.engine();
-    let columns = Columns { first_sample: 0, per_sample: 1 };
+    let columns = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
     engine.multiply(LayerId::new(0), columns, x.view(), out.view_mut());
     assert_near(&out.into_dyn(), &weights().t().dot(&x).into_dyn(), 1e-5);
     // Three conversions in either of two passes.

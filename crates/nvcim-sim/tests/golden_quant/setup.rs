@@ -6,7 +6,7 @@ use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::file::parse_chip;
 use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, TileId};
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, Nth};
 use nvcim_sim::conditions::Conditions;
 use nvcim_sim::drive::{Driver, Drives, Part};
 use nvcim_sim::kernel::{Currents, Kernel};
@@ -117,7 +117,7 @@ impl Setup {
 
 /// All vectors as positions of one sample.
 pub(crate) fn block(case: &Case) -> Block {
-    let columns = Columns { first_sample: 0, per_sample: case.x.ncols() };
+    let columns = Columns { first_sample: 0, per_sample: case.x.ncols(), layer_use: Nth::ONLY };
     Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns }
 }
 

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::data::Dataset;
 use crate::explain::score::Truth;
-use crate::fidelity::{FloatLayers, Sums, matrix_steps};
+use crate::fidelity::{FloatLayers, Sums, list_layers};
 use crate::recovery::{Summary, summarize};
 use crate::verify::{IMAGES_COMPARED, IMAGES_HELD};
 
@@ -54,7 +54,7 @@ pub(super) struct LayerLedger<'a> {
 impl<'a> LayerLedger<'a> {
     /// An empty ledger.
     pub(super) fn new(program: &'a Program, effects: &[Effect]) -> Self {
-        let n_layers = matrix_steps(program).len();
+        let n_layers = list_layers(program).len();
         let blank = || blank_sums(n_layers);
         Self {
             program,
@@ -79,11 +79,11 @@ impl<'a> LayerLedger<'a> {
             let input = data.batch(first..end, all.input_shape())?;
             let wanted = truth.run(&input)?;
             let compare = |machine: &&Machine| {
-                let mut sums = blank_sums(wanted.len());
+                let mut sums = blank_sums(self.isolated.len());
                 let mut engine = machine.engine();
                 let visit = &mut |step, tensor: &Tensor| {
                     if let StepOp::Matrix { layer, .. } = self.program.steps[step].op {
-                        sums[layer].add_all(&wanted[&layer], tensor);
+                        sums[layer].add_all(&wanted[&step], tensor);
                     }
                 };
                 run_program(self.program, &input, first as u64, &mut engine, visit);
@@ -107,7 +107,7 @@ impl<'a> LayerLedger<'a> {
         truth: &Truth<'_>,
         done: &dyn Fn(usize),
     ) -> Result<()> {
-        for (layer, _) in matrix_steps(self.program) {
+        for layer in list_layers(self.program) {
             let parts = over_chunks(data.len(), done, |first, end| {
                 let input = data.batch(first..end, die.input_shape())?;
                 let mut engine = Mixed { layer, die: die.engine(), ideal: ideal.engine() };
@@ -135,7 +135,7 @@ impl<'a> LayerLedger<'a> {
                 alone_snr_db: alone.map(|(effect, sums)| (*effect, sums[layer].snr_db())).collect(),
             }
         };
-        matrix_steps(self.program).into_iter().map(|(layer, _)| cost(layer)).collect()
+        list_layers(self.program).into_iter().map(cost).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use nvcim_chip::describe::{Accumulate, Chip};
 use nvcim_chip::effects::nonlinearity::Nonlinearity;
 use nvcim_chip::effects::output_noise::OutputNoise;
 use nvcim_chip::effects::{Effect, EffectSet};
-use nvcim_ops::run_program::Columns;
+use nvcim_ops::run_program::{Columns, Nth};
 
 use super::{
     PERFECT, UNEVEN, WIDE, bit_serial_chip, convert, convert_leaking, digitised, noisy_chip,
@@ -28,7 +28,7 @@ fn current(code: f64) -> f64 {
 }
 
 fn single(n: usize) -> Columns {
-    Columns { first_sample: 0, per_sample: n }
+    Columns { first_sample: 0, per_sample: n, layer_use: Nth::ONLY }
 }
 
 #[test]
