@@ -118,6 +118,12 @@ pub enum Binary {
     Max,
     /// `a` to the power of `b`.
     Pow,
+    /// 1 where `a = b`, else 0.
+    Equal,
+    /// 1 where `a > b`, else 0.
+    Greater,
+    /// 1 where `a >= b`, else 0.
+    GreaterOrEqual,
 }
 
 /// What becomes of the elements along the axes that a reduction takes away.
@@ -250,6 +256,23 @@ pub enum Op {
     },
     /// Repeats axes of length 1, and the whole tensor along further axes in front, to the output's shape.
     Expand,
+    /// The number of the largest element along an axis; the output shape says whether the axis stays with
+    /// length 1.
+    ArgMax {
+        /// The axis.
+        axis: usize,
+        /// Whether the last of several largest elements counts, instead of the first.
+        last: bool,
+    },
+    /// Sums of all elements up to each along an axis.
+    CumSum {
+        /// The axis.
+        axis: usize,
+        /// Whether an element is left out of its own sum.
+        exclusive: bool,
+        /// Whether sums start at the end of the axis.
+        reverse: bool,
+    },
     /// Takes elements along one axis by number, in any order and as often as named.
     Gather {
         /// The axis.
@@ -313,6 +336,9 @@ impl Binary {
             Binary::Min => "min",
             Binary::Max => "max",
             Binary::Pow => "pow",
+            Binary::Equal => "equal",
+            Binary::Greater => "greater",
+            Binary::GreaterOrEqual => "greater_or_equal",
         }
     }
 }
@@ -354,6 +380,8 @@ impl Op {
             Op::Transpose { .. } => "transpose",
             Op::Concat { .. } => "concat",
             Op::Expand => "expand",
+            Op::ArgMax { .. } => "arg_max",
+            Op::CumSum { .. } => "cum_sum",
             Op::Gather { .. } => "gather",
             Op::Slice { .. } => "slice",
             Op::Pad { .. } => "pad",
@@ -381,6 +409,8 @@ impl Op {
             | Op::Reshape
             | Op::Transpose { .. }
             | Op::Expand
+            | Op::ArgMax { .. }
+            | Op::CumSum { .. }
             | Op::Gather { .. }
             | Op::Slice { .. }
             | Op::Pad { .. } => (1, 1),
@@ -413,6 +443,8 @@ impl Op {
             | Op::Transpose { .. }
             | Op::Concat { .. }
             | Op::Expand
+            | Op::ArgMax { .. }
+            | Op::CumSum { .. }
             | Op::Gather { .. }
             | Op::Slice { .. }
             | Op::Pad { .. } => Vec::new(),
@@ -459,6 +491,14 @@ impl fmt::Display for Op {
             Op::Normalize { axes, epsilon, centred } => {
                 write!(f, " axes={axes:?} eps={epsilon}")?;
                 if *centred { f.write_str(" centred") } else { Ok(()) }
+            }
+            Op::ArgMax { axis, last } => {
+                write!(f, " axis={axis}{}", if *last { " last" } else { "" })
+            }
+            Op::CumSum { axis, exclusive, reverse } => {
+                write!(f, " axis={axis}")?;
+                f.write_str(if *exclusive { " exclusive" } else { "" })?;
+                f.write_str(if *reverse { " reverse" } else { "" })
             }
             Op::Gather { axis, indices } => write!(f, " axis={axis} indices={indices:?}"),
             Op::Transpose { perm } => write!(f, " perm={perm:?}"),

@@ -71,7 +71,7 @@ pub fn check_shape<'a>(
             .ok_or_else(|| format!("cannot broadcast {:?} with {:?}", operands[0], operands[1]))?,
         Op::Select => infer_select(operands)?,
         Op::MatMul => infer_mat_mul(operands[0], operands[1])?,
-        Op::Softmax { axis } | Op::LogSoftmax { axis } => {
+        Op::Softmax { axis } | Op::LogSoftmax { axis } | Op::CumSum { axis, .. } => {
             in_range(*axis, operands[0])?;
             operands[0].to_vec()
         }
@@ -83,6 +83,7 @@ pub fn check_shape<'a>(
             vec![channels, 1, 1]
         }
         Op::Reduce { reduction: _, axes } => return check_reduce(operands[0], axes, output),
+        Op::ArgMax { axis, last: _ } => return check_reduce(operands[0], &[*axis], output),
         Op::Normalize { axes, epsilon: _, centred: _ } => {
             axes.iter().try_for_each(|&axis| in_range(axis, operands[0]))?;
             if axes.is_empty() || !axes.is_sorted_by(|a, b| a < b) {

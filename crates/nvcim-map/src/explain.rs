@@ -69,9 +69,14 @@ fn explain_digital(op: &Op) -> &'static str {
             "element-wise, on converted outputs"
         }
         Op::Unary(_) => "element-wise and not linear, on converted outputs",
-        Op::Binary(Binary::Min | Binary::Max | Binary::Pow) => {
-            "element-wise and not linear, on two tensors"
-        }
+        Op::Binary(
+            Binary::Min
+            | Binary::Max
+            | Binary::Pow
+            | Binary::Equal
+            | Binary::Greater
+            | Binary::GreaterOrEqual,
+        ) => "element-wise and not linear, on two tensors",
         Op::Select => "chooses between two tensors, computes nothing",
         Op::MatMul => "both operands change with every input, and cells hold one for good",
         Op::Binary(_) => "element-wise on two tensors, or on a constant that no matrix can take in",
@@ -79,6 +84,8 @@ fn explain_digital(op: &Op) -> &'static str {
         Op::MaxPool { .. } => "the largest of a window is not linear",
         Op::AveragePool { .. } | Op::GlobalAveragePool => SUM,
         Op::Reduce { reduction: Reduction::Mean | Reduction::Sum, .. } => SUM,
+        Op::CumSum { .. } => SUM,
+        Op::ArgMax { .. } => "the place of the largest of an axis is not linear",
         Op::Reduce { .. } => "the product, largest or smallest of an axis is not linear",
         Op::Normalize { .. } => "divides by a deviation that changes with every input",
         Op::Reshape

@@ -48,7 +48,7 @@ pub(crate) struct Analyser {
 }
 
 /// Operators that may be folded, or whose output shape is known, though they do not run here.
-const KNOWN: &[&str] = &["ConstantOfShape", "Equal", "Greater", "Less", "Mod", "Not", "Range"];
+const KNOWN: &[&str] = &["ConstantOfShape", "Mod", "Range"];
 
 /// Whether tract may be asked about an operator that cannot run here.
 pub(crate) fn is_known(op_type: &str) -> bool {

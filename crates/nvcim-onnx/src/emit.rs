@@ -197,6 +197,23 @@ impl Emitter<'_> {
                 let shape = self.integers(&step.tensor, &shape);
                 self.node(id, step, "Expand", vec![operand, shape], vec![]);
             }
+            Op::ArgMax { axis, last } => {
+                let keep = step.shape.len() == self.operand_shape(step, 0).len();
+                let attributes = vec![
+                    int("axis", axis + 1),
+                    int("keepdims", usize::from(keep)),
+                    int("select_last_index", usize::from(*last)),
+                ];
+                let operands = self.operands(step)?;
+                self.as_floats(id, step, "ArgMax", operands, attributes)?;
+            }
+            Op::CumSum { axis, exclusive, reverse } => {
+                let mut operands = self.operands(step)?;
+                operands.push(self.integers(&step.tensor, &[*axis as i64 + 1]));
+                let flag = |name, set: &bool| int(name, usize::from(*set));
+                let attributes = vec![flag("exclusive", exclusive), flag("reverse", reverse)];
+                self.node(id, step, "CumSum", operands, attributes);
+            }
             Op::Gather { axis, indices } => {
                 let mut operands = self.operands(step)?;
                 let indices: Vec<_> = indices.iter().map(|index| *index as i64).collect();
@@ -318,8 +335,28 @@ impl Emitter<'_> {
             Binary::Min => "Min",
             Binary::Max => "Max",
             Binary::Pow => "Pow",
+            Binary::Equal => return self.as_floats(id, step, "Equal", operands, vec![]),
+            Binary::Greater => return self.as_floats(id, step, "Greater", operands, vec![]),
+            Binary::GreaterOrEqual => {
+                return self.as_floats(id, step, "GreaterOrEqual", operands, vec![]);
+            }
         };
         self.node(id, step, op, operands, vec![]);
+        Ok(())
+    }
+
+    /// An operator whose truth values or integers become floats.
+    fn as_floats(
+        &mut self,
+        id: StepId,
+        step: &Step,
+        op_type: &str,
+        operands: Vec<String>,
+        attributes: Vec<AttributeProto>,
+    ) -> Emitted {
+        let made = self.fresh(&format!("{}/made", step.tensor));
+        self.named(&made, &made, op_type, operands, attributes);
+        self.node(id, step, "Cast", vec![made], vec![int("to", FLOAT as usize)]);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use tract_onnx::prelude::{Datum, DatumType};
 use crate::decode::Model;
 use crate::proto::{DimensionValue, ValueInfoProto};
 use crate::refusal::broken_file;
-use crate::site::is_held_in_floats;
+use crate::site::may_be_fed;
 use crate::tensor_data;
 
 /// How the samples of a run lie in the file's tensors.
@@ -107,7 +107,7 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
     let refuse =
         |message: String, hint: &str| Some(Diagnostic::unsupported(&at, message).hint(hint));
     match datum_of(kind.elem_type) {
-        Some(datum) if is_held_in_floats(datum) => read.datum = datum,
+        Some(datum) if may_be_fed(datum) => read.datum = datum,
         other => {
             let name = tensor_data::type_name(kind.elem_type);
             let hint = "export the network with an input of 32-bit floats, or of 8-bit integers";
@@ -179,7 +179,8 @@ fn dimensions(input: &ValueInfoProto) -> Option<Vec<Dimension>> {
     Some(shape.dim.iter().map(|dim| read(&dim.value)).collect())
 }
 
-fn datum_of(data_type: i32) -> Option<DatumType> {
+/// tract's name for a `TensorProto.DataType`.
+pub(crate) fn datum_of(data_type: i32) -> Option<DatumType> {
     Some(match data_type {
         1 => DatumType::F32,
         2 => DatumType::U8,

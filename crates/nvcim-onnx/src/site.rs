@@ -184,15 +184,6 @@ impl Site<'_> {
         Ok(self.constant_tensor(&constant.name, value))
     }
 
-    /// The truth values in `slot`, a constant, as a tensor of zeros and ones that meets the output.
-    pub(crate) fn broadcast_flags(&mut self, slot: usize) -> Result<NodeId> {
-        let Constant { name, value } = self.constant(slot)?.clone();
-        let flags =
-            value.numbers().ok_or_else(|| Refusal::broken(format!("cannot read `{name}`")))?;
-        let flags = self.strip_batch(&name, flags, self.output.len())?;
-        Ok(self.constant_tensor(&format!("{name}/flags"), flags))
-    }
-
     /// A number as a tensor of the graph.
     pub(crate) fn number(&mut self, value: f32) -> NodeId {
         let tensor = ArrayD::from_elem(ndarray::IxDyn(&[]), value);
@@ -206,7 +197,7 @@ impl Site<'_> {
     }
 
     /// A constant that meets tensors of the whole `rank`, without the batch axis.
-    fn strip_batch(&self, name: &str, value: Floats, rank: usize) -> Result<Floats> {
+    pub(crate) fn strip_batch(&self, name: &str, value: Floats, rank: usize) -> Result<Floats> {
         if self.lead == 0 || value.ndim() < rank {
             return Ok(value);
         }
@@ -277,6 +268,12 @@ impl Site<'_> {
 
 /// Whether tensors of a type can be tensors of the graph, whose elements are floats.
 pub(crate) fn is_held_in_floats(datum: DatumType) -> bool {
+    may_be_fed(datum) || matches!(datum, DatumType::Bool | DatumType::I32 | DatumType::I64)
+}
+
+/// Whether a network's input may have elements of a type. Longer integers are left out: floats hold them up to
+/// 2^24 only, which nothing that the network itself makes of floats exceeds.
+pub(crate) fn may_be_fed(datum: DatumType) -> bool {
     matches!(datum, DatumType::F32 | DatumType::I8 | DatumType::U8)
 }
 

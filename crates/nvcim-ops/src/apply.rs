@@ -7,7 +7,7 @@ use nvcim_ir::op::Op;
 
 use crate::batch_norm::{Statistics, batch_norm};
 use crate::tensor::{Operand, Tensor, batched, copy_standard};
-use crate::{binary, conv, dense, layout, mat_mul, normalize, pool, reduce, softmax, unary};
+use crate::{binary, conv, dense, layout, mat_mul, normalize, pool, reduce, scan, softmax, unary};
 
 /// What operators without operands read.
 pub(crate) struct Sources<'a> {
@@ -58,6 +58,10 @@ impl Sources<'_> {
             Op::Transpose { perm } => layout::transpose(&next(), perm),
             Op::Concat { axis } => layout::concat(operands.as_slice(), *axis, shape),
             Op::Expand => binary::expand(&next(), shape),
+            Op::ArgMax { axis, last } => scan::arg_max(&next(), *axis, *last, shape),
+            Op::CumSum { axis, exclusive, reverse } => {
+                scan::cum_sum(&next(), *axis, *exclusive, *reverse)
+            }
             Op::Gather { axis, indices } => layout::gather(&next(), *axis, indices),
             Op::Slice { axes } => layout::slice(&next(), axes),
             Op::Pad { before, after: _, value } => layout::pad(&next(), before, *value, shape),

@@ -31,7 +31,15 @@ pub fn evaluate(function: Binary, a: f32, b: f32) -> f32 {
         Binary::Max if a > b || a.is_nan() => a,
         Binary::Min | Binary::Max => b,
         Binary::Pow => libm::powf(a, b),
+        Binary::Equal => truth(a == b),
+        Binary::Greater => truth(a > b),
+        Binary::GreaterOrEqual => truth(a >= b),
     }
+}
+
+/// 1 for true, 0 for false.
+fn truth(it: bool) -> f32 {
+    f32::from(u8::from(it))
 }
 
 /// `a` where `condition` is not 0, `b` elsewhere, all broadcast to `shape`.
@@ -98,6 +106,17 @@ mod tests {
     use crate::testing::{tensor, values};
 
     #[test]
+    fn equals_and_what_is_no_number_compare_as_ieee_754_says() {
+        let of = |a, b| {
+            [Binary::Equal, Binary::Greater, Binary::GreaterOrEqual]
+                .map(|it| super::evaluate(it, a, b))
+        };
+        assert_eq!(of(2.0, 2.0), [1.0, 0.0, 1.0]);
+        assert_eq!(of(0.0, -0.0), [1.0, 0.0, 1.0]);
+        assert_eq!(of(f32::NAN, f32::NAN), [0.0; 3]);
+    }
+
+    #[test]
     fn operands_keep_their_sides() {
         let a = tensor(&[1, 2], &[8., 2.]);
         let b = tensor(&[1, 2], &[2., 4.]);
@@ -109,6 +128,9 @@ mod tests {
             (Binary::Min, [2., 2.]),
             (Binary::Max, [8., 4.]),
             (Binary::Pow, [64., 16.]),
+            (Binary::Equal, [0., 0.]),
+            (Binary::Greater, [1., 0.]),
+            (Binary::GreaterOrEqual, [1., 0.]),
         ] {
             let want = tensor(&[1, 2], &want);
             let lend = |x: &Tensor| Operand::from(x.clone());

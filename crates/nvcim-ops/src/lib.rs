@@ -18,6 +18,7 @@ pub mod pool;
 pub mod reduce;
 pub mod run_graph;
 pub mod run_program;
+pub mod scan;
 pub mod softmax;
 pub mod tensor;
 pub mod unary;

@@ -149,13 +149,17 @@ pub fn count_correct(outputs: &Tensor, labels: &[i64]) -> usize {
     classify(outputs).zip(labels).filter(|(class, label)| class == *label).count()
 }
 
-/// The index of the largest output of each image; the first of equals counts.
+/// The index of the largest output of each image; the first of equals counts. One output alone is the class
+/// itself, as `ArgMax` makes it.
 pub fn classify(outputs: &Tensor) -> impl Iterator<Item = i64> {
     outputs.outer_iter().map(|output| {
         let pick = |best: (i64, f32), (at, &value): (usize, &f32)| {
             if value > best.1 { (at as i64, value) } else { best }
         };
-        output.iter().enumerate().fold((0, f32::NEG_INFINITY), pick).0
+        match output.first() {
+            Some(&class) if output.len() == 1 => class.round() as i64,
+            _ => output.iter().enumerate().fold((0, f32::NEG_INFINITY), pick).0,
+        }
     })
 }
 

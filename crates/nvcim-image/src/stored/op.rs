@@ -66,6 +66,11 @@ pub(crate) enum StoredOp {
     Normalize { axes: Items<u32>, epsilon: f32, centred: bool },
     Expand,
     Gather { axis: u32, indices: Items<u32> },
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    ArgMax { axis: u32, last: bool },
+    CumSum { axis: u32, exclusive: bool, reverse: bool },
 }
 
 /// A window over `[height, width]`.
@@ -147,6 +152,11 @@ impl StoredOp {
             Op::Gather { axis, indices } => {
                 Self::Gather { axis: store_size(*axis)?, indices: store_sizes(indices)? }
             }
+            Op::ArgMax { axis, last } => Self::ArgMax { axis: store_size(*axis)?, last: *last },
+            Op::CumSum { axis, exclusive, reverse } => {
+                let axis = store_size(*axis)?;
+                Self::CumSum { axis, exclusive: *exclusive, reverse: *reverse }
+            }
             Op::Slice { axes } => Self::Slice {
                 axes: axes.iter().map(StoredSliceAxis::store).collect::<Result<_>>()?,
             },
@@ -193,6 +203,9 @@ impl StoredOp {
             Binary::Min => Self::Min,
             Binary::Max => Self::Max,
             Binary::Pow => Self::Pow,
+            Binary::Equal => Self::Equal,
+            Binary::Greater => Self::Greater,
+            Binary::GreaterOrEqual => Self::GreaterOrEqual,
         }
     }
 
@@ -262,6 +275,13 @@ impl StoredOp {
             Self::Min => Op::Binary(Binary::Min),
             Self::Max => Op::Binary(Binary::Max),
             Self::Pow => Op::Binary(Binary::Pow),
+            Self::Equal => Op::Binary(Binary::Equal),
+            Self::Greater => Op::Binary(Binary::Greater),
+            Self::GreaterOrEqual => Op::Binary(Binary::GreaterOrEqual),
+            Self::ArgMax { axis, last } => Op::ArgMax { axis: load_size(axis), last },
+            Self::CumSum { axis, exclusive, reverse } => {
+                Op::CumSum { axis: load_size(axis), exclusive, reverse }
+            }
             Self::Select => Op::Select,
             Self::MatMul => Op::MatMul,
             Self::Softmax { axis } => Op::Softmax { axis: load_size(axis) },

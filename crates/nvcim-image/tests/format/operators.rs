@@ -1,4 +1,5 @@
-//! The operators that joined the format after its first golden files, in the order of their tags.
+//! What joined the format after its first golden files: operators, in the order of their tags, and layers that
+//! several steps use.
 
 use nvcim_image::layout::Image;
 use nvcim_ir::ids::{Id, StepId};
@@ -7,13 +8,32 @@ use nvcim_ir::program::{Step, StepOp};
 
 use crate::sample::sample_image;
 
-/// The sample image with a step more for every later operator.
-pub(crate) fn sample_later_operators() -> Image {
+/// An operator with the number of its operands and, where it changes, the length of its last axis.
+pub(crate) type Later = (Op, usize, Option<usize>);
+
+/// The sample image with the operators that came last, and a layer used twice.
+pub(crate) fn sample_several_uses() -> Image {
+    let compare = [Binary::Equal, Binary::Greater, Binary::GreaterOrEqual];
+    let mut operators: Vec<Later> =
+        compare.into_iter().map(|function| (Op::Binary(function), 2, None)).collect();
+    operators.push((Op::CumSum { axis: 1, exclusive: true, reverse: false }, 1, None));
+    operators.push((Op::ArgMax { axis: 2, last: true }, 1, Some(1)));
+    let mut image = sample_later_operators(&operators);
+    let program = &mut image.net.program;
+    let first = program.steps.iter().find(|step| matches!(step.op, StepOp::Matrix { .. }));
+    let again = Step { name: "again".into(), tensor: "again".into(), ..first.unwrap().clone() };
+    let again = program.steps.push(again);
+    program.outputs.push(again);
+    image
+}
+
+/// The sample image with a step more for every one of these operators.
+pub(crate) fn sample_later_operators(operators: &[Later]) -> Image {
     let mut image = sample_image(Some(16));
     let program = &mut image.net.program;
     let mut x = StepId::new(0);
     let mut shape = program.steps[x].shape.clone();
-    for (op, operands, len) in later_operators() {
+    for (op, operands, len) in operators.iter().cloned() {
         if let Some(len) = len {
             *shape.last_mut().expect("the input has three axes") = len;
         }
@@ -32,8 +52,8 @@ pub(crate) fn sample_later_operators() -> Image {
     image
 }
 
-/// Each operator with the number of its operands and, where it changes, the length of its last axis.
-fn later_operators() -> Vec<(Op, usize, Option<usize>)> {
+/// The operators of transformers and normalised networks.
+pub(crate) fn later_operators() -> Vec<Later> {
     let unary = [
         Unary::Abs,
         Unary::Sqrt,

@@ -75,6 +75,9 @@ pub(super) fn bound_op(
             let count = axes.iter().map(|&axis| shape[axis]).product();
             bound_reduction(*reduction, first, count)
         }
+        // A sum of some elements, or of none.
+        Op::CumSum { axis, .. } => sum(first, shape[*axis]).join(Span::ZERO).join(first),
+        Op::ArgMax { axis, .. } => Span { lo: 0.0, hi: shape[*axis] as f32 },
         // One element that differs from equal others lies farthest off: by the root of their number.
         Op::Normalize { axes, .. } => {
             let count: usize = axes.iter().map(|&axis| shape[axis]).product();
@@ -202,6 +205,7 @@ fn bound_binary(function: Binary, a: Span, b: Span) -> Span {
             corners([a.lo, a.hi, 0.0f32.clamp(a.lo, a.hi)], |base| power(base, b.lo))
         }
         Binary::Pow => Span { lo: -LIMIT, hi: LIMIT },
+        Binary::Equal | Binary::Greater | Binary::GreaterOrEqual => Span { lo: 0.0, hi: 1.0 },
     }
 }
 

@@ -82,7 +82,16 @@ pub(super) fn read_affine(graph: &Graph, id: NodeId) -> Option<(NodeId, Affine)>
                 (Binary::Sub, true) => values.map(|c| (-1.0, c)).unzip(),
                 (Binary::Mul, _) => values.map(|c| (c, 0.0)).unzip(),
                 (Binary::Div, false) => values.map(|c| (1.0 / c, 0.0)).unzip(),
-                (Binary::Div, true) | (Binary::Min | Binary::Max | Binary::Pow, _) => return None,
+                (Binary::Div, true)
+                | (
+                    Binary::Min
+                    | Binary::Max
+                    | Binary::Pow
+                    | Binary::Equal
+                    | Binary::Greater
+                    | Binary::GreaterOrEqual,
+                    _,
+                ) => return None,
             };
             Some((tensor, Affine { scale, shift, inner }))
         }

@@ -60,8 +60,11 @@ fn carry_pitch(
         _ => None,
     };
     match op {
-        Op::Unary(Unary::Round | Unary::Floor | Unary::Ceil | Unary::Sign) => Some(1.0),
+        Op::Unary(Unary::Round | Unary::Floor | Unary::Ceil | Unary::Sign)
+        | Op::Binary(Binary::Equal | Binary::Greater | Binary::GreaterOrEqual)
+        | Op::ArgMax { .. } => Some(1.0),
         Op::Unary(Unary::Relu | Unary::Abs)
+        | Op::CumSum { .. }
         | Op::MaxPool { .. }
         | Op::Reshape
         | Op::Transpose { .. }

@@ -70,29 +70,35 @@ pub(crate) fn convert_variadic(mut site: Site<'_>) -> Result<Converted, Refusal>
     Ok(site.keep(Op::Binary(Binary::Div), &[sum, count], &output))
 }
 
-/// `Where`: the condition must be a constant, for none of the tensors that the input changes is one of
-/// truth values.
+/// `Where`, by a constant or by truth values that the network computes.
 pub(crate) fn convert_where(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let output = site.sample_output()?;
-    let operands = [site.broadcast_flags(0)?, site.broadcast(1)?, site.broadcast(2)?];
+    let operands = [site.compared(0)?, site.broadcast(1)?, site.broadcast(2)?];
     Ok(site.keep(Op::Select, &operands, &output))
 }
 
 impl Site<'_> {
     /// The operand in `slot` as one that broadcasts with others to the output.
     pub(crate) fn broadcast(&mut self, slot: usize) -> Result<NodeId, Refusal> {
-        let rank = self.output.len();
+        self.check_alignment(slot)?;
+        self.tensor(slot, self.output.len())
+    }
+
+    /// Refuses an operand whose batch axis would not meet that of the output.
+    pub(crate) fn check_alignment(&self, slot: usize) -> Result<(), Refusal> {
         match self.operand(slot) {
             // With a batch of 1 an operand of fewer axes has no batch to misplace.
             Some(Value::Activation(operand))
-                if operand.shape.len() + self.lead != rank && self.batch != 1 && self.lead == 1 =>
+                if operand.shape.len() + self.lead != self.output.len()
+                    && self.batch != 1
+                    && self.lead == 1 =>
             {
                 Err(Refusal::mixes_samples(format!(
                     "broadcasts `{}`, whose batch axis would meet another axis",
                     self.node.input[slot]
                 )))
             }
-            _ => self.tensor(slot, rank),
+            _ => Ok(()),
         }
     }
 }

@@ -5,7 +5,8 @@ use tract_onnx::prelude::DatumType;
 
 use crate::attributes;
 use crate::refusal::Refusal;
-use crate::site::{Converted, Site, Value};
+use crate::site::{Activation, Converted, Site, Value};
+use crate::{network_input, tensor_data};
 
 /// `Identity`, and `Dropout`, which does nothing in inference.
 pub(crate) fn convert_identity(site: Site<'_>) -> Result<Converted, Refusal> {
@@ -19,13 +20,22 @@ pub(crate) fn convert_identity(site: Site<'_>) -> Result<Converted, Refusal> {
     site.elements(0).map(Converted::Alias)
 }
 
-/// `Cast` of floats to floats.
-pub(crate) fn convert_cast(site: Site<'_>) -> Result<Converted, Refusal> {
-    const FLOAT: i64 = crate::proto::FLOAT as i64;
-    match (attributes::int(site.node, "to", 0)?, site.activation(0)?) {
-        (FLOAT, x) if x.datum == DatumType::F32 => Ok(Converted::Alias(x)),
-        (to, _) => Err(Refusal::unsupported(
-            format!("casts to {}", crate::tensor_data::type_name(to as i32)),
+/// `Cast` between floats, integers and truth values, all of which floats hold.
+pub(crate) fn convert_cast(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.elements(0)?;
+    let to = attributes::int(site.node, "to", 0)?;
+    let target = network_input::datum_of(to as i32);
+    // Integers of 8 bits wrap, in ways that differ from runtime to runtime.
+    let widens = |target| target == x.datum || x.datum != DatumType::F32;
+    match target {
+        Some(DatumType::F32) => Ok(Converted::Alias(Activation { datum: DatumType::F32, ..x })),
+        Some(DatumType::Bool) if x.datum != DatumType::Bool => Ok(site.truth(x.id, &x.shape)),
+        Some(target @ (DatumType::I32 | DatumType::I64 | DatumType::Bool)) if widens(target) => {
+            Ok(Converted::Alias(Activation { datum: target, ..x }))
+        }
+        Some(DatumType::I32 | DatumType::I64) => Ok(site.truncate(x.id, &x.shape)),
+        _ => Err(Refusal::unsupported(
+            format!("casts to {}", tensor_data::type_name(to as i32)),
             "export the network in 32-bit floats",
         )),
     }

@@ -6,6 +6,7 @@ mod conv_transpose;
 mod dense;
 mod elementwise;
 mod layout;
+mod logic;
 mod norm;
 mod pad;
 mod pool;
@@ -104,9 +105,7 @@ pub(crate) fn refuse_operator(op_type: &str) -> Refusal {
         "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => {
             "unroll the network: only feed-forward operators run here"
         }
-        "NonMaxSuppression" | "TopK" | "ArgMax" => {
-            "cut the network before it and do this step outside"
-        }
+        "NonMaxSuppression" | "TopK" => "cut the network before it and do this step outside",
         _ => "rewrite it with Conv, Gemm, element-wise and pooling operators, or cut it off",
     };
     Refusal::unsupported(format!("is operator `{op_type}`, which cannot run here"), hint)

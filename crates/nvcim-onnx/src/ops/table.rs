@@ -1,8 +1,8 @@
 //! The table of operators that run: what the import looks up and `docs/operators.md` prints.
 
 use super::{
-    Converter, arithmetic, conv, conv_transpose, dense, elementwise, layout, norm, pad, pool,
-    quantize, reduce, resize, select, slice, softmax,
+    Converter, arithmetic, conv, conv_transpose, dense, elementwise, layout, logic, norm, pad,
+    pool, quantize, reduce, resize, select, slice, softmax,
 };
 
 /// Where an operator runs on a chip.
@@ -52,6 +52,9 @@ pub(crate) const OPERATORS: &[Operator] = &[
         arithmetic::convert_binary,
         "a constant per channel folds into the matrix beside it",
     ),
+    operator("And", 7, Digital, logic::convert_connective, "truth values are 0 and 1"),
+    operator("ArgMax", 7, Digital, logic::convert_arg, "any axis but the batch"),
+    operator("ArgMin", 7, Digital, logic::convert_arg, "any axis but the batch"),
     operator(
         "AveragePool",
         7,
@@ -71,7 +74,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         7,
         Digital,
         layout::convert_cast,
-        "from 32-bit floats to the same; any on constants",
+        "between 32-bit floats, 32- and 64-bit integers and truth values; any on constants",
     ),
     operator("Ceil", 7, Digital, elementwise::convert_unary, ""),
     operator("Celu", 12, Digital, elementwise::convert_unary, ""),
@@ -92,6 +95,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         "one or two spatial axes, constant weight; a convolution over an input with zeros between",
     ),
     operator("Cos", 7, Digital, elementwise::convert_unary, ""),
+    operator("CumSum", 11, Digital, logic::convert_cum_sum, "constant axis, any but the batch"),
     operator("DepthToSpace", 7, Digital, select::convert_blocks, ""),
     operator(
         "DequantizeLinear",
@@ -109,6 +113,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     ),
     operator("Dropout", 7, Digital, layout::convert_identity, "inference form; vanishes"),
     operator("Elu", 7, Digital, elementwise::convert_unary, ""),
+    operator("Equal", 7, Digital, logic::convert_comparison, "truth values are 0 and 1"),
     operator("Erf", 9, Digital, elementwise::convert_unary, ""),
     operator("Exp", 7, Digital, elementwise::convert_unary, ""),
     operator("Expand", 8, Digital, select::convert_expand, "constant shape"),
@@ -125,6 +130,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
     operator("Gemm", 7, Arrays, dense::convert_gemm, "constant matrix and bias"),
     operator("GlobalAveragePool", 7, Digital, pool::convert_global_pool, ""),
     operator("GlobalMaxPool", 7, Digital, pool::convert_global_pool, ""),
+    operator("Greater", 7, Digital, logic::convert_comparison, "truth values are 0 and 1"),
+    operator("GreaterOrEqual", 12, Digital, logic::convert_comparison, "truth values are 0 and 1"),
     operator(
         "GroupNormalization",
         18,
@@ -150,6 +157,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
     ),
     operator("LayerNormalization", 17, Digital, norm::convert_layer_norm, "no further outputs"),
     operator("LeakyRelu", 7, Digital, elementwise::convert_unary, ""),
+    operator("Less", 7, Digital, logic::convert_comparison, "truth values are 0 and 1"),
+    operator("LessOrEqual", 12, Digital, logic::convert_comparison, "truth values are 0 and 1"),
     operator("Log", 7, Digital, elementwise::convert_unary, ""),
     operator("LogSoftmax", 7, Digital, softmax::convert_softmax, "any axis but the batch"),
     operator(
@@ -184,6 +193,8 @@ pub(crate) const OPERATORS: &[Operator] = &[
         elementwise::convert_composed,
         "written with other element-wise functions",
     ),
+    operator("Not", 7, Digital, logic::convert_not, "truth values are 0 and 1"),
+    operator("Or", 7, Digital, logic::convert_connective, "truth values are 0 and 1"),
     operator("PRelu", 7, Digital, elementwise::convert_prelu, ""),
     operator("Pad", 7, Digital, pad::convert_pad, "with a constant"),
     operator("Pow", 7, Digital, arithmetic::convert_binary, ""),
@@ -266,5 +277,6 @@ pub(crate) const OPERATORS: &[Operator] = &[
         resize::convert_resize,
         "nearest, linear, cubic; no `antialias`, no crop, no kept aspect ratio",
     ),
-    operator("Where", 9, Digital, arithmetic::convert_where, "constant condition"),
+    operator("Where", 9, Digital, arithmetic::convert_where, ""),
+    operator("Xor", 7, Digital, logic::convert_connective, "truth values are 0 and 1"),
 ];

@@ -155,6 +155,10 @@ fn attributes(op: &Op) -> Value {
         Op::Normalize { axes, epsilon, centred } => {
             json!({"axes": axes, "epsilon": epsilon, "centred": centred})
         }
+        Op::ArgMax { axis, last } => json!({"axis": axis, "last": last}),
+        Op::CumSum { axis, exclusive, reverse } => {
+            json!({"axis": axis, "exclusive": exclusive, "reverse": reverse})
+        }
         Op::Gather { axis, indices } => json!({"axis": axis, "indices": indices}),
         Op::Transpose { perm } => json!({"perm": perm}),
         Op::Slice { axes } => {
