@@ -111,6 +111,14 @@ impl WeightCode {
         self.zero
     }
 
+    /// What an offset adds to every output per unit of summed drives, in units of `worth`, the output that a
+    /// share of 1 makes under a full-scale drive, with cells like `cell`.
+    pub fn offset_per_drive(&self, worth: f64, cell: &Cell) -> f64 {
+        let of_slice = |factor: &f64| factor * cell.g_min / cell.range();
+        let at_rest: f64 = self.factors.iter().map(of_slice).sum();
+        (at_rest + self.zero) * worth
+    }
+
     /// The shares that stand for `w`, one per slice; negative ones are for the negative cell.
     pub fn shares(&self, w: f64) -> impl Iterator<Item = f64> + '_ {
         let w = w.clamp(-1.0, 1.0);

@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod checks;
 pub mod circuits;
+pub mod closest;
 pub mod coding;
 pub mod describe;
 pub mod device;

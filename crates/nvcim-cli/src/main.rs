@@ -20,6 +20,7 @@ mod report;
 mod simulate;
 mod study;
 mod terminal;
+mod train;
 mod verify;
 
 use std::process::ExitCode;
@@ -75,6 +76,15 @@ enum Command {
     /// on its arrays and none on those of other layers. With `--correct`, every run compiles for its die
     /// anew and measures it with the effects of the run.
     Explain(explain::Args),
+    /// Fine-tune a model so that it survives its chip, and write it back as the same ONNX file.
+    ///
+    /// Every step runs its images on a die of its own, as the chip would compute them: cells with their
+    /// programming errors, drift to `--at` and stuck cells, noise, wires, converters. The effects are those of
+    /// `compile` and `simulate`, and `--effects` and `--without` choose among them. Held-out images are run on
+    /// simulated dies after every epoch, and the best epoch is kept. `--corrected` trains for a network that is
+    /// compiled with corrections afterwards, `--die` for one die, `--ideal` without the chip. A training that
+    /// was stopped goes on with `--resume`, and then makes the same bytes.
+    Train(train::Args),
     /// Measure networks on chips by methods, on many dies, and report what comes back.
     ///
     /// A study file lists networks, chips with their strengths, methods and sweeps; without one the built-in study
@@ -149,6 +159,7 @@ fn run_command(
         Command::Simulate(args) => simulate::run(args, global, terminal),
         Command::Verify(args) => verify::run(args, global, terminal),
         Command::Explain(args) => explain::run(args, global, terminal),
+        Command::Train(args) => train::run(args, global, terminal),
         Command::Study(args) => study::run(args, global, terminal),
         Command::Report(args) => report::run(args, terminal),
         Command::Export(args) => export::run(args, global, terminal),

@@ -28,7 +28,7 @@ use crate::faults::Faults;
 use crate::known::Known;
 use crate::outcome::{Outcome, Place};
 use crate::plan::{Correction, Plan};
-use crate::predict::{offset_per_drive, predict_readouts};
+use crate::predict::predict_readouts;
 use crate::probe::{Codes, probe_tile};
 use crate::samples::{Samples, Student, Teacher, walk};
 
@@ -274,7 +274,7 @@ impl Bench<'_> {
         let seen = seen.mapv(|it| it as f32);
         Ok(Probe {
             drive_sums: self.drive_sums(tile, &drives),
-            offset_per_drive: offset_per_drive(worth, &code, &self.known.chip.cell) as f32,
+            offset_per_drive: code.offset_per_drive(worth, &self.known.chip.cell) as f32,
             // Whoever asks goes through it readout by readout.
             expected: seen.t().dot(&drives.t()).reversed_axes(),
             drives,

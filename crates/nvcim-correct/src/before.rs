@@ -30,7 +30,7 @@ use crate::piece::{Ground, Piece};
 use crate::pinned::pin;
 use crate::plan::{Correction, Plan};
 use crate::pre_distort::pre_distort_tile;
-use crate::predict::{offset_per_drive, predict_readouts, predict_weights, wires_of};
+use crate::predict::{predict_readouts, predict_weights, wires_of};
 use crate::row_rules::{RowRules, explain_unplaced};
 use crate::rows::{Freedom, Placed, Wish, place};
 use crate::samples::{Samples, Student, Teacher, walk};
@@ -385,7 +385,7 @@ impl<'a> Drafts<'a> {
         let drive_sum = if code.is_paired() || code.has_reference() {
             Vec::new()
         } else {
-            let taken_off = |range: &f64| -offset_per_drive(range * share, code, used) as f32;
+            let taken_off = |range: &f64| -code.offset_per_drive(range * share, used) as f32;
             ranges.iter().map(taken_off).collect()
         };
         ProgrammedTile {

@@ -24,7 +24,7 @@ struct FaultList {
 }
 
 /// What the positive and the negative cell of a slice are stuck at, in siemens, where they are.
-pub(crate) type Stuck = (Option<f64>, Option<f64>);
+pub(crate) type Stuck = nvcim_chip::closest::StuckPair;
 
 /// Stuck cells under a tile's positive and negative cells.
 #[derive(Debug, Clone, Default)]

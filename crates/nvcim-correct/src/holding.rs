@@ -1,12 +1,12 @@
 //! From wanted weights to cell targets: copies share a weight, pairs come as close as stuck cells let them.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
+use nvcim_chip::closest::closest_slices;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Cell;
 use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::programmed::Targets;
 
-use crate::closest::closest_slices;
 use crate::faults::{Stuck, reach_of};
 use crate::piece::{Ground, Piece};
 

@@ -13,7 +13,6 @@ mod ageing;
 mod arrays;
 pub mod before;
 pub mod box_l1;
-mod closest;
 pub mod compensate;
 mod contributions;
 mod faults;

@@ -1,7 +1,6 @@
 //! What a tile's conversions are expected to see: the means of its cells at the time of use, through wires.
 
 use ndarray::{Array2, s};
-use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Cell, Chip};
 use nvcim_chip::effects::Effect;
 use nvcim_chip::effects::ir_drop::IrDrop;
@@ -169,11 +168,4 @@ pub(crate) fn predict_weights(
         column += f64::from(per_drive) * per_input;
     }
     weights
-}
-
-/// What an offset adds to every output per unit of summed drives, in units of `worth`, the output that a
-/// share of 1 makes under a full-scale drive.
-pub(crate) fn offset_per_drive(worth: f64, code: &WeightCode, cell: &Cell) -> f64 {
-    let at_rest: f64 = code.factors().iter().map(|factor| factor * cell.g_min / cell.range()).sum();
-    (at_rest + code.zero()) * worth
 }

@@ -23,12 +23,13 @@ use nvcim_chip::describe::{Chip, NegativeInputs};
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::program::Program;
-use nvcim_ir::tiled::{InputCoding, MatrixLayer, Readout};
+use nvcim_ir::tiled::{InputCoding, MatrixLayer, Readout, Tile, TiledNet};
 use nvcim_ops::tensor::Tensor;
 
 use self::currents::Slot;
 use crate::cut::Cut;
-use crate::lattice::inputs::align_inputs;
+use crate::lattice::{self, inputs::align_inputs};
+use crate::lower::plain_ranges;
 
 /// The magnitude that network inputs are taken to stay within where no calibration images are given.
 pub const INPUT_BOUND: f32 = 1.0;
@@ -72,6 +73,29 @@ pub fn observe_ranges(task: &Task<'_>, images: &Tensor, percentile: f64) -> Resu
     align_inputs(task.program, &mut inputs, task.chip.dac.bits);
     let currents = observe::scan_currents(task, images, &inputs);
     Ok(Calibration { readouts: ranges::set_ranges(task, currents), inputs })
+}
+
+/// Sets the ranges of a mapped net anew on `images`, for its layers as they are; places stay.
+///
+/// # Errors
+/// As [`observe_ranges`].
+pub fn calibrate_again(mut net: TiledNet, chip: &Chip, images: &Tensor) -> Result<TiledNet> {
+    for layer in net.layers.iter_mut() {
+        layer.ranges = plain_ranges(layer);
+    }
+    lattice::set_ranges(&mut net.layers, chip);
+    let cut =
+        |tile: &Tile| Cut { layer: tile.layer, rows: tile.rows.clone(), cols: tile.cols.clone() };
+    let cuts: Vec<Cut> = net.tiles.iter().map(cut).collect();
+    let task = Task { program: &net.program, layers: &net.layers, cuts: &cuts, chip };
+    let Calibration { inputs, readouts } = observe_ranges(&task, images, 100.0)?;
+    for (layer, &input) in net.layers.iter_mut().zip(&inputs) {
+        layer.input = input;
+    }
+    for (tile, readouts) in net.tiles.iter_mut().zip(readouts) {
+        tile.readouts = readouts;
+    }
+    Ok(net)
 }
 
 /// Bounds ranges for every input within plus and minus [`INPUT_BOUND`], with a warning.

@@ -15,6 +15,7 @@ pub mod pack;
 pub mod place;
 pub mod replicate;
 mod span;
+pub mod unfold;
 
 #[cfg(test)]
 mod testing;

@@ -131,14 +131,15 @@ impl<'a> State<'a> {
             |(_, it): &(LayerId, &MatrixLayer)| are_same(&it.blocks, &blocks) && it.bias == bias;
         let known = self.layers.iter_enumerated().find(same).map(|(layer, _)| layer);
         let layer = known.unwrap_or_else(|| {
-            let largest = Span::of_array(&blocks).join(Span::ZERO).magnitude();
-            self.layers.push(MatrixLayer {
+            let mut layer = MatrixLayer {
                 name: self.graph.node(id).name.clone(),
                 blocks,
                 bias,
                 input: InputCoding { full_scale: 1.0, signed: false },
-                ranges: vec![if largest > 0.0 { largest } else { 1.0 }; groups * block_cols],
-            })
+                ranges: Vec::new(),
+            };
+            layer.ranges = plain_ranges(&layer);
+            self.layers.push(layer)
         });
         self.layer_of.insert(id, layer);
         layer
@@ -176,6 +177,12 @@ impl<'a> State<'a> {
 fn are_same(a: &ArcArray<f32, Ix3>, b: &ArcArray<f32, Ix3>) -> bool {
     let memory = |it: &ArcArray<f32, Ix3>| (it.as_ptr(), it.strides().to_vec());
     a.dim() == b.dim() && (memory(a) == memory(b) || a == b)
+}
+
+/// The range of every column of a layer whose columns share one: the largest weight, 1 where all are 0.
+pub(crate) fn plain_ranges(layer: &MatrixLayer) -> Vec<f32> {
+    let largest = Span::of_array(&layer.blocks).join(Span::ZERO).magnitude();
+    vec![if largest > 0.0 { largest } else { 1.0 }; layer.shape().n_cols]
 }
 
 /// `[m, c / groups, kh, kw]` as `[groups, c / groups kh kw, m / groups]`, of the same memory.

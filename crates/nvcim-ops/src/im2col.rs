@@ -61,6 +61,27 @@ impl Im2col {
         }
     }
 
+    /// Adds each element of `columns`, `[n_rows, n_positions]`, to the element of `sample` that
+    /// [`Im2col::fill`] takes it from: the way back of a gradient. What stands over padding is dropped.
+    pub fn add_back(&self, columns: &[f32], sample: &mut [f32]) {
+        let ([_, height, width], [_, out_width]) = (self.sample, self.output);
+        let [stride_h, stride_w] = self.strides;
+        let mut matrix_rows = columns.chunks_exact(self.n_positions());
+        for plane in sample.chunks_exact_mut(height * width) {
+            for row in &self.rows {
+                for (col, matrix_row) in self.cols.iter().zip(&mut matrix_rows) {
+                    let lines = matrix_row.chunks_exact(out_width);
+                    for (at, line) in row.positions.clone().zip(lines.skip(row.positions.start)) {
+                        let start = (row.first + (at - row.positions.start) * stride_h) * width;
+                        let to = plane[start + col.first..].iter_mut().step_by(stride_w);
+                        let from = &line[col.positions.clone()];
+                        to.zip(from).for_each(|(to, from)| *to += from);
+                    }
+                }
+            }
+        }
+    }
+
     /// Writes what one tap sees at every position.
     fn fill_row(&self, plane: &[f32], row: &Reach, col: &Reach, out: &mut [f32]) {
         let ([_, _, width], [_, out_width]) = (self.sample, self.output);
@@ -191,6 +212,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_way_back_is_the_adjoint((window, [height, width], out) in windows()) {
+            let sample = values(&[2, height, width], 3);
+            let plan = Im2col::new(&window, [2, height, width], out);
+            let len = plan.n_rows() * plan.n_positions();
+            let (mut columns, back) = (vec![f32::NAN; len], values(&[len], 4));
+            plan.fill(sample.as_slice().unwrap(), &mut columns);
+            let mut returned = vec![0.0; sample.len()];
+            plan.add_back(back.as_slice().unwrap(), &mut returned);
+            let dot = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let forth = dot(&columns, back.as_slice().unwrap());
+            let back = dot(sample.as_slice().unwrap(), &returned);
+            assert!((forth - back).abs() <= 1e-4 * (1.0 + forth.abs()), "{forth} {back}");
+        }
+
         #[test]
         fn every_element_is_the_one_under_its_tap((window, [height, width], out) in windows()) {
             let sample = values(&[2, height, width], 3);

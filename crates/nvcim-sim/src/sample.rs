@@ -1,12 +1,8 @@
 //! Draws one die of a chip: the part that a lab could measure.
 
-use std::collections::BTreeMap;
-
 use nvcim_chip::describe::Chip;
-use nvcim_chip::effects::Effect;
-use nvcim_chip::effects::stuck::Clusters;
+use nvcim_chip::effects::die_draws::DieDraws;
 use nvcim_chip::file::hash_chip;
-use nvcim_chip::random::Stream;
 use nvcim_chip::record::{ArrayRecord, DieRecord, StuckCell};
 use nvcim_ir::ids::IdVec;
 
@@ -25,78 +21,23 @@ pub fn sample_die(chip: &Chip, seed: u64, n_arrays: usize) -> DieRecord {
 }
 
 fn sample_array(chip: &Chip, seed: u64, array: u32) -> ArrayRecord {
-    let n_cols = chip.arrays.n_cols as u32;
-    // What a die is does not depend on the run, hence the run seed 0. Bit lines that share a converter
-    // share its draw.
-    let draw_columns = |effect, value: &dyn Fn(f64) -> f64| {
-        let stream = Stream::new(0, seed, effect);
-        let converters = (0..n_cols).map(|col| chip.circuits.adc.converter_of(col));
-        converters.map(|at| value(stream.normal([array, 0, at, 0])) as f32).collect()
+    let (n_rows, n_cols) = (chip.arrays.n_rows as u32, chip.arrays.n_cols as u32);
+    let draws = DieDraws::new(chip, seed);
+    // An effect that the chip does not describe answers for no column.
+    let columns = |of: &dyn Fn(u32) -> Option<f64>| {
+        (0..n_cols).filter_map(|col| of(col).map(|value| value as f32)).collect()
     };
-    let effects = &chip.effects;
+    let stuck = draws.stuck(array).map(|map| {
+        let cells = (0..n_rows).flat_map(|row| (0..n_cols).map(move |col| (row, col)));
+        let stuck = cells
+            .filter_map(|(row, col)| map.of(row, col).map(|g| StuckCell { row, col, g: g as f32 }));
+        stuck.collect()
+    });
     ArrayRecord {
-        stuck: sample_stuck(chip, seed, array),
-        column_gain: effects
-            .column_gain
-            .map_or_else(Vec::new, |gain| draw_columns(Effect::ColumnGain, &|z| gain.factor(z))),
-        column_offset_lsb: effects
-            .column_offset
-            .map_or_else(Vec::new, |offset| draw_columns(Effect::ColumnOffset, &|z| offset.lsb(z))),
+        stuck: stuck.unwrap_or_default(),
+        column_gain: columns(&|col| draws.column_gain(array, col)),
+        column_offset_lsb: columns(&|col| draws.column_offset_lsb(array, col)),
         read_back: None,
-    }
-}
-
-/// Cells that stick on their own, under clusters, under dead lines: where several speak of one cell, the
-/// later one holds.
-fn sample_stuck(chip: &Chip, seed: u64, array: u32) -> Vec<StuckCell> {
-    let Some(model) = chip.effects.stuck else { return Vec::new() };
-    let stream = Stream::new(0, seed, Effect::Stuck);
-    let (n_rows, n_cols) = (chip.arrays.n_rows as u32, chip.arrays.n_cols as u32);
-    let mut stuck = BTreeMap::new();
-    for (row, col) in (0..n_rows).flat_map(|row| (0..n_cols).map(move |col| (row, col))) {
-        if let Some(g) = model.decide(stream.uniform([array, row, col, 0]), &chip.cell) {
-            stuck.insert((row, col), g);
-        }
-    }
-    if model.clusters.density > 0.0 {
-        sample_clusters(chip, &model.clusters, &stream, array, &mut stuck);
-    }
-    let dead_row = |row: &u32| stream.uniform([array, *row, NO_LINE, 0]) < model.dead_rows;
-    for row in (0..n_rows).filter(dead_row) {
-        stuck.extend((0..n_cols).map(|col| ((row, col), 0.0)));
-    }
-    let dead_col = |col: &u32| stream.uniform([array, NO_LINE, *col, 0]) < model.dead_cols;
-    for col in (0..n_cols).filter(dead_col) {
-        stuck.extend((0..n_rows).map(|row| ((row, col), 0.0)));
-    }
-    stuck.into_iter().map(|((row, col), g)| StuckCell { row, col, g: g as f32 }).collect()
-}
-
-/// Stands for a line in the place of a draw about the other axis alone; no array has so many.
-const NO_LINE: u32 = u32::MAX;
-
-/// Draws each cell's chance to be the centre of a cluster, and the cells of those that are. The draws of
-/// a centre: whether it is one, how many cells it has, where these stick, then two places a cell.
-fn sample_clusters(
-    chip: &Chip,
-    model: &Clusters,
-    stream: &Stream,
-    array: u32,
-    stuck: &mut BTreeMap<(u32, u32), f64>,
-) {
-    let (n_rows, n_cols) = (chip.arrays.n_rows as u32, chip.arrays.n_cols as u32);
-    for (row, col) in (0..n_rows).flat_map(|row| (0..n_cols).map(move |col| (row, col))) {
-        let uniform = |k| stream.uniform([array, row, col, k]);
-        if uniform(1) >= model.density {
-            continue;
-        }
-        let g = model.decide_level(uniform(3), &chip.cell);
-        for cell in 0..model.decide_size(uniform(2)) {
-            let z = |axis| stream.normal([array, row, col, 4 + 2 * cell + axis]);
-            let place =
-                model.decide_line(row, z(0), n_rows).zip(model.decide_line(col, z(1), n_cols));
-            stuck.extend(place.map(|place| (place, g)));
-        }
     }
 }
 

@@ -30,6 +30,7 @@ pub mod simulate;
 pub mod study;
 pub mod time;
 pub mod trace;
+pub mod train;
 pub mod verify;
 
 pub use nvcim_chip::{describe, die_file, effects, file, meaning, presets, record, unit_costs};
@@ -39,3 +40,4 @@ pub use nvcim_ir::{diag, ids, program, programmed};
 pub use nvcim_map::{cost, map_graph, replicate};
 pub use nvcim_ops::tensor;
 pub use nvcim_sim::{conditions, machine, sample};
+pub use nvcim_train::{batches, optimizer};

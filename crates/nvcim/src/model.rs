@@ -44,6 +44,12 @@ impl Model {
         Self { bytes: bytes.to_vec(), name: name.to_owned(), folder: None }
     }
 
+    /// The same model with other bytes in place of its own: as if they were stored under its name.
+    #[must_use]
+    pub fn with_bytes(&self, bytes: Vec<u8>) -> Self {
+        Self { bytes, ..self.clone() }
+    }
+
     /// BLAKE3 of the file's bytes, followed by those of each other file that it keeps weights in, by name.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ impl CellState {
 }
 
 /// An effect that changes the conductance of one cell.
-pub trait CellEffect {
+pub trait CellEffect: Sync {
     /// The draws that the effect needs, at most 256.
     fn draws(&self) -> &'static [Draw];
 

@@ -11,6 +11,7 @@ pub mod column_gain;
 pub mod column_offset;
 pub mod conductance;
 pub mod dac;
+pub mod die_draws;
 pub mod disturb;
 pub mod draws;
 pub mod drift;

@@ -4,10 +4,11 @@
 //! `w = u+ - u-`. A stuck cell fixes its `u`; its partner then takes the reachable value that brings
 //! the pair nearest to `w`. With both cells free the pair is one-sided.
 
-use nvcim_chip::coding::WeightCode;
-use nvcim_chip::describe::Cell;
+use crate::coding::WeightCode;
+use crate::describe::Cell;
 
-use crate::faults::Stuck;
+/// What the positive and the negative cell of a slice are stuck at, in siemens, where they are.
+pub type StuckPair = (Option<f64>, Option<f64>);
 
 /// The conductances in siemens, (plus, minus) per slice, that come nearest to the relative weight `w`, -1
 /// to 1, where `stuck` holds the conductances of stuck cells, as in [`closest_pair`].
@@ -15,13 +16,13 @@ use crate::faults::Stuck;
 /// Slices take their share of the weight first, each as near as its cells can. What is then missing is
 /// made up from the most to the least significant slice, each by as much as it can: no slice could then be
 /// changed alone for the better, though another combination may be nearer.
-pub(crate) fn closest_slices(
+pub fn closest_slices(
     w: f64,
-    stuck: &[Stuck],
+    stuck: &[StuckPair],
     code: &WeightCode,
     cell: &Cell,
 ) -> Vec<(f64, f64)> {
-    let pick = |share: f64, (plus, minus): Stuck| {
+    let pick = |share: f64, (plus, minus): StuckPair| {
         if code.is_paired() {
             closest_pair(share, plus, minus, cell)
         } else {
@@ -34,7 +35,7 @@ pub(crate) fn closest_slices(
         return lanes;
     }
     // A stuck cell counts as it is, not as it is told to be.
-    let share_of = |(plus, minus): (f64, f64), (at_plus, at_minus): Stuck| {
+    let share_of = |(plus, minus): (f64, f64), (at_plus, at_minus): StuckPair| {
         (at_plus.unwrap_or(plus) - at_minus.unwrap_or(minus)) / cell.range()
     };
     let factors = code.factors();
@@ -54,7 +55,7 @@ pub(crate) fn closest_slices(
 ///
 /// `stuck_plus` and `stuck_minus` are the conductances of stuck cells, in siemens. A stuck cell's own
 /// target is the nearest reachable one, which costs no programming pulse.
-pub(crate) fn closest_pair(
+pub fn closest_pair(
     w: f64,
     stuck_plus: Option<f64>,
     stuck_minus: Option<f64>,
@@ -71,11 +72,12 @@ pub(crate) fn closest_pair(
 
 #[cfg(test)]
 mod tests {
-    use super::{closest_pair, closest_slices};
-    use nvcim_chip::coding::WeightCode;
-    use nvcim_chip::describe::{Cell, SignCoding};
-    use nvcim_chip::presets::find_preset;
     use proptest::prelude::*;
+
+    use super::{closest_pair, closest_slices};
+    use crate::coding::WeightCode;
+    use crate::describe::{Cell, SignCoding};
+    use crate::presets::find_preset;
 
     const CELL: Cell = Cell { g_min: 0.0, g_max: 1.0, n_levels: None };
 
