@@ -3,6 +3,7 @@
 //! Each node makes exactly one tensor, so a [`NodeId`] names both. The operand slot stands on the edge,
 //! because petgraph does not promise an order of neighbours.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
@@ -185,20 +186,21 @@ pub fn verify_graph(graph: &Graph) -> Result<()> {
         problems.push(Diagnostic::bad_input("graph", "has a cycle"));
     }
     let mut tensors = BTreeSet::new();
+    let numbers = Numbers::new(&graph.consts);
     for id in graph.ids() {
         let node = graph.node(id);
         if node.tensor.is_empty() || !tensors.insert(node.tensor.as_str()) {
             let message = format!("makes tensor `{}`, whose name is empty or taken", node.tensor);
             problems.push(Diagnostic::bad_input(format!("node `{}`", node.name), message));
         }
-        if let Err(message) = check_node(graph, id) {
+        if let Err(message) = check_node(graph, id, &numbers) {
             problems.push(Diagnostic::bad_input(format!("node `{}`", node.name), message));
         }
     }
     fail_if_any(problems)
 }
 
-fn check_node(graph: &Graph, id: NodeId) -> std::result::Result<(), String> {
+fn check_node(graph: &Graph, id: NodeId, numbers: &Numbers<'_>) -> std::result::Result<(), String> {
     let node = graph.node(id);
     let edges = graph.dag.edges_directed(to_index(id), Direction::Incoming);
     let mut slots: Vec<_> = edges.map(|edge| *edge.weight()).collect();
@@ -207,27 +209,41 @@ fn check_node(graph: &Graph, id: NodeId) -> std::result::Result<(), String> {
     if slots.iter().copied().ne(0..slots.len() as u32) || !(least..=most).contains(&slots.len()) {
         return Err(format!("`{}` cannot take operand slots {slots:?}", node.op.name()));
     }
-    check_consts(&node.op, &graph.consts)?;
+    numbers.check(&node.op)?;
     let operands = graph.operands(id);
     let shapes: Vec<_> = operands.iter().map(|&id| graph.node(id).shape.as_slice()).collect();
     shape::check_shape(&node.op, &shapes, |id| graph.consts[id].value.shape(), &node.shape)
 }
 
-/// Checks that an operator's constants exist and that its numbers are finite. A constant operand may
-/// hold infinities, as attention masks do; nothing holds what is no number.
-pub(crate) fn check_consts(
-    op: &Op,
-    consts: &IdVec<ConstId, Constant>,
-) -> std::result::Result<(), String> {
-    for id in op.consts() {
-        let constant = consts.get(id).ok_or_else(|| format!("names {id}, which does not exist"))?;
-        let may_be_infinite = matches!(op, Op::Const(_));
-        let numbers = || may_be_infinite && !constant.value.iter().any(|value| value.is_nan());
-        if !(are_finite(&constant.value) || numbers()) {
-            return Err(format!("constant `{}` holds a number that is not finite", constant.name));
-        }
+/// What is known of the numbers in constants. Each is looked at once, when something first uses it: weights of
+/// recurrent layers are used in every step.
+pub(crate) struct Numbers<'a> {
+    consts: &'a IdVec<ConstId, Constant>,
+    finite: IdVec<ConstId, OnceCell<bool>>,
+}
+
+impl<'a> Numbers<'a> {
+    /// Nothing is known yet.
+    pub(crate) fn new(consts: &'a IdVec<ConstId, Constant>) -> Self {
+        Self { consts, finite: consts.iter().map(|_| OnceCell::new()).collect() }
     }
-    Ok(())
+
+    /// Checks that an operator's constants exist and that its numbers are finite. A constant operand may
+    /// hold infinities, as attention masks do; nothing holds what is no number.
+    pub(crate) fn check(&self, op: &Op) -> std::result::Result<(), String> {
+        for id in op.consts() {
+            let constant =
+                self.consts.get(id).ok_or_else(|| format!("names {id}, which does not exist"))?;
+            let finite = *self.finite[id].get_or_init(|| are_finite(&constant.value));
+            let may_be_infinite = matches!(op, Op::Const(_));
+            let numbers = || may_be_infinite && !constant.value.iter().any(|value| value.is_nan());
+            if !(finite || numbers()) {
+                let name = &constant.name;
+                return Err(format!("constant `{name}` holds a number that is not finite"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The text form: one line per node in topological order, `n3 [6, 24, 24] = conv w=c0 ... (n1)  # "name"`.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::diag::{Diagnostic, Result, fail_if_any};
-use crate::graph::{self, Constant};
+use crate::graph::{Constant, Numbers};
 use crate::ids::{ConstId, Id, IdVec, LayerId, StepId};
 use crate::op::{Op, Window};
 use crate::shape;
@@ -101,8 +101,9 @@ pub struct LayerShape {
 /// 5. There is at least one output, and outputs are steps.
 pub fn verify_program(program: &Program, layers: &IdVec<LayerId, LayerShape>) -> Result<()> {
     let mut problems = Vec::new();
+    let numbers = Numbers::new(&program.consts);
     for (id, step) in program.steps.iter_enumerated() {
-        if let Err(message) = check_step(program, layers, id, step) {
+        if let Err(message) = check_step(program, layers, &numbers, (id, step)) {
             problems.push(Diagnostic::bad_input(format!("{id} `{}`", step.name), message));
         }
     }
@@ -191,8 +192,8 @@ pub fn find_shared_drives(program: &Program, n_layers: usize) -> IdVec<LayerId, 
 fn check_step(
     program: &Program,
     layers: &IdVec<LayerId, LayerShape>,
-    id: StepId,
-    step: &Step,
+    numbers: &Numbers<'_>,
+    (id, step): (StepId, &Step),
 ) -> std::result::Result<(), String> {
     if let Some(operand) = step.operands.iter().find(|operand| **operand >= id) {
         return Err(format!("reads {operand}, which is not an earlier step"));
@@ -208,7 +209,7 @@ fn check_step(
             if !(least..=most).contains(&shapes.len()) {
                 return Err(format!("`{}` cannot take {} operands", op.name(), shapes.len()));
             }
-            graph::check_consts(op, &program.consts)?;
+            numbers.check(op)?;
             shape::check_shape(op, &shapes, |id| program.consts[id].value.shape(), &step.shape)
         }
         StepOp::Matrix { layer, lowering } => {

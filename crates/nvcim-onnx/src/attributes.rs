@@ -31,6 +31,13 @@ pub(crate) fn string(node: &NodeProto, name: &str, default: &str) -> Result<Stri
         .map_or(default.into(), |attribute| String::from_utf8_lossy(&attribute.s).into_owned()))
 }
 
+/// A list of texts, if there is one.
+pub(crate) fn strings(node: &NodeProto, name: &str) -> Result<Option<Vec<String>>> {
+    let text = |text: &Vec<u8>| String::from_utf8_lossy(text).into_owned();
+    Ok(find(node, name, AttributeType::Strings)?
+        .map(|attribute| attribute.strings.iter().map(text).collect()))
+}
+
 /// A tensor, if there is one.
 pub(crate) fn tensor<'n>(node: &'n NodeProto, name: &str) -> Result<Option<&'n TensorProto>> {
     Ok(find(node, name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_ref()))

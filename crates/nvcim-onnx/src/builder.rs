@@ -46,11 +46,23 @@ impl Builder {
         shape: &[usize],
     ) -> NodeId {
         let suffix = op.name();
-        let mut invented = format!("{tensor}/{suffix}");
+        let names = (format!("{name}/{suffix}"), format!("{tensor}/{suffix}"));
+        self.add_unique((&names.0, &names.1), op, operands, shape)
+    }
+
+    /// A node of this name that makes a tensor of this name, or of one like it where that is taken.
+    pub(crate) fn add_unique(
+        &mut self,
+        (name, tensor): (&str, &str),
+        op: Op,
+        operands: &[NodeId],
+        shape: &[usize],
+    ) -> NodeId {
+        let mut invented = tensor.to_owned();
         while !self.tensors.insert(invented.clone()) {
             invented.push('\'');
         }
-        self.add(&format!("{name}/{suffix}"), &invented, op, operands, shape)
+        self.add(name, &invented, op, operands, shape)
     }
 
     /// The constant of this name and shape; `value` is stored the first time.

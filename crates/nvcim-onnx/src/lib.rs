@@ -17,6 +17,7 @@ mod network_input;
 pub mod operators;
 mod ops;
 mod proto;
+mod recurrent;
 pub mod reference;
 mod refusal;
 mod site;

@@ -79,12 +79,20 @@ pub(crate) enum AttributeType {
     Tensor = 4,
     Floats = 6,
     Ints = 7,
+    Strings = 8,
 }
 
 impl AttributeType {
     /// Every kind.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Float, Self::Int, Self::String, Self::Tensor, Self::Floats, Self::Ints];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Float,
+        Self::Int,
+        Self::String,
+        Self::Tensor,
+        Self::Floats,
+        Self::Ints,
+        Self::Strings,
+    ];
 
     /// What messages call one of this kind.
     pub(crate) fn describe(self) -> &'static str {
@@ -95,6 +103,7 @@ impl AttributeType {
             Self::Tensor => "a tensor",
             Self::Floats => "a list of floats",
             Self::Ints => "a list of integers",
+            Self::Strings => "a list of texts",
         }
     }
 }
@@ -116,6 +125,8 @@ pub(crate) struct AttributeProto {
     pub(crate) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(crate) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub(crate) strings: Vec<Vec<u8>>,
     /// An [`AttributeType`]; 0 in files older than IR version 2.
     #[prost(int32, tag = "20")]
     pub(crate) r#type: i32,

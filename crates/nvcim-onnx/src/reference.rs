@@ -57,9 +57,13 @@ impl FloatReference {
                 Batching::Whole => shape,
             };
             let mut clean = clean_model(&model, &whole, external)?;
-            let spelled = clean.graph.as_ref().and_then(spell_out::spell_out);
-            let datum = if spelled.is_some() { DatumType::F32 } else { datum };
-            clean.graph = spelled.or(clean.graph);
+            let spelled = clean
+                .graph
+                .as_ref()
+                .and_then(|graph| spell_out::spell_out(graph, &imported.sequences, model.opset));
+            let in_floats = spelled.as_ref().is_some_and(|it| it.in_floats);
+            let datum = if in_floats { DatumType::F32 } else { datum };
+            clean.graph = spelled.map(|it| it.graph).or(clean.graph);
             match prepare(clean).and_then(|plan| Self::wrap(plan, batching, (whole, datum))) {
                 Ok(reference) => return Ok(reference),
                 Err(why) => reasons.push(format!("{batching:?}: {why}")),

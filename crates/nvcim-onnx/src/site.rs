@@ -50,6 +50,17 @@ pub(crate) enum Converted {
     Alias(Activation),
     /// Its outputs became these nodes, in their order.
     Several(Vec<NodeId>),
+    /// It became many nodes, for the steps of a sequence.
+    Unrolled {
+        /// Those that make its outputs, in their order.
+        outputs: Vec<NodeId>,
+        /// The first that multiplies by each of its matrices.
+        matrices: Vec<NodeId>,
+        /// The steps.
+        n_steps: usize,
+        /// Units of the cell.
+        hidden: usize,
+    },
 }
 
 /// One node to convert.
@@ -261,8 +272,16 @@ impl Site<'_> {
 
     /// A further node that this ONNX node needs.
     pub(crate) fn help(&mut self, op: Op, operands: &[NodeId], shape: &[usize]) -> NodeId {
-        let names = (self.label, self.node.output[0].as_str());
+        let names = (self.label, self.made());
         self.builder.add_helper(names, op, operands, shape)
+    }
+}
+
+impl<'a> Site<'a> {
+    /// The first output that the node names.
+    pub(crate) fn made(&self) -> &'a str {
+        let named = self.node.output.iter().find(|name| !name.is_empty());
+        named.map_or(self.label, String::as_str)
     }
 }
 

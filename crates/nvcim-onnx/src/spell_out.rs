@@ -1,17 +1,42 @@
-//! Quantised networks for the float reference: integers as floats, quantisation as the arithmetic that defines it.
+//! Operators for the float reference that tract has otherwise than the standard, in others that define them:
+//! quantisation here, recurrent cells in `recurrent.rs`.
 //!
 //! tract 0.23 runs networks with integer inputs and outputs to other numbers than the standard (an 8-bit ResNet on
 //! CIFAR-10 to chance, where ONNX Runtime and this toolchain agree). So tract gets `Div`, `Round`, `Add` and `Clip`
 //! for `QuantizeLinear`, and `Sub` and `Mul` for `DequantizeLinear` of what is computed; weights stay as they are.
+//! Sequences that run backwards it reads in the wrong order.
 
-use std::collections::BTreeSet;
+mod recurrent;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::Data;
 use crate::proto::{FLOAT, GraphProto, NodeProto, TensorProto};
 use crate::tensor_data::{self, NoExternalData};
+use crate::walk::Sequence;
 
-/// Rewrites a graph whose data lies inside; `None` where it has no quantisation that this can spell out.
-pub(crate) fn spell_out(graph: &GraphProto) -> Option<GraphProto> {
+/// A graph in other operators.
+pub(crate) struct Spelled {
+    /// The graph.
+    pub(crate) graph: GraphProto,
+    /// Whether its input, of integers before, is of floats now.
+    pub(crate) in_floats: bool,
+}
+
+/// Rewrites the recurrent nodes of a graph, which run over these sequences by the names of their first outputs,
+/// and its quantisation where its data lies inside; `None` where there is nothing of either.
+pub(crate) fn spell_out(
+    graph: &GraphProto,
+    sequences: &BTreeMap<String, Sequence>,
+    opset: i64,
+) -> Option<Spelled> {
+    let unrolled = recurrent::spell_out_cells(graph, sequences, opset);
+    let quantised = spell_out_quantisation(unrolled.as_ref().unwrap_or(graph));
+    let in_floats = quantised.is_some();
+    quantised.or(unrolled).map(|graph| Spelled { graph, in_floats })
+}
+
+fn spell_out_quantisation(graph: &GraphProto) -> Option<GraphProto> {
     let mut constants: BTreeSet<&str> =
         graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     let mut nodes = Vec::new();

@@ -29,6 +29,13 @@ pub struct SurveyedNode {
 pub enum Fate {
     /// It is this node of the graph, if there is a graph.
     Kept(NodeId),
+    /// It is many nodes of the graph, if there is a graph: it runs over a sequence, step by step.
+    Unrolled {
+        /// The first node that multiplies by each of its matrices.
+        matrices: Vec<NodeId>,
+        /// The steps.
+        n_steps: usize,
+    },
     /// It does nothing by itself and vanished into another.
     Folded {
         /// The name of the node that does its work, or why none has to.

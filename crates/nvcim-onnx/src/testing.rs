@@ -71,7 +71,8 @@ impl TestModel {
         self
     }
 
-    /// Adds a node called `output` that makes `output`; `inputs` are separated by spaces, `-` is none.
+    /// Adds a node that makes `output` and is called like its first one; names are separated by spaces, `-` is
+    /// none.
     pub(crate) fn node(
         mut self,
         op_type: &str,
@@ -83,8 +84,8 @@ impl TestModel {
         let node = NodeProto {
             op_type: op_type.into(),
             input: input.map(|name| if name == "-" { "" } else { name }.into()).collect(),
-            output: vec![output.into()],
-            name: output.into(),
+            output: output.split_whitespace().map(|name| name.replace('-', "")).collect(),
+            name: output.split_whitespace().find(|name| *name != "-").unwrap_or_default().into(),
             attribute: attribute.into(),
             domain: String::new(),
         };
@@ -162,6 +163,17 @@ pub(crate) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
 /// An attribute of text.
 pub(crate) fn string(name: &str, text: &str) -> AttributeProto {
     AttributeProto { s: text.into(), ..attribute(name, AttributeType::String) }
+}
+
+/// An attribute of several texts.
+pub(crate) fn strings(name: &str, texts: &[&str]) -> AttributeProto {
+    let strings = texts.iter().map(|text| (*text).into()).collect();
+    AttributeProto { strings, ..attribute(name, AttributeType::Strings) }
+}
+
+/// An attribute of several numbers.
+pub(crate) fn floats(name: &str, floats: &[f32]) -> AttributeProto {
+    AttributeProto { floats: floats.into(), ..attribute(name, AttributeType::Floats) }
 }
 
 /// A tensor attribute of integers.

@@ -6,6 +6,7 @@ use nvcim_ir::diag::{Diagnostic, Kind, Warned};
 use nvcim_ir::graph::{self, Graph};
 use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::Op;
+use tract_onnx::prelude::{Datum, DatumType};
 
 use crate::analyse::{self, Analyser, Fact};
 use crate::builder::Builder;
@@ -34,6 +35,17 @@ pub(crate) struct Imported {
     pub(crate) problems: Vec<Diagnostic>,
     /// How samples lie in the file's tensors.
     pub(crate) batching: Batching,
+    /// The nodes that were unrolled, by their first outputs.
+    pub(crate) sequences: BTreeMap<String, Sequence>,
+}
+
+/// What a recurrent node runs over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequence {
+    /// Steps.
+    pub(crate) n_steps: usize,
+    /// Units of the cell.
+    pub(crate) hidden: usize,
 }
 
 impl Imported {
@@ -57,6 +69,8 @@ pub(crate) struct Walk<'m> {
     problems: Vec<Diagnostic>,
     /// Elements of all constants computed so far.
     folded: usize,
+    /// The nodes that were unrolled, by their first outputs.
+    sequences: BTreeMap<String, Sequence>,
 }
 
 /// What became of one node: its fate, and the value of its first output.
@@ -106,6 +120,7 @@ impl<'m> Walk<'m> {
             fates: BTreeMap::new(),
             problems: input.problem.into_iter().collect(),
             folded: 0,
+            sequences: BTreeMap::new(),
         }
     }
 
@@ -115,7 +130,7 @@ impl<'m> Walk<'m> {
             let node = &self.model.graph.node[at];
             let (fate, value) = self.import_node(at, node);
             self.fates.insert(at, fate);
-            if let Some(output) = node.output.first() {
+            if let Some(output) = node.output.first().filter(|output| !output.is_empty()) {
                 self.values.insert(output.clone(), value);
             }
             for output in node.output.iter().skip(1).filter(|output| !output.is_empty()) {
@@ -140,7 +155,8 @@ impl<'m> Walk<'m> {
         }
         let sound = self.problems.is_empty();
         let graph = sound.then(|| Warned::clean(self.builder.graph));
-        Imported { nodes, graph, problems: self.problems, batching: self.batching }
+        let Self { problems, batching, sequences, .. } = self;
+        Imported { nodes, graph, problems, batching, sequences }
     }
 
     fn import_node(&mut self, at: usize, node: &NodeProto) -> Outcome {
@@ -204,7 +220,13 @@ impl<'m> Walk<'m> {
         {
             return self.fold_several(node, &facts).map_err(blind);
         }
-        let (output, datum) = match self.analyser.infer(node, &facts, 0).map_err(blind)? {
+        let inferred = if ops::is_recurrent(&node.op_type) {
+            // tract does not know all of these operators' outputs; what they are follows from the conversion.
+            Fact::Varying { shape: Vec::new(), datum: f32::datum_type() }
+        } else {
+            self.analyser.infer(node, &facts, 0).map_err(blind)?
+        };
+        let (output, datum) = match inferred {
             Fact::Constant(value) => {
                 self.folded = self.folded.saturating_add(value.len());
                 if self.folded > MAX_FOLDED {
@@ -240,21 +262,24 @@ impl<'m> Walk<'m> {
                 Ok((Fate::Folded { into }, Value::Activation(activation)))
             }
             Ok(Converted::Several(ids)) => {
-                let made = |id: &NodeId| {
-                    let shape = self.builder.graph.node(*id).shape.clone();
-                    Value::Activation(Activation { id: *id, shape, datum })
-                };
-                for (output, id) in node.output.iter().zip(&ids).skip(1) {
-                    self.values.insert(output.clone(), made(id));
-                }
                 let first = ids.first().ok_or_else(|| blind(Refusal::broken("has no output")))?;
-                Ok((Fate::Kept(*first), made(first)))
+                Ok((Fate::Kept(*first), self.name_outputs(node, &ids, datum)))
+            }
+            Ok(Converted::Unrolled { outputs, matrices, n_steps, hidden }) => {
+                let made = node.output.iter().find(|output| !output.is_empty());
+                self.sequences
+                    .extend(made.map(|made| (made.clone(), Sequence { n_steps, hidden })));
+                let value = self.name_outputs(node, &outputs, datum);
+                Ok((Fate::Unrolled { matrices, n_steps }, value))
             }
             Ok(Converted::Kept(id)) => {
                 let made = Activation { id, shape: sample, datum };
                 Ok((Fate::Kept(id), Value::Activation(made)))
             }
-            Err(refusal) if self.batching.lead() == 0 || output.first() == Some(&self.batch) => {
+            Err(refusal)
+                if !ops::is_recurrent(&node.op_type)
+                    && (self.batching.lead() == 0 || output.first() == Some(&self.batch)) =>
+            {
                 // Stands in for the tensor so that later nodes can be judged; never handed out.
                 let id = self.builder.add(label, &node.output[0], Op::Input, &[], &sample);
                 let value = Value::Activation(Activation { id, shape: sample, datum });
@@ -262,6 +287,21 @@ impl<'m> Walk<'m> {
             }
             Err(refusal) => Err(blind(refusal)),
         }
+    }
+
+    /// Notes the values of a node's further outputs; the value of the first.
+    fn name_outputs(&mut self, node: &NodeProto, ids: &[NodeId], datum: DatumType) -> Value {
+        let graph = &self.builder.graph;
+        let made = |id: &NodeId| {
+            let shape = graph.node(*id).shape.clone();
+            Value::Activation(Activation { id: *id, shape, datum })
+        };
+        let mut values = ids.iter().map(made);
+        let first = values.next().unwrap_or_else(|| unknown("is made by a node without outputs"));
+        let further = node.output.iter().skip(1).zip(values);
+        let named = further.filter(|(output, _)| !output.is_empty());
+        self.values.extend(named.map(|(output, value)| (output.clone(), value)));
+        first
     }
 
     /// The outputs of a node over constants alone.
@@ -285,7 +325,9 @@ impl<'m> Walk<'m> {
 
     /// Refuses a node whose second or later outputs are read.
     fn check_outputs(&self, node: &NodeProto) -> std::result::Result<(), Refusal> {
-        if node.output.first().is_none_or(String::is_empty) {
+        let mut named = node.output.iter().map(|output| !output.is_empty());
+        let any = ops::is_recurrent(&node.op_type);
+        if !(if any { named.any(|it| it) } else { named.next() == Some(true) }) {
             return Err(Refusal::broken("has no output"));
         }
         if ops::has_several_outputs(&node.op_type) && decode::is_standard(&node.domain) {

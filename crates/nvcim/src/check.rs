@@ -2,6 +2,7 @@
 
 use nvcim_chip::describe::{Chip, Pack};
 use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::ids::NodeId;
 use nvcim_map::cost::{NetCost, count_costs};
 use nvcim_map::map_graph::{MapOptions, Place, Sketch, sketch_graph};
 use nvcim_onnx::survey::Fate;
@@ -94,6 +95,26 @@ pub fn check_model(model: &Model, chip: &Chip, pack: Option<Pack>) -> Result<Che
                 Fate::Unsupported { reason, hint } => (Where::Unsupported, reason, hint),
                 Fate::Constant => {
                     (Where::Digital, "computed at compile time".to_owned(), String::new())
+                }
+                Fate::Unrolled { matrices, n_steps } => {
+                    let of = |id: &NodeId| places.iter().find(|placed| placed.node == *id);
+                    let reasons: Vec<_> = matrices
+                        .iter()
+                        .filter_map(|id| match &of(id)?.place {
+                            Place::Analog { reason, .. } => Some(reason.as_str()),
+                            Place::Digital { .. } | Place::Folded { .. } => None,
+                        })
+                        .collect();
+                    let (place, what) = match &reasons[..] {
+                        [] => (Where::Digital, "not mapped: another node is unsupported".into()),
+                        reasons => (Where::Analog, reasons.join("; ")),
+                    };
+                    let s = if n_steps == 1 { "" } else { "s" };
+                    (
+                        place,
+                        format!("unrolled over {n_steps} step{s}, gates digital: {what}"),
+                        String::new(),
+                    )
                 }
                 Fate::Folded { into } => {
                     (Where::Digital, format!("folded into `{into}`"), String::new())

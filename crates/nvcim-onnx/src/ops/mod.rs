@@ -11,6 +11,7 @@ mod norm;
 mod pad;
 mod pool;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod resize;
 mod select;
@@ -22,6 +23,7 @@ pub(crate) mod table;
 use nvcim_ir::op::Op;
 use table::OPERATORS;
 
+use crate::recurrent::Cell;
 use crate::refusal::Refusal;
 use crate::site::{Activation, Converted, Site, Value};
 
@@ -89,7 +91,12 @@ pub(crate) fn find_converter(op_type: &str) -> Option<Converter> {
 
 /// Whether outputs of the operator behind the first can be read.
 pub(crate) fn has_several_outputs(op_type: &str) -> bool {
-    op_type == "Split"
+    op_type == "Split" || is_recurrent(op_type)
+}
+
+/// Whether the operator runs over a sequence, and tells its outputs' shapes itself.
+pub(crate) fn is_recurrent(op_type: &str) -> bool {
+    Cell::of(op_type).is_some()
 }
 
 /// Why an operator without a converter is refused, with the remedy that fits it.
@@ -102,8 +109,8 @@ pub(crate) fn refuse_operator(op_type: &str) -> Refusal {
         | "DynamicQuantizeLinear" => {
             "export the quantised network with QuantizeLinear and DequantizeLinear (QDQ), or the float network"
         }
-        "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => {
-            "unroll the network: only feed-forward operators run here"
+        "Loop" | "If" | "Scan" => {
+            "unroll the network, or export its recurrent layers as LSTM, GRU or RNN"
         }
         "NonMaxSuppression" | "TopK" => "cut the network before it and do this step outside",
         _ => "rewrite it with Conv, Gemm, element-wise and pooling operators, or cut it off",

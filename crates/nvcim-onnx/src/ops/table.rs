@@ -2,7 +2,7 @@
 
 use super::{
     Converter, arithmetic, conv, conv_transpose, dense, elementwise, layout, logic, norm, pad,
-    pool, quantize, reduce, resize, select, slice, softmax,
+    pool, quantize, recurrent, reduce, resize, select, slice, softmax,
 };
 
 /// Where an operator runs on a chip.
@@ -41,6 +41,10 @@ const fn operator(
 }
 
 use Place::{Arrays, Digital, Either};
+
+/// What of recurrent operators runs.
+const RECURRENT: &str = "unrolled over a sequence of fixed length: constant weights on arrays, gates digital; no \
+                         `sequence_lens` but the full one";
 
 /// Every operator that runs, by name.
 pub(crate) const OPERATORS: &[Operator] = &[
@@ -119,6 +123,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     operator("Expand", 8, Digital, select::convert_expand, "constant shape"),
     operator("Flatten", 7, Digital, layout::convert_reshape, "the batch stays axis 0"),
     operator("Floor", 7, Digital, elementwise::convert_unary, ""),
+    operator("GRU", 7, Either, recurrent::convert_recurrent, RECURRENT),
     operator(
         "Gather",
         7,
@@ -155,6 +160,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         norm::convert_group_norm,
         "constant scale and bias",
     ),
+    operator("LSTM", 7, Either, recurrent::convert_recurrent, RECURRENT),
     operator("LayerNormalization", 17, Digital, norm::convert_layer_norm, "no further outputs"),
     operator("LeakyRelu", 7, Digital, elementwise::convert_unary, ""),
     operator("Less", 7, Digital, logic::convert_comparison, "truth values are 0 and 1"),
@@ -206,6 +212,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         "to 8-bit integers, per tensor or per channel",
     ),
     operator("RMSNormalization", 23, Digital, norm::convert_layer_norm, "no further outputs"),
+    operator("RNN", 7, Either, recurrent::convert_recurrent, RECURRENT),
     operator(
         "Reciprocal",
         7,
