@@ -23,8 +23,8 @@ use crate::drive::Part;
 /// Names the draws of one conversion: what is converted where.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Key {
-    /// The layer's number.
-    pub(crate) layer: usize,
+    /// The number of the step that uses the layer.
+    pub(crate) step: usize,
     /// The tile's number in its layer.
     pub(crate) tile: usize,
     /// The chunk's number in its batch.
@@ -38,7 +38,7 @@ impl Key {
     /// draws would return.
     pub(crate) fn place(self, part: usize) -> [u32; 3] {
         let pair = |high: usize, low: usize| (high as u32) << 16 | (low as u32 & 0xffff);
-        [pair(self.layer, self.tile), pair(self.chunk, self.piece), part as u32]
+        [pair(self.step, self.tile), pair(self.chunk, self.piece), part as u32]
     }
 }
 

@@ -4,16 +4,23 @@
 //! slope is that of one side: 0 at the corner of a rectifier, 0 everywhere for what rounds.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+use std::sync::Arc;
 
 use burn_backend::ops::{ActivationOps, FloatTensorOps};
 use burn_backend::tensor::BoolTensor;
 use burn_backend::{BoolDType, Scalar, Shape, get_or_init_device_settings};
+use ndarray::IxDyn;
 use nvcim_ir::graph::Constant;
 use nvcim_ir::ids::{ConstId, IdVec};
-use nvcim_ir::op::{Binary, Op, Reduction, Unary};
+use nvcim_ir::op::{Binary, Op, Reduction, Unary, Window};
+use nvcim_ir::program::Lowering;
+use nvcim_ops::tensor::{Operand, Tensor};
+use nvcim_ops::{binary, scan};
 
+use crate::convert::Key;
+use crate::matrix::{self, Leaves, SeenLayer};
 use crate::pick::{self, Moves, Windows};
-use crate::tape::{self, Tape, Var};
+use crate::tape::{self, Tape, Var, WayBack};
 
 /// A digital operator as it runs on the tape.
 #[derive(Debug, Clone)]
@@ -29,6 +36,13 @@ pub(crate) enum Plan {
     },
     /// Takes the mean of each window.
     Average(Windows),
+    /// Multiplies by a matrix that stays as it is: a convolution that a chip runs digitally.
+    Multiply {
+        /// The matrix.
+        layer: Arc<SeenLayer>,
+        /// How it walks.
+        window: Window,
+    },
     /// Computes.
     Compute(Op),
 }
@@ -37,7 +51,12 @@ pub(crate) enum Plan {
 ///
 /// # Errors
 /// Why the way back through the operator cannot be computed.
-pub(crate) fn plan_op(op: &Op, from: &[&[usize]], to: &[usize]) -> Result<Plan, &'static str> {
+pub(crate) fn plan_op(
+    op: &Op,
+    consts: &IdVec<ConstId, Constant>,
+    from: &[&[usize]],
+    to: &[usize],
+) -> Result<Plan, &'static str> {
     let first = from.first().copied().unwrap_or_default();
     if let Some(moves) = pick::find_moves(op, first, to) {
         return moves.map(Plan::Move);
@@ -53,7 +72,12 @@ pub(crate) fn plan_op(op: &Op, from: &[&[usize]], to: &[usize]) -> Result<Plan, 
             let windows = pick::find_groups(first, axes)?;
             Plan::Choose { windows, smallest: *reduction == Reduction::Min }
         }
-        Op::Conv { .. } | Op::Dense { .. } => return Err("is a matrix that mapping left digital"),
+        Op::Conv { weight, bias, window, groups } => {
+            let bias = bias.map(|bias| &consts[bias]);
+            let layer = Arc::new(fixed_layer(&consts[*weight], bias, *groups));
+            Plan::Multiply { layer, window: window.clone() }
+        }
+        Op::Dense { .. } => return Err("is a matrix that mapping left digital"),
         other => Plan::Compute(other.clone()),
     })
 }
@@ -70,8 +94,30 @@ pub(crate) fn run_op(
         Plan::Move(moves) => pick::move_elements(operands[0], moves, shape),
         Plan::Choose { windows, smallest } => pick::choose(operands[0], windows, *smallest, shape),
         Plan::Average(windows) => pick::average(operands[0], windows, shape),
+        Plan::Multiply { layer, window } => {
+            let blank = |len: usize| tape::constant(vec![0.0; len], &[len]);
+            let (groups, rows, cols) = layer.blocks;
+            let leaves =
+                Leaves { weights: blank(groups * rows * cols), bias: blank(layer.bias.len()) };
+            let lowering = Lowering::Conv(window.clone());
+            matrix::multiply(operands[0], &leaves, layer, &lowering, shape, Key::default())
+        }
         Plan::Compute(op) => Computing { operands, consts, n_samples, shape }.compute(op),
     }
+}
+
+/// A convolution's weights `[m, c / groups, kh, kw]` as a layer's blocks.
+fn fixed_layer(weight: &Constant, bias: Option<&Constant>, groups: usize) -> SeenLayer {
+    let filters = weight.value.shape()[0];
+    let (rows, cols) = (weight.value.len() / filters, filters / groups);
+    let by_output: Vec<f32> = weight.value.iter().copied().collect();
+    let mut blocks = Vec::with_capacity(by_output.len());
+    for filters in by_output.chunks_exact(rows * cols) {
+        blocks
+            .extend((0..rows).flat_map(|row| (0..cols).map(move |col| filters[col * rows + row])));
+    }
+    let bias = bias.map_or_else(|| vec![0.0; filters], |it| it.value.iter().copied().collect());
+    SeenLayer::exact((groups, rows, cols), &blocks, &bias)
 }
 
 struct Computing<'a> {
@@ -114,6 +160,23 @@ impl Computing<'_> {
             Op::Reduce { reduction, axes } => self.shaped(reduce(*reduction, x(), axes)),
             Op::Normalize { axes, epsilon, centred } => normalize(x(), axes, *epsilon, *centred),
             Op::Reshape => self.shaped(x()),
+            // A number that jumps: there is nothing to learn from it.
+            Op::ArgMax { axis, last } => {
+                let x = Operand::from(tape::tensor_of(self.operands[0]));
+                tape::constant_of(&scan::arg_max(&x, *axis, *last, self.shape))
+            }
+            Op::CumSum { axis, exclusive, reverse } => {
+                let x = Operand::from(tape::tensor_of(self.operands[0]));
+                let sums = scan::cum_sum(&x, *axis, *exclusive, *reverse);
+                let back = Summed {
+                    shape: x.shape().to_vec(),
+                    axis: *axis,
+                    exclusive: *exclusive,
+                    reverse: *reverse,
+                };
+                let values = sums.iter().copied().collect();
+                tape::record([self.operands[0]], values, sums.shape(), back)
+            }
             Op::Concat { axis } => {
                 Tape::float_cat(self.operands.iter().copied().cloned().collect(), axis + 1)
             }
@@ -169,6 +232,11 @@ impl Computing<'_> {
             Binary::Mul => mul(a, b),
             Binary::Div => Tape::float_div(a, b),
             Binary::Pow => Tape::float_powf(a, b),
+            // Truths jump: there is nothing to learn from them.
+            Binary::Equal | Binary::Greater | Binary::GreaterOrEqual => {
+                let [a, b] = [0, 1].map(|at| Operand::from(tape::tensor_of(self.operands[at])));
+                tape::constant_of(&binary::binary(function, a, b, self.shape))
+            }
             Binary::Min | Binary::Max => {
                 let [a, b] = [0, 1].map(|at| self.widened(at));
                 let lower: BoolTensor<Tape> = Tape::float_lower(b.clone(), a.clone(), bools());
@@ -176,6 +244,25 @@ impl Computing<'_> {
                 Tape::float_mask_where(kept, lower, taken)
             }
         }
+    }
+}
+
+/// The way back through running sums: sums from the other end.
+#[derive(Debug)]
+struct Summed {
+    shape: Vec<usize>,
+    axis: usize,
+    exclusive: bool,
+    reverse: bool,
+}
+
+impl WayBack<1> for Summed {
+    fn pull(&self, gradient: &[f32], _wanted: [bool; 1]) -> [Vec<f32>; 1] {
+        let gradient = Tensor::from_shape_vec(IxDyn(&self.shape), gradient.to_vec())
+            .expect("sums are as many as what they sum");
+        let x = Operand::from(gradient);
+        let summed = scan::cum_sum(&x, self.axis, self.exclusive, !self.reverse);
+        [summed.iter().copied().collect()]
     }
 }
 

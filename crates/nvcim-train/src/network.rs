@@ -59,15 +59,17 @@ impl Network {
                 StepOp::Matrix { layer, lowering } => {
                     StepPlan::Matrix { layer: *layer, lowering: lowering.clone() }
                 }
-                StepOp::Digital(op) => match digital::plan_op(op, &from, &step.shape) {
-                    Ok(plan) => StepPlan::Digital(plan),
-                    Err(why) => {
-                        let place = format!("node `{}`", step.name);
-                        let hint = "train the network before this operator is put in";
-                        problems.push(Diagnostic::unsupported(place, why).hint(hint));
-                        StepPlan::Input
+                StepOp::Digital(op) => {
+                    match digital::plan_op(op, &program.consts, &from, &step.shape) {
+                        Ok(plan) => StepPlan::Digital(plan),
+                        Err(why) => {
+                            let place = format!("node `{}`", step.name);
+                            let hint = "train the network before this operator is put in";
+                            problems.push(Diagnostic::unsupported(place, why).hint(hint));
+                            StepPlan::Input
+                        }
                     }
-                },
+                }
             });
         }
         fail_if_any(problems)?;
@@ -130,7 +132,8 @@ impl Network {
                     digital::run_op(plan, &operands, &self.program.consts, n_samples, &step.shape)
                 }
                 StepPlan::Matrix { layer, lowering } => {
-                    let key = Key { layer: layer.index(), chunk, ..Key::default() };
+                    // A layer that several steps use draws its noise for each.
+                    let key = Key { step: id.index(), chunk, ..Key::default() };
                     let (seen, leaves) = (&layers[*layer], &leaves[*layer]);
                     let var =
                         matrix::multiply(operands[0], leaves, seen, lowering, &step.shape, key);

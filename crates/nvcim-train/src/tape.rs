@@ -15,6 +15,8 @@ use burn_backend::ops::FloatTensorOps;
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{AutodiffBackend, Shape, TensorData, TensorMetadata};
 use burn_flex::{Flex, FlexTensor};
+use ndarray::IxDyn;
+use nvcim_ops::tensor::Tensor;
 
 /// The backend whose operators record themselves.
 pub(crate) type Tape = Autodiff<Flex>;
@@ -57,6 +59,16 @@ pub(crate) fn shape_of(var: &Var) -> Vec<usize> {
 /// The elements in row-major order.
 pub(crate) fn values_of(var: &Var) -> Vec<f32> {
     elements(var.primitive().clone())
+}
+
+/// The tensor as executors move it.
+pub(crate) fn tensor_of(var: &Var) -> Tensor {
+    Tensor::from_shape_vec(IxDyn(&shape_of(var)), values_of(var)).expect("the shape is its own")
+}
+
+/// A tensor that executors made, of which nothing is learnt.
+pub(crate) fn constant_of(tensor: &Tensor) -> Var {
+    constant(tensor.iter().copied().collect(), tensor.shape())
 }
 
 /// The gradients of `wanted`, leaves all, after the way back from `loss`, a single number; zeros where a leaf

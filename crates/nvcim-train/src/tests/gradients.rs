@@ -202,6 +202,13 @@ fn functions_of_two_tensors_broadcast() {
         case.add(Op::Binary(function), &[sum, first], &[2, 3]);
         check(&case.net(), &apart(&[2, 2, 3]).mapv(|x| 0.7 * x));
     }
+    for function in [Binary::Equal, Binary::Greater, Binary::GreaterOrEqual] {
+        let mut case = Case::new(&[2, 3]);
+        let turned = case.add(Op::Unary(Unary::Abs), &[0], &[2, 3]);
+        let truth = case.add(Op::Binary(function), &[turned, 0], &[2, 3]);
+        case.add(Op::Binary(Binary::Mul), &[truth, 0], &[2, 3]);
+        check(&case.net(), &apart(&[2, 2, 3]));
+    }
     let mut case = Case::new(&[2, 3]);
     let asked = case.constant(&[1, 3], vec![0.0, 1.0, -2.0]);
     let asked = case.add(Op::Const(asked), &[], &[1, 3]);
@@ -280,6 +287,22 @@ fn moves_and_products() {
         let mut case = Case::new(&[3, 4]);
         case.add(op, &[0], &shape);
         check(&case.net(), &tensor(6, &[2, 3, 4]));
+    }
+    for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut case = Case::new(&[3, 4]);
+        case.add(Op::CumSum { axis: 1, exclusive, reverse }, &[0], &[3, 4]);
+        check(&case.net(), &tensor(6, &[2, 3, 4]));
+    }
+    let mut case = Case::new(&[3, 4]);
+    let most = case.add(Op::ArgMax { axis: 1, last: false }, &[0], &[3, 1]);
+    case.add(Op::Binary(Binary::Add), &[0, most], &[3, 4]);
+    check(&case.net(), &apart(&[2, 3, 4]));
+    for groups in [1, 2] {
+        let mut case = Case::new(&[2, 4, 4]);
+        let weight = case.constant(&[4, 2 / groups, 3, 3], numbers(7, 72 / groups));
+        let bias = Some(case.constant(&[4], numbers(8, 4)));
+        case.add(Op::Conv { weight, bias, window: window(3, 1, 1), groups }, &[0], &[4, 4, 4]);
+        check(&case.net(), &tensor(6, &[2, 2, 4, 4]));
     }
     let mut case = Case::new(&[3, 4]);
     let turned = case.add(Op::Transpose { perm: vec![1, 0] }, &[0], &[4, 3]);
