@@ -59,8 +59,8 @@ pub(crate) fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<I
         if network_input::fixed_batch(&model).is_none() && !imported.is_broken() {
             return Ok(imported);
         }
-        // Shapes that fit one batch only look broken with every other.
-        let burden = |it: &Imported| (it.is_broken(), it.problems.len());
+        // Shapes that fit one batch only look broken with every other, and time is no batch.
+        let burden = |it: &Imported| (it.takes_batch_for_time(), it.is_broken(), it.problems.len());
         if best.as_ref().is_none_or(|best| burden(&imported) < burden(best)) {
             best = Some(imported);
         }

@@ -53,6 +53,11 @@ impl Imported {
     pub(crate) fn is_broken(&self) -> bool {
         self.problems.iter().any(|problem| problem.kind == Kind::BadInput)
     }
+
+    /// Whether a recurrent node was refused because its time lies where the batch was looked for.
+    pub(crate) fn takes_batch_for_time(&self) -> bool {
+        self.problems.iter().any(|problem| problem.message == ops::BATCH_AS_TIME)
+    }
 }
 
 /// The walk over the nodes.

@@ -195,7 +195,8 @@ mod tests {
     fn sums_run_along_an_axis() {
         for (exclusive, reverse) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let attributes = [int("exclusive", exclusive), int("reverse", reverse)];
-            let model = TestModel::new(14, &[0, 3, 4]).ints("axis", &[-2]);
+            let axis = [int("value_int", -2)];
+            let model = TestModel::new(14, &[0, 3, 4]).node("Constant", "", "axis", &axis);
             model.node("CumSum", "x axis", "y", &attributes).output("y").agree();
         }
     }

@@ -94,6 +94,9 @@ pub(crate) fn has_several_outputs(op_type: &str) -> bool {
     op_type == "Split" || is_recurrent(op_type)
 }
 
+/// What is said of a recurrent node whose time is the axis of the batch.
+pub(crate) const BATCH_AS_TIME: &str = "reads axis 0 as time, which is the network's batch";
+
 /// Whether the operator runs over a sequence, and tells its outputs' shapes itself.
 pub(crate) fn is_recurrent(op_type: &str) -> bool {
     Cell::of(op_type).is_some()

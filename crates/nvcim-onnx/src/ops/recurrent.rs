@@ -70,7 +70,7 @@ fn find_time(site: &Site<'_>, settings: &Settings, x: &Activation) -> Result<usi
         (true, lead) => Ok(1 - lead),
         (false, 0) => Ok(0),
         (false, _) => Err(Refusal::unsupported(
-            "reads axis 0 as time, which is the network's batch",
+            super::BATCH_AS_TIME,
             "export the network for a fixed batch of 1, or with `layout` 1, where the batch comes first",
         )),
     }
