@@ -10,7 +10,7 @@ use nvcim_train::optimizer::Memory;
 use nvcim_train::train::{Epoch, Parameters, State};
 
 /// The first bytes of a checkpoint.
-pub const MAGIC: &[u8; 8] = b"nvcimtrn";
+pub(super) const MAGIC: &[u8; 8] = b"nvcimtrn";
 const VERSION: u32 = 1;
 /// Bytes of the hash at the end.
 const HASH: usize = 32;
