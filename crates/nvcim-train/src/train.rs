@@ -319,9 +319,12 @@ impl Course<'_> {
         if let Some(validation) = validation.filter(|it| *it > best) {
             self.state.best = Some((validation, self.state.parameters.clone()));
         }
-        let since = self.state.epochs.iter().rev().map(|it| it.validation);
-        let since = since.take_while(|it| it.is_none_or(|it| it <= best)).count();
-        Ok(self.options.patience.is_some_and(|patience| since as u32 > patience))
+        let best = self.state.best.as_ref().map(|(best, _)| *best);
+        let epochs = &self.state.epochs;
+        // Of equal ones the first is kept.
+        let reached = epochs.iter().position(|epoch| best.is_some() && epoch.validation == best);
+        let since = reached.map_or(0, |at| epochs.len() - 1 - at);
+        Ok(self.options.patience.is_some_and(|patience| since >= patience.max(1) as usize))
     }
 
     /// Sets ranges anew and stores the state.
