@@ -23,9 +23,9 @@ pub(crate) fn convert_softmax(mut site: Site<'_>) -> Result<Converted, Refusal> 
         let op = over(axis);
         return Ok(site.keep(op, &[x.id], &x.shape));
     }
-    let split = match site::whole_axis(attributes::int(site.node, "axis", 1)?, rank)? {
-        0 => return Err(Refusal::mixes_samples("takes the softmax over the whole batch")),
-        axis => axis - 1,
+    let axis = site::whole_axis(attributes::int(site.node, "axis", 1)?, rank)?;
+    let Some(split) = axis.checked_sub(site.lead) else {
+        return Err(Refusal::mixes_samples("takes the softmax over axis 0, the batch"));
     };
     let (rows, row) = x.shape.split_at(split);
     let mut long = (split..x.shape.len()).filter(|&axis| x.shape[axis] > 1);
@@ -43,7 +43,7 @@ pub(crate) fn convert_softmax(mut site: Site<'_>) -> Result<Converted, Refusal> 
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{TestModel, int};
+    use crate::testing::{TestModel, int, ints};
 
     #[test]
     fn both_functions_on_every_axis() {
@@ -61,6 +61,13 @@ mod tests {
             let model = TestModel::new(11, &[0, 3, 4, 5]);
             let graph = model.node("Softmax", "x", "y", &[int("axis", axis)]).output("y").agree();
             assert_eq!(graph.len(), if axis == 3 { 2 } else { 4 }, "{graph}");
+        }
+        // Axes of whole tensors count from the first one.
+        for axis in [0, 1, 2] {
+            let turned = TestModel::new(11, &[1, 5, 4]);
+            let turned = turned.node("Transpose", "x", "t", &[ints("perm", &[1, 0, 2])]);
+            let model = turned.node("Softmax", "t", "y", &[int("axis", axis)]);
+            model.output("y").agree();
         }
         let model = TestModel::new(11, &[0, 5, 1, 1]);
         assert_eq!(model.node("LogSoftmax", "x", "y", &[]).output("y").agree().len(), 2);
