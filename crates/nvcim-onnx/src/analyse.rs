@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use nvcim_ir::shape::count_elements;
+use nvcim_ir::shape::{MAX_ELEMENTS, count_elements};
 use prost::Message;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -14,6 +14,7 @@ use tract_onnx::tract_hir::internal::{DimLike, TDim};
 use tract_onnx::{Onnx, pb};
 
 use crate::data::Data;
+use crate::misfit;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
 
@@ -63,41 +64,41 @@ impl Analyser {
 
     /// What the output in `slot` of `node` is; `operands` in slot order, `None` where one is left out.
     ///
-    /// An error where tract finds that shapes or types do not fit, or cannot tell the shape.
+    /// An error where tract finds that shapes or types do not fit, or cannot tell the shape. `judge` may know why,
+    /// in better words than that the node cannot take its operands.
     pub(crate) fn infer(
         &self,
         node: &NodeProto,
         operands: &[Option<Fact>],
         slot: usize,
+        judge: impl FnOnce() -> Option<Refusal>,
     ) -> Result<Fact, Refusal> {
         check_generator(node, operands)?;
-        check_product(node, operands)?;
+        let reason = || misfit::find_reason(node, operands, self.open_batch);
+        let explain = |why| misfit::explain(node, operands, self.open_batch, why);
+        if node.op_type == "MatMul"
+            && let Some(why) = reason()
+        {
+            // tract says nothing of factors that do not fit before it computes.
+            return Err(Refusal::broken(explain(Some(why))));
+        }
         // tract panics on some contradictions that no check of ours foresees.
         let inferred = catch_unwind(AssertUnwindSafe(|| self.infer_guarded(node, operands, slot)));
         match inferred {
-            Ok(Err(Refusal::Broken(why))) => Err(self.explain_misfit(node, operands, &why)),
-            Ok(inferred) => inferred,
-            Err(_) => Err(self.explain_misfit(node, operands, "no shape follows from them")),
+            Ok(Ok(fact)) => Ok(fact),
+            Ok(Err(Failure::Refused(refusal))) => Err(refusal),
+            Ok(Err(Failure::Misfit)) | Err(_) => Err(match reason() {
+                Some(why) => Refusal::broken(explain(Some(why))),
+                None => judge().unwrap_or_else(|| Refusal::broken(explain(None))),
+            }),
+            Ok(Err(Failure::Open)) => Err(match reason() {
+                Some(why) => Refusal::unsupported(explain(Some(why)), FIXED),
+                None => Refusal::unsupported(
+                    "makes a tensor whose shape cannot be told from the file",
+                    FIXED,
+                ),
+            }),
         }
-    }
-
-    /// Says what a node was given, and what is wrong with it.
-    fn explain_misfit(&self, node: &NodeProto, operands: &[Option<Fact>], why: &str) -> Refusal {
-        let describe = |(name, operand): (&String, &Option<Fact>)| {
-            let shape = match operand.as_ref()? {
-                Fact::Constant(value) => format!("{:?}", value.shape()),
-                Fact::Varying { shape, .. } if self.open_batch => {
-                    let sample = shape[1..].iter().map(|length| format!(", {length}"));
-                    format!("[N{}]", sample.collect::<String>())
-                }
-                Fact::Varying { shape, .. } => format!("{shape:?}"),
-            };
-            Some(format!("`{name}` {shape}"))
-        };
-        let listed: Vec<_> = node.input.iter().zip(operands).filter_map(describe).collect();
-        let listed = listed.join(", ");
-        let op = &node.op_type;
-        Refusal::broken(format!("`{op}` with these attributes cannot take {listed}: {why}"))
     }
 
     fn infer_guarded(
@@ -105,7 +106,7 @@ impl Analyser {
         node: &NodeProto,
         operands: &[Option<Fact>],
         slot: usize,
-    ) -> Result<Fact, Refusal> {
+    ) -> Result<Fact, Failure> {
         let constants: Option<Vec<&Data>> = (operands.iter().flatten())
             .map(|operand| match operand {
                 Fact::Constant(value) => Some(value),
@@ -115,7 +116,7 @@ impl Analyser {
         // With its first operand unknown, tract tells the shape without computing anything.
         let generates = matches!(node.op_type.as_str(), "ConstantOfShape" | "Range");
         let (model, outlet) = self.build(node, operands, !generates, slot)?;
-        let fact = model.outlet_fact(outlet).map_err(|error| refuse(&error))?;
+        let fact = model.outlet_fact(outlet)?;
         if let (true, Some(value)) = (generates, fact.value.concretize()) {
             return Ok(Fact::Constant(Data::from_tensor(&plain(&value)?)));
         }
@@ -126,7 +127,7 @@ impl Analyser {
         check_cost(node, &constants, &shape)?;
         let inputs = constants.into_iter().map(|it| it.to_tensor().into_tvalue()).collect();
         let op = &model.nodes()[outlet.node].op;
-        let outputs = op.eval_out_of_plan(inputs).map_err(|error| refuse(&error))?;
+        let outputs = op.eval_out_of_plan(inputs)?;
         match outputs.and_then(|mut outputs| outputs.drain(..).nth(outlet.slot)) {
             Some(value) => Ok(Fact::Constant(Data::from_tensor(&plain(&value.into_arc_tensor())?))),
             None => Ok(Fact::Varying { shape, datum }),
@@ -140,7 +141,7 @@ impl Analyser {
         operands: &[Option<Fact>],
         hide_first: bool,
         slot: usize,
-    ) -> Result<(InferenceModel, OutletId), Refusal> {
+    ) -> Result<(InferenceModel, OutletId), Failure> {
         let rename = |prefix: &str, names: &[String]| -> Vec<String> {
             let name = |(slot, name): (usize, &String)| match name.as_str() {
                 "" => String::new(),
@@ -150,8 +151,8 @@ impl Analyser {
         };
         let (input, output) = (rename("in", &node.input), rename("out", &node.output));
         let alone = NodeProto { input, output, name: "node".into(), ..node.clone() };
-        let alone = pb::NodeProto::decode(alone.encode_to_vec().as_slice())
-            .map_err(|error| Refusal::broken(error.to_string()))?;
+        let alone =
+            pb::NodeProto::decode(alone.encode_to_vec().as_slice()).map_err(|_| Failure::Misfit)?;
         let proto = pb::ModelProto {
             opset_import: vec![pb::OperatorSetIdProto {
                 domain: String::new(),
@@ -160,7 +161,7 @@ impl Analyser {
             graph: Some(pb::GraphProto { node: vec![alone], ..Default::default() }),
             ..Default::default()
         };
-        let parsed = self.onnx.parse(&proto, None).map_err(|error| refuse(&error))?;
+        let parsed = self.onnx.parse(&proto, None)?;
         let (mut model, outlets) = (parsed.model, parsed.outlets_by_name);
         for (slot, operand) in operands.iter().enumerate() {
             let Some(operand) = operand else { continue };
@@ -168,18 +169,15 @@ impl Analyser {
                 Fact::Constant(value) if slot == 0 && hide_first || is_weight(value) => {
                     InferenceFact::dt_shape(value.datum_type(), value.shape())
                 }
-                Fact::Constant(value) => {
-                    InferenceFact::try_from(&value.to_tensor()).map_err(|error| refuse(&error))?
-                }
+                Fact::Constant(value) => InferenceFact::try_from(&value.to_tensor())?,
                 Fact::Varying { shape, datum } => InferenceFact::dt_shape(*datum, shape),
             };
             if let Some(&outlet) = outlets.get(&format!("in{slot}")) {
-                model.set_outlet_fact(outlet, fact).map_err(|error| refuse(&error))?;
+                model.set_outlet_fact(outlet, fact)?;
             }
         }
-        let outlet =
-            *outlets.get(&format!("out{slot}")).ok_or_else(|| Refusal::broken("has no output"))?;
-        model.analyse(false).map_err(|error| refuse(&error))?;
+        let outlet = *outlets.get(&format!("out{slot}")).ok_or(Failure::Misfit)?;
+        model.analyse(false)?;
         Ok((model, outlet))
     }
 }
@@ -213,21 +211,6 @@ fn check_generator(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Re
     }
 }
 
-/// Refuses factors that do not fit; tract says nothing of them before it computes.
-fn check_product(node: &NodeProto, operands: &[Option<Fact>]) -> Result<(), Refusal> {
-    let shape = |slot: usize| match operands.get(slot)? {
-        Some(Fact::Constant(value)) => Some(value.shape()),
-        Some(Fact::Varying { shape, .. }) => Some(shape.as_slice()),
-        None => None,
-    };
-    match (node.op_type.as_str(), shape(0), shape(1)) {
-        ("MatMul", Some(a @ [.., columns]), Some(b @ [.., rows, _])) if columns != rows => {
-            Err(Refusal::broken(format!("multiplies shape {a:?} by shape {b:?}, which do not fit")))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn check_cost(node: &NodeProto, inputs: &[&Data], output: &[usize]) -> Result<(), Refusal> {
     if count_elements(output).is_none_or(|count| count > MAX_FOLDED) {
         return Err(too_large());
@@ -236,51 +219,73 @@ fn check_cost(node: &NodeProto, inputs: &[&Data], output: &[usize]) -> Result<()
         matches!(node.op_type.as_str(), "Conv" | "Gemm" | "MatMul" | "MaxPool" | "AveragePool");
     let work = inputs.iter().try_fold(1usize, |work, input| work.checked_mul(input.len()));
     if multiplies && work.is_none_or(|work| work > MAX_WORK) {
-        return Err(too_large());
+        return Err(Refusal::unsupported(
+            format!("multiplies constants more than {MAX_WORK} times"),
+            FOLD,
+        ));
     }
     Ok(())
 }
 
 fn too_large() -> Refusal {
-    Refusal::unsupported(
-        format!("computes a constant of more than {MAX_FOLDED} elements, or with too much work"),
-        "export the constant itself",
-    )
+    let message = format!("computes a constant of more than {MAX_FOLDED} elements");
+    Refusal::unsupported(message, FOLD)
 }
 
+/// What helps where a shape is not certain.
+const FIXED: &str = "export with fixed shapes that fit; only the batch may stay open";
+
+/// What helps where computing a constant would take too much.
+const FOLD: &str = "let the exporter fold constants, so that the file holds the value itself";
+
 /// Shape and element type of a fact that is certain.
-fn concrete(fact: &InferenceFact) -> Result<(Vec<usize>, DatumType), Refusal> {
+fn concrete(fact: &InferenceFact) -> Result<(Vec<usize>, DatumType), Failure> {
     let lengths = fact.shape.concretize();
     let shape: Option<Vec<usize>> =
         lengths.and_then(|shape| shape.iter().map(|length| length.to_usize().ok()).collect());
     let (Some(shape), Some(datum)) = (shape, fact.datum_type.concretize()) else {
-        return Err(Refusal::unsupported(
-            "makes a tensor whose shape cannot be told from the file",
-            "export with fixed shapes; only the batch may stay open",
-        ));
+        return Err(Failure::Open);
     };
     // Shapes are tract's own type of integers; nothing below knows it.
     let datum = if datum == TDim::datum_type() { i64::datum_type() } else { datum };
     match count_elements(&shape) {
         Some(_) => Ok((shape, datum)),
-        None => Err(Refusal::broken(format!("makes a tensor of shape {shape:?}, too large"))),
+        None => Err(Refusal::unsupported(
+            format!("makes a tensor of shape {shape:?}, above {MAX_ELEMENTS} elements"),
+            "export a network of smaller tensors",
+        )
+        .into()),
     }
 }
 
 /// The value with tract's symbolic integers turned into plain ones.
-fn plain(value: &Arc<Tensor>) -> Result<Arc<Tensor>, Refusal> {
+fn plain(value: &Arc<Tensor>) -> Result<Arc<Tensor>, Failure> {
     if value.datum_type() != TDim::datum_type() {
         return Ok(value.clone());
     }
-    let ints = value.cast_to::<i64>().map_err(|error| refuse(&error))?;
-    Ok(Arc::new(ints.into_owned()))
+    Ok(Arc::new(value.cast_to::<i64>()?.into_owned()))
 }
 
-/// tract's deepest cause, on one line.
-fn refuse(error: &TractError) -> Refusal {
-    let cause = error.root_cause().to_string();
-    let line: String = cause.lines().next().unwrap_or_default().chars().take(200).collect();
-    Refusal::broken(line)
+/// Why nothing is known of what a node makes.
+enum Failure {
+    /// We refuse it, for this reason.
+    Refused(Refusal),
+    /// tract cannot give its operands to the node. What it says of that is about its own types.
+    Misfit,
+    /// tract does not tell the shape.
+    Open,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<TractError> for Failure {
+    fn from(_: TractError) -> Self {
+        Self::Misfit
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,95 @@ pub(crate) fn check_type(
         return Ok(());
     }
     let found = AttributeType::ALL.into_iter().find(|found| *found as i32 == attribute.r#type);
-    let found = found.map_or("something else", AttributeType::describe);
+    let found = found.map_or("something unknown", AttributeType::describe);
     Err(format!("has {found} as attribute `{}`, must have {}", attribute.name, kind.describe()))
+}
+
+/// The type that the standard gives an attribute of this name; `None` where operators differ or none has it.
+///
+/// What no converter reads goes to tract, which must not find another type there either.
+pub(crate) fn known_type(op_type: &str, name: &str) -> Option<AttributeType> {
+    match (op_type, name) {
+        ("Constant" | "ConstantOfShape", "value") => Some(AttributeType::Tensor),
+        ("Pad", "value") => Some(AttributeType::Float),
+        ("Upsample" | "Resize", "scales") => Some(AttributeType::Floats),
+        _ => {
+            let at = TYPES.binary_search_by_key(&name, |&(known, _)| known).ok()?;
+            Some(TYPES[at].1)
+        }
+    }
+}
+
+/// Attributes that have one type in every standard operator that runs, by name.
+const TYPES: &[(&str, AttributeType)] = {
+    use AttributeType::{Float, Floats, Int, Ints, SparseTensor, String, Strings};
+    &[
+        ("allowzero", Int),
+        ("alpha", Float),
+        ("antialias", Int),
+        ("approximate", String),
+        ("auto_pad", String),
+        ("axes", Ints),
+        ("axis", Int),
+        ("beta", Float),
+        ("block_size", Int),
+        ("blocksize", Int),
+        ("ceil_mode", Int),
+        ("coordinate_transformation_mode", String),
+        ("count_include_pad", Int),
+        ("cubic_coeff_a", Float),
+        ("dilations", Ints),
+        ("end", Int),
+        ("ends", Ints),
+        ("epsilon", Float),
+        ("exclude_outside", Int),
+        ("extrapolation_value", Float),
+        ("fmod", Int),
+        ("gamma", Float),
+        ("group", Int),
+        ("keep_aspect_ratio_policy", String),
+        ("keepdims", Int),
+        ("kernel_shape", Ints),
+        ("max", Float),
+        ("min", Float),
+        ("mode", String),
+        ("momentum", Float),
+        ("nearest_mode", String),
+        ("noop_with_empty_axes", Int),
+        ("num_groups", Int),
+        ("num_outputs", Int),
+        ("output_padding", Ints),
+        ("output_shape", Ints),
+        ("pads", Ints),
+        ("perm", Ints),
+        ("ratio", Float),
+        ("saturate", Int),
+        ("sparse_value", SparseTensor),
+        ("spatial", Int),
+        ("split", Ints),
+        ("start", Int),
+        ("starts", Ints),
+        ("storage_order", Int),
+        ("strides", Ints),
+        ("to", Int),
+        ("training_mode", Int),
+        ("transA", Int),
+        ("transB", Int),
+        ("value_float", Float),
+        ("value_floats", Floats),
+        ("value_int", Int),
+        ("value_ints", Ints),
+        ("value_string", String),
+        ("value_strings", Strings),
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::TYPES;
+
+    #[test]
+    fn attributes_are_sorted_so_that_they_are_found() {
+        assert!(TYPES.is_sorted_by(|a, b| a.0 < b.0));
+    }
 }

@@ -9,7 +9,7 @@ use nvcim_ir::op::Op;
 use crate::data::Floats;
 
 /// The graph under construction.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Builder {
     /// What has been built.
     pub(crate) graph: Graph,

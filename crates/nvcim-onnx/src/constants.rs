@@ -34,8 +34,8 @@ pub(crate) fn load_initializers(
     }
     if !model.graph.sparse_initializer.is_empty() {
         problems.push(
-            Diagnostic::unsupported("graph", "has sparse initialisers")
-                .hint("export dense initialisers"),
+            Diagnostic::unsupported("graph", "has sparse initialisers, must have dense ones")
+                .hint("make the weights dense (`weight.to_dense()`) and export the network again"),
         );
     }
     if problems.is_empty() { Ok(constants) } else { Err(problems) }
@@ -66,8 +66,8 @@ pub(crate) fn read_constant(
         tract_ndarray::arr1(floats).into_dyn().into()
     } else {
         return Err(Refusal::unsupported(
-            "has no value that can be read: text and sparse constants cannot",
-            "export the constant as a dense tensor",
+            "has no `value`, `value_int`, `value_ints`, `value_float` or `value_floats`",
+            "export the constant as a dense tensor of numbers",
         ));
     };
     Ok(Constant { name: node.output[0].clone(), value: value.into() })

@@ -100,7 +100,7 @@ pub(crate) fn name_type(datum: DatumType) -> String {
         DatumType::F32 => "float",
         DatumType::F64 => "double",
         DatumType::String => "string",
-        other => return format!("{other:?}"),
+        _ => "unknown",
     };
     name.into()
 }

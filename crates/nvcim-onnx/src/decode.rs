@@ -3,6 +3,7 @@
 use nvcim_ir::diag::{Diagnostic, Result};
 use prost::Message;
 
+use crate::foreign::{self, Format};
 use crate::proto::{GRAPH_INITIALIZER, GraphProto, MODEL_GRAPH, ModelProto, TENSOR_RAW_DATA};
 use crate::wire::{self, LENGTH_DELIMITED};
 
@@ -26,33 +27,39 @@ pub(crate) struct Model<'b> {
 /// version of the standard operators.
 pub(crate) fn decode_model(bytes: &[u8]) -> Result<Model<'_>> {
     if bytes.is_empty() {
-        return Err(bad("is empty").into());
+        return Err(bad("is empty")
+            .hint("was a download or an export interrupted? fetch or export the file again")
+            .into());
     }
-    let damaged = |why: String| {
-        bad(format!("is no ONNX file, or a damaged or truncated one: {why}"))
-            .hint("fetch or export the file again")
+    let damaged = |why: &str| match foreign::recognise_format(bytes) {
+        Some(Format { name, remedy }) => {
+            bad(format!("is {name}, must be an ONNX file")).hint(remedy)
+        }
+        None => bad(format!("is no ONNX file, or a damaged or truncated one: {why}"))
+            .hint("fetch or export the file again"),
     };
-    let (thin, raws) = set_raw_data_apart(bytes).map_err(damaged)?;
-    let model = ModelProto::decode(thin.as_slice()).map_err(|error| damaged(error.to_string()))?;
+    let (thin, raws) = set_raw_data_apart(bytes).map_err(|why| damaged(&why))?;
+    // What prost says names its own types and wire kinds.
+    let model = ModelProto::decode(thin.as_slice())
+        .map_err(|_| damaged("its fields are not those of the ONNX format"))?;
     let opset = model.opset_import.iter().find(|opset| is_standard(&opset.domain));
-    let graph = model.graph.ok_or_else(|| {
-        bad("holds no graph: it is no ONNX model, or a truncated one")
-            .hint("fetch or export the file again")
-    })?;
+    let graph = model.graph.ok_or_else(|| damaged("it holds no graph"))?;
     let Some(opset) = opset.map(|opset| opset.version) else {
         return Err(bad("does not say which version of the standard operators it uses")
             .hint("export it again, with an `opset_import` of the default domain")
             .into());
     };
     if opset < 1 {
-        return Err(bad(format!("uses operator set {opset}, which does not exist")).into());
+        return Err(bad(format!("uses operator set {opset}, must be at least {OLDEST_OPSET}"))
+            .hint("fetch or export the file again")
+            .into());
     }
     if opset < OLDEST_OPSET {
         return Err(Diagnostic::unsupported(
             "model",
-            format!("uses operator set {opset}, older than {OLDEST_OPSET}"),
+            format!("uses operator set {opset}, must be at least {OLDEST_OPSET}"),
         )
-        .hint("convert it with `onnx.version_converter`")
+        .hint("convert it with `onnx.version_converter.convert_version(model, 13)`")
         .into());
     }
     Ok(Model { graph, raws, opset })
@@ -139,7 +146,7 @@ mod tests {
         };
         for (bytes, text) in [
             (Vec::new(), "is empty"),
-            (b"PK\x03\x04 not a model".to_vec(), "no ONNX file"),
+            (b"PK\x03\x04 not a model".to_vec(), "is a ZIP archive"),
             (vec![0x08, 0x08], "holds no graph"),
             (foreign.encode_to_vec(), "does not say which version"),
         ] {
@@ -152,8 +159,8 @@ mod tests {
     #[test]
     fn old_operator_sets_are_refused() {
         let model = TestModel::new(6, &[0, 4]).node("Relu", "x", "y", &[]).output("y");
-        model.refuse(Kind::Unsupported, "older than 7");
+        model.refuse(Kind::Unsupported, "at least 7");
         let model = TestModel::new(-3, &[0, 4]).node("Relu", "x", "y", &[]).output("y");
-        model.refuse(Kind::BadInput, "which does not exist");
+        model.refuse(Kind::BadInput, "uses operator set -3");
     }
 }

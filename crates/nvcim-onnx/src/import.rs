@@ -148,7 +148,7 @@ mod tests {
             .output("y");
         let problems = model.import().unwrap_err();
         let at: Vec<_> = problems.iter().map(|problem| problem.at.as_str()).collect();
-        assert_eq!(at, ["node `a`", "node `c`", "node `d`"]);
+        assert_eq!(at, ["node `a` (Mod)", "node `c` (Mod)", "node `d` (NonZero)"]);
         assert!(problems.iter().all(|problem| problem.kind == Kind::Unsupported));
         let survey = survey_model(&model.bytes(), &NoExternalData).unwrap();
         let last = &survey.nodes[4].fate;
@@ -251,7 +251,7 @@ mod tests {
         conv(string("strides", "2")).refuse(Kind::BadInput, "must have a list of integers");
         conv(ints("strides", &[0, 1])).refuse(Kind::BadInput, "at least 1");
         conv(ints("pads", &[-1, 0, 0, 0])).refuse(Kind::BadInput, "at least 0");
-        conv(int("group", 0)).refuse(Kind::BadInput, "groups");
+        conv(int("group", 0)).refuse(Kind::BadInput, "has `group` 0");
         conv(int("group", 2)).refuse(Kind::BadInput, "node `y`");
         conv(ints("kernel_shape", &[3, 2])).refuse(Kind::BadInput, "node `y`");
         conv(ints("strides", &[i64::MAX, i64::MAX])).import().unwrap();

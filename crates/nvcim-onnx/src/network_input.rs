@@ -9,7 +9,7 @@ use tract_onnx::prelude::{Datum, DatumType};
 use crate::decode::Model;
 use crate::proto::{DimensionValue, ValueInfoProto};
 use crate::refusal::broken_file;
-use crate::site::may_be_fed;
+use crate::site::{FED, may_be_fed};
 use crate::tensor_data;
 
 /// How the samples of a run lie in the file's tensors.
@@ -86,17 +86,21 @@ pub(crate) fn fixed_batch(model: &Model<'_>) -> Option<usize> {
 /// unsupported stands in [`NetworkInput::problem`].
 pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<NetworkInput> {
     let Some(input) = find_input(model) else {
-        let count = inputs(model).count();
-        return Err(Diagnostic::unsupported(
-            "graph",
-            format!("has {count} inputs that are not initialisers, must have 1"),
-        )
-        .hint("export the network with one input; make the others constants")
-        .into());
+        let names: Vec<_> = inputs(model).map(|input| format!("`{}`", input.name)).collect();
+        let message = match names.as_slice() {
+            [] => "has no input, must have 1".to_owned(),
+            _ => format!("has {} inputs ({}), must have 1", names.len(), names.join(", ")),
+        };
+        return Err(Diagnostic::unsupported("graph", message)
+            .hint("export the network with one input; make the others constants")
+            .into());
     };
     let at = format!("input `{}`", input.name);
-    let kind = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
-    let kind = kind.ok_or_else(|| broken_file(&at, "is no tensor"))?;
+    let kind = input.r#type.as_ref().ok_or_else(|| broken_file(&at, "has no type"))?;
+    let kind = kind.tensor_type.as_ref().ok_or_else(|| {
+        Diagnostic::unsupported(&at, "is a sequence, a map or an optional, must be a tensor")
+            .hint("export the network with a tensor as its input")
+    })?;
     let mut read = NetworkInput {
         name: input.name.clone(),
         shape: Vec::new(),
@@ -110,8 +114,8 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
         Some(datum) if may_be_fed(datum) => read.datum = datum,
         other => {
             let name = tensor_data::type_name(kind.elem_type);
-            let hint = "export the network with an input of 32-bit floats, or of 8-bit integers";
-            read.problem = refuse(format!("has element type {name}"), hint);
+            let hint = "export the network in 32-bit floats (`model.float()` in PyTorch)";
+            read.problem = refuse(format!("has type {name}, must be {FED}"), hint);
             let Some(datum) = other else { return Ok(read) };
             read.datum = datum;
         }
@@ -121,7 +125,8 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
         return Ok(read);
     };
     if dimensions.len() <= batching.lead() {
-        let message = format!("has {} axes, which leaves no batch axis", dimensions.len());
+        let message =
+            format!("has rank {}, must have a batch and the axes of a sample", dimensions.len());
         read.problem = refuse(message, "export the network with a batch as axis 0 of its input");
         return Ok(read);
     }
@@ -130,7 +135,7 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
             (Dimension::Fixed(length), ..) => match usize::try_from(length) {
                 Ok(length) if length > 0 => read.shape.push(length),
                 _ => {
-                    let message = format!("has an axis of length {length}, must be at least 1");
+                    let message = format!("has length {length} on axis {axis}, must be at least 1");
                     return Err(broken_file(&at, message).into());
                 }
             },
@@ -138,7 +143,7 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
             (Dimension::Open, ..) => {
                 read.shape.clear();
                 let message = format!("leaves the length of axis {axis} open");
-                let hint = "export with fixed lengths; only the batch, axis 0, may stay open";
+                let hint = "export with fixed lengths; only the batch, axis 0, may stay open (`dynamic_axes`)";
                 read.problem = refuse(message, hint);
                 return Ok(read);
             }
@@ -147,7 +152,8 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
     if count_elements(&read.shape).is_none() {
         let sample = batching.sample_of(&read.shape);
         let message = format!("has samples of shape {sample:?}, above {MAX_ELEMENTS} elements");
-        return Err(broken_file(&at, message).into());
+        let problem = Diagnostic::bad_input(&at, message);
+        return Err(problem.hint("export the network with a smaller input").into());
     }
     Ok(read)
 }
@@ -234,7 +240,7 @@ mod tests {
     fn inputs_that_cannot_be_fed_are_refused() {
         relu(&[7, 7]).agree();
         relu(&[7]).agree();
-        relu(&[0]).refuse(Kind::Unsupported, "no batch axis");
+        relu(&[0]).refuse(Kind::Unsupported, "must have a batch");
         relu(&[0, 0, 4]).refuse(Kind::Unsupported, "leaves the length of axis 1 open");
         relu(&[0, -4]).refuse(Kind::BadInput, "length -4");
         relu(&[0, 1 << 40]).refuse(Kind::BadInput, "above");
@@ -257,6 +263,6 @@ mod tests {
         let kind = model.graph.input[0].r#type.as_mut().and_then(|kind| kind.tensor_type.as_mut());
         kind.expect("the builder declares a tensor").elem_type = 5;
         let problems = model.import().unwrap_err();
-        assert!(problems[0].to_string().contains("has element type int16"), "{problems:?}");
+        assert!(problems[0].to_string().contains("has type int16"), "{problems:?}");
     }
 }

@@ -70,28 +70,42 @@ pub(crate) struct NodeProto {
     pub(crate) domain: String,
 }
 
-/// `AttributeProto.AttributeType`, the kinds that are read here.
+/// `AttributeProto.AttributeType`. Not all are read here, but messages name what they find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttributeType {
     Float = 1,
     Int = 2,
     String = 3,
     Tensor = 4,
+    Graph = 5,
     Floats = 6,
     Ints = 7,
     Strings = 8,
+    Tensors = 9,
+    Graphs = 10,
+    SparseTensor = 11,
+    SparseTensors = 12,
+    TypeProto = 13,
+    TypeProtos = 14,
 }
 
 impl AttributeType {
     /// Every kind.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Float,
         Self::Int,
         Self::String,
         Self::Tensor,
+        Self::Graph,
         Self::Floats,
         Self::Ints,
         Self::Strings,
+        Self::Tensors,
+        Self::Graphs,
+        Self::SparseTensor,
+        Self::SparseTensors,
+        Self::TypeProto,
+        Self::TypeProtos,
     ];
 
     /// What messages call one of this kind.
@@ -99,11 +113,18 @@ impl AttributeType {
         match self {
             Self::Float => "a float",
             Self::Int => "an integer",
-            Self::String => "a text",
+            Self::String => "a string",
             Self::Tensor => "a tensor",
+            Self::Graph => "a graph",
             Self::Floats => "a list of floats",
             Self::Ints => "a list of integers",
-            Self::Strings => "a list of texts",
+            Self::Strings => "a list of strings",
+            Self::Tensors => "a list of tensors",
+            Self::Graphs => "a list of graphs",
+            Self::SparseTensor => "a sparse tensor",
+            Self::SparseTensors => "a list of sparse tensors",
+            Self::TypeProto => "a type",
+            Self::TypeProtos => "a list of types",
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use nvcim_ir::diag::Diagnostic;
 
+#[cfg(test)]
+mod golden;
+
 /// The reason to refuse one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -29,15 +32,28 @@ impl Refusal {
 
     /// An operator that would let samples of a batch meet.
     pub(crate) fn mixes_samples(reason: impl Into<String>) -> Self {
-        Self::unsupported(
-            reason,
-            "export the network so that axis 0 of every tensor is the batch and stays in place",
-        )
+        Self::unsupported(reason, APART)
     }
 
-    /// The refusal as a message about `node`.
-    pub(crate) fn at(self, node: &str) -> Diagnostic {
-        let at = format!("node `{node}`");
+    /// Whether this is about samples that meet, which only the output's shape can tell.
+    pub(crate) fn is_about_samples(&self) -> bool {
+        matches!(self, Self::Unsupported { hint, .. } if hint == APART)
+    }
+
+    /// An attribute whose text is none of those that the standard knows.
+    pub(crate) fn unknown_choice(name: &str, found: &str, known: &[&str]) -> Self {
+        Self::Broken(format!("has `{name}` `{found}`, must be {}", list_choices(known)))
+    }
+
+    /// An operand that is not there.
+    pub(crate) fn lacks_operand(slot: usize) -> Self {
+        let which = ["first", "second", "third", "fourth"].get(slot).unwrap_or(&"last");
+        Self::Broken(format!("lacks its {which} operand"))
+    }
+
+    /// The refusal as a message about the node with this label.
+    pub(crate) fn at(self, label: &str, op_type: &str) -> Diagnostic {
+        let at = name_node(label, op_type);
         match self {
             Self::Unsupported { reason, hint } => Diagnostic::unsupported(at, reason).hint(hint),
             Self::Broken(message) => broken_file(at, message),
@@ -52,6 +68,24 @@ impl Refusal {
         }
     }
 }
+
+/// A node as messages name it: by its label and the operator that it is.
+pub(crate) fn name_node(label: &str, op_type: &str) -> String {
+    format!("node `{label}` ({op_type})")
+}
+
+/// Texts in backticks, the last one behind "or".
+fn list_choices(texts: &[&str]) -> String {
+    let quoted: Vec<_> = texts.iter().map(|text| format!("`{text}`")).collect();
+    match quoted.split_last() {
+        Some((last, front)) if !front.is_empty() => format!("{} or {last}", front.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// What helps where samples would meet.
+const APART: &str =
+    "export the network so that axis 0 of every tensor is the batch and stays in place";
 
 /// What helps where a file contradicts the format or itself.
 const CHECK: &str =

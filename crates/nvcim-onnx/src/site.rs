@@ -81,6 +81,8 @@ pub(crate) struct Site<'a> {
     pub(crate) operands: &'a [Option<Value>],
     /// The whole shape of the output, batch axis included.
     pub(crate) output: &'a [usize],
+    /// Whether that shape is a guess, so that nothing may be built on it.
+    pub(crate) guessed: bool,
     /// Where the result goes.
     pub(crate) builder: &'a mut Builder,
 }
@@ -101,7 +103,7 @@ impl Site<'_> {
         }
         Err(Refusal::unsupported(
             format!(
-                "computes with `{}` of type {}",
+                "computes with `{}` of type {}, must be float",
                 self.node.input[slot],
                 name_type(activation.datum)
             ),
@@ -119,7 +121,7 @@ impl Site<'_> {
                 }
                 Err(Refusal::unsupported(
                     format!(
-                        "reads `{}` of type {}",
+                        "reads `{}` of type {}, must be {HELD}",
                         self.node.input[slot],
                         name_type(activation.datum)
                     ),
@@ -127,10 +129,13 @@ impl Site<'_> {
                 ))
             }
             Some(_) => Err(Refusal::unsupported(
-                format!("takes constant `{}` as its data", self.node.input[slot]),
-                "give the constant as the operator's second operand, or fold it",
+                format!(
+                    "takes constant `{}` where the network's data belongs",
+                    self.node.input[slot]
+                ),
+                "exchange the operands where that is the same, else compute this part outside the network",
             )),
-            None => Err(Refusal::broken(format!("lacks operand {slot}"))),
+            None => Err(Refusal::lacks_operand(slot)),
         }
     }
 
@@ -140,32 +145,30 @@ impl Site<'_> {
             None => Ok(None),
             Some(Value::Constant(constant)) => Ok(Some(constant)),
             Some(_) => Err(Refusal::unsupported(
-                format!("has operand `{}` computed from the input", self.node.input[slot]),
-                "make it a constant: only constants can be programmed",
+                format!(
+                    "takes `{}`, which is computed from the network's input, must be constant",
+                    self.node.input[slot]
+                ),
+                "export the network with a constant there: only constants are known when a chip is programmed",
             )),
         }
     }
 
     /// The operand in `slot`, which must be a constant.
     pub(crate) fn constant(&self, slot: usize) -> Result<&Constant> {
-        self.optional_constant(slot)?
-            .ok_or_else(|| Refusal::broken(format!("lacks operand {slot}")))
+        self.optional_constant(slot)?.ok_or_else(|| Refusal::lacks_operand(slot))
     }
 
     /// The integers in `slot`, if the operand is there.
     pub(crate) fn ints(&self, slot: usize) -> Result<Option<Vec<i64>>> {
         let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
-        constant.value.ints().map(Some).ok_or_else(|| {
-            Refusal::broken(format!("has operand `{}`, which holds no integers", constant.name))
-        })
+        constant.value.ints().map(Some).ok_or_else(|| wrong_kind(constant, "an integer type"))
     }
 
     /// The single number in `slot`, if the operand is there.
     pub(crate) fn scalar(&self, slot: usize) -> Result<Option<f32>> {
         let Some(constant) = self.optional_constant(slot)? else { return Ok(None) };
-        let values = constant.value.numbers().ok_or_else(|| {
-            Refusal::broken(format!("has operand `{}`, which holds no numbers", constant.name))
-        })?;
+        let values = numbers_of(constant)?;
         match (values.len(), values.first()) {
             (1, Some(&value)) => Ok(Some(value)),
             (count, _) => Err(Refusal::broken(format!(
@@ -229,10 +232,11 @@ impl Site<'_> {
     /// The shape of one sample of the output; an error if axis 0 is not the batch.
     pub(crate) fn sample_output(&self) -> Result<Vec<usize>> {
         match self.output.split_first() {
+            _ if self.guessed => Err(Refusal::mixes_samples("makes a tensor of unknown shape")),
             _ if self.lead == 0 => Ok(self.output.to_vec()),
             Some((&batch, sample)) if batch == self.batch => Ok(sample.to_vec()),
             _ => Err(Refusal::mixes_samples(format!(
-                "turns a batch of {} into a tensor of shape {:?}, whose axis 0 is not the batch",
+                "tried with a batch of {}, makes a tensor of shape {:?}, whose axis 0 is not the batch",
                 self.batch, self.output
             ))),
         }
@@ -285,6 +289,12 @@ impl<'a> Site<'a> {
     }
 }
 
+/// The types of [`is_held_in_floats`], as messages name them.
+pub(crate) const HELD: &str = "float, int8, uint8, int32, int64 or bool";
+
+/// The types of [`may_be_fed`], as messages name them.
+pub(crate) const FED: &str = "float, int8 or uint8";
+
 /// Whether tensors of a type can be tensors of the graph, whose elements are floats.
 pub(crate) fn is_held_in_floats(datum: DatumType) -> bool {
     may_be_fed(datum) || matches!(datum, DatumType::Bool | DatumType::I32 | DatumType::I64)
@@ -299,10 +309,10 @@ pub(crate) fn may_be_fed(datum: DatumType) -> bool {
 /// `axis`, counted from the end if negative.
 pub(crate) fn whole_axis(axis: i64, rank: usize) -> Result<usize> {
     let from_start = if axis < 0 { axis.saturating_add_unsigned(rank as u64) } else { axis };
-    usize::try_from(from_start)
-        .ok()
-        .filter(|&axis| axis < rank)
-        .ok_or_else(|| Refusal::broken(format!("names axis {axis} of {rank}")))
+    usize::try_from(from_start).ok().filter(|&axis| axis < rank).ok_or_else(|| {
+        let lowest = -(rank as i64);
+        Refusal::broken(format!("names axis {axis}, must be from {lowest} to {}", -1 - lowest))
+    })
 }
 
 /// A constant's values, shared; an error unless they are 32-bit floats.
@@ -310,10 +320,27 @@ pub(crate) fn to_floats(constant: &Constant) -> Result<Floats> {
     match &constant.value {
         Data::Floats(floats) => Ok(floats.clone()),
         Data::Other(_) => Err(Refusal::unsupported(
-            format!("has `{}` of type {}", constant.name, name_type(constant.value.datum_type())),
+            format!(
+                "has `{}` of type {}, must be float",
+                constant.name,
+                name_type(constant.value.datum_type())
+            ),
             "export the network in 32-bit floats",
         )),
     }
+}
+
+/// A constant's values as floats; an error where they are no numbers or truth values.
+pub(crate) fn numbers_of(constant: &Constant) -> Result<Floats> {
+    constant.value.numbers().ok_or_else(|| wrong_kind(constant, "a type of numbers"))
+}
+
+fn wrong_kind(constant: &Constant, want: &str) -> Refusal {
+    let Constant { name, value } = constant;
+    Refusal::broken(format!(
+        "has `{name}` of type {}, must be {want}",
+        name_type(value.datum_type())
+    ))
 }
 
 /// The same elements under another shape.

@@ -134,8 +134,11 @@ pub(crate) fn inline_tensor(
 
 /// The lengths of the axes.
 pub(crate) fn shape_of(proto: &TensorProto) -> Result<Vec<usize>, String> {
-    let length = |&dim: &i64| usize::try_from(dim).map_err(|_| format!("has an axis of {dim}"));
-    proto.dims.iter().map(length).collect()
+    let length = |(axis, &dim): (usize, &i64)| {
+        usize::try_from(dim)
+            .map_err(|_| format!("has length {dim} on axis {axis}, must be at least 0"))
+    };
+    proto.dims.iter().enumerate().map(length).collect()
 }
 
 /// Bytes that the elements take in `raw_data`; an error above the limit on a tensor's size.
@@ -153,8 +156,14 @@ fn width_of(data_type: i32) -> Result<usize, String> {
         4 | 5 | 10 => Ok(2),
         1 | 6 | 12 => Ok(4),
         7 | 11 | 13 => Ok(8),
-        other => Err(format!("has element type {}, which is not supported", type_name(other))),
+        other => Err(refuse_type(other)),
     }
+}
+
+/// Why a tensor of another type than those of [`width_of`] cannot be read.
+fn refuse_type(data_type: i32) -> String {
+    let name = type_name(data_type);
+    format!("has type {name}, must be float, double, float16, bool or an integer of 8 to 64 bits")
 }
 
 /// The name of a `TensorProto.DataType`.
@@ -174,8 +183,20 @@ pub(crate) fn type_name(data_type: i32) -> String {
         11 => "double",
         12 => "uint32",
         13 => "uint64",
+        14 => "complex64",
+        15 => "complex128",
         16 => "bfloat16",
-        other => return other.to_string(),
+        17 => "float8e4m3fn",
+        18 => "float8e4m3fnuz",
+        19 => "float8e5m2",
+        20 => "float8e5m2fnuz",
+        21 => "uint4",
+        22 => "int4",
+        23 => "float4e2m1",
+        24 => "float8e8m0",
+        25 => "uint2",
+        26 => "int2",
+        other => return format!("number {other}"),
     };
     name.into()
 }
@@ -308,7 +329,7 @@ fn from_bytes(data_type: i32, shape: &[usize], bytes: &[u8]) -> Result<Data, Str
         11 => typed(shape, bytes, f64::from_le_bytes),
         12 => typed(shape, bytes, u32::from_le_bytes),
         13 => typed(shape, bytes, u64::from_le_bytes),
-        other => Err(format!("has element type {}, which is not supported", type_name(other))),
+        other => Err(refuse_type(other)),
     }
 }
 
@@ -327,7 +348,7 @@ fn from_fields(proto: &TensorProto, shape: &[usize]) -> Result<Data, String> {
         11 => build(shape, proto.double_data.clone()),
         12 => build(shape, proto.uint64_data.iter().map(|&value| value as u32).collect()),
         13 => build(shape, proto.uint64_data.clone()),
-        other => Err(format!("has element type {}, which is not supported", type_name(other))),
+        other => Err(refuse_type(other)),
     }
 }
 

@@ -65,6 +65,12 @@ impl TestModel {
         self
     }
 
+    /// Adds an initialiser of any kind.
+    pub(crate) fn initializer(mut self, tensor: TensorProto) -> Self {
+        self.graph.initializer.push(tensor);
+        self
+    }
+
     /// Adds an initialiser of integers on one axis.
     pub(crate) fn ints(mut self, name: &str, values: &[i64]) -> Self {
         self.graph.initializer.push(int_tensor(name, values));
@@ -90,6 +96,12 @@ impl TestModel {
             domain: String::new(),
         };
         self.graph.node.push(node);
+        self
+    }
+
+    /// Adds an output to the node added last.
+    pub(crate) fn further(mut self, output: &str) -> Self {
+        self.graph.node.last_mut().expect("a node was added").output.push(output.into());
         self
     }
 
@@ -181,7 +193,8 @@ pub(crate) fn tensor(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto { t: Some(int_tensor("", values)), ..attribute(name, AttributeType::Tensor) }
 }
 
-fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+/// An attribute of this type without a value.
+pub(crate) fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: kind as i32, ..AttributeProto::default() }
 }
 

@@ -6,8 +6,8 @@ use nvcim_ir::diag::{Diagnostic, Result, fail_if_any};
 
 use crate::attributes;
 use crate::decode;
-use crate::proto::{AttributeType, GraphProto, NodeProto};
-use crate::refusal::broken_file;
+use crate::proto::{GraphProto, NodeProto};
+use crate::refusal::{broken_file, name_node};
 
 /// How a sound graph is to be walked.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct Layout {
 ///    initialisers among the inputs too.)
 /// 3. Every tensor read is defined, and no tensor depends on itself.
 /// 4. Strides, dilations, kernels and groups are positive, pads are not negative.
-/// 5. No node has two attributes of one name or an attribute that only a function's body may have, and common
-///    attributes have their types.
+/// 5. No node has two attributes of one name or an attribute that only a function's body may have, and
+///    attributes of standard operators have their types.
 pub(crate) fn check_graph(graph: &GraphProto) -> Result<Layout> {
     let labels = label_nodes(graph);
     let mut problems = Vec::new();
@@ -43,7 +43,7 @@ pub(crate) fn check_graph(graph: &GraphProto) -> Result<Layout> {
     let makers = check_definitions(graph, &labels, &mut problems);
     for (node, label) in graph.node.iter().zip(&labels) {
         if let Err(message) = check_attributes(node) {
-            problems.push(broken_file(format!("node `{label}`"), message));
+            problems.push(broken_file(name_node(label, &node.op_type), message));
         }
     }
     fail_if_any(problems)?;
@@ -79,21 +79,40 @@ fn check_definitions<'g>(
         problems.push(broken_file(format!("tensor `{name}`"), message));
     };
     for tensor in &graph.initializer {
-        if tensor.name.is_empty() || makers.insert(&tensor.name, None).is_some() {
-            report(&tensor.name, "is an initialiser whose name is empty or taken");
+        match tensor.name.as_str() {
+            "" => report("", "is an initialiser, must have a name"),
+            name if makers.insert(name, None).is_some() => {
+                report(name, "is the name of two initialisers, must be that of one");
+            }
+            _ => {}
         }
     }
     let mut inputs = BTreeSet::new();
     for input in &graph.input {
         makers.insert(&input.name, None);
-        if input.name.is_empty() || !inputs.insert(&input.name) {
-            report(&input.name, "is an input whose name is empty or taken");
+        match input.name.as_str() {
+            "" => report("", "is an input of the network, must have a name"),
+            name if !inputs.insert(name) => {
+                report(name, "is the name of two inputs, must be that of one");
+            }
+            _ => {}
         }
     }
     for (at, node) in graph.node.iter().enumerate() {
         for output in node.output.iter().filter(|output| !output.is_empty()) {
-            if makers.insert(output, Some(at)).is_some() {
-                report(output, "is made twice");
+            let label = &labels[at];
+            match makers.insert(output, Some(at)) {
+                None => {}
+                Some(None) => {
+                    report(
+                        output,
+                        &format!("is made by node `{label}`, but is an input or initialiser"),
+                    );
+                }
+                Some(Some(other)) => {
+                    let other = &labels[other];
+                    report(output, &format!("is made by node `{other}` and by node `{label}`"));
+                }
             }
         }
     }
@@ -120,10 +139,10 @@ fn check_attributes(node: &NodeProto) -> std::result::Result<(), String> {
             return Err(format!("has attribute `{name}` twice"));
         }
         if !attribute.ref_attr_name.is_empty() {
-            return Err(format!("has attribute `{name}` without a value"));
+            return Err(format!("has attribute `{name}` without a value of its own"));
         }
         if decode::is_standard(&node.domain)
-            && let Some(kind) = known_type(name)
+            && let Some(kind) = attributes::known_type(&node.op_type, name)
         {
             attributes::check_type(attribute, kind)?;
         }
@@ -133,26 +152,13 @@ fn check_attributes(node: &NodeProto) -> std::result::Result<(), String> {
             _ => continue,
         };
         if let Some(value) = attribute.ints.iter().find(|&&value| value < least) {
-            return Err(format!("has {value} in `{name}`, must be at least {least}"));
+            return Err(format!("has {value} in `{name}`, must have at least {least}"));
         }
     }
     let group = node.attribute.iter().find(|attribute| attribute.name == "group");
     match group.filter(|group| group.i < 1) {
-        Some(group) => Err(format!("has {} groups, must have at least 1", group.i)),
+        Some(group) => Err(format!("has `group` {}, must be at least 1", group.i)),
         None => Ok(()),
-    }
-}
-
-/// The type of attributes that mean the same in every standard operator.
-fn known_type(name: &str) -> Option<AttributeType> {
-    match name {
-        "axes" | "dilations" | "kernel_shape" | "pads" | "perm" | "strides" => {
-            Some(AttributeType::Ints)
-        }
-        "axis" | "group" | "keepdims" => Some(AttributeType::Int),
-        "auto_pad" | "mode" => Some(AttributeType::String),
-        "epsilon" => Some(AttributeType::Float),
-        _ => None,
     }
 }
 
@@ -181,8 +187,8 @@ fn sort_nodes(graph: &GraphProto, makers: &Makers<'_>, labels: &[String]) -> Res
     match waits_for.iter().position(|makers| !makers.is_empty()) {
         None => Ok(order),
         Some(at) => {
-            Err(broken_file(format!("node `{}`", labels[at]), "is part of a cycle, or fed by one")
-                .into())
+            let at = name_node(&labels[at], &graph.node[at].op_type);
+            Err(broken_file(at, "is part of a cycle, or fed by one").into())
         }
     }
 }
@@ -225,8 +231,10 @@ mod tests {
         let empty = TestModel::new(13, &[0, 4]).output("x");
         empty.refuse(Kind::BadInput, "it has no node");
         TestModel::new(13, &[0, 4]).node("Relu", "x", "y", &[]).refuse(Kind::BadInput, "no output");
-        relu().node("Relu", "x", "y", &[]).refuse(Kind::BadInput, "`y`: is made twice");
-        relu().weight("w", &[1]).weight("w", &[1]).refuse(Kind::BadInput, "empty or taken");
+        relu()
+            .node("Relu", "x", "y", &[])
+            .refuse(Kind::BadInput, "`y`: is made by node `y` and by node");
+        relu().weight("w", &[1]).weight("w", &[1]).refuse(Kind::BadInput, "two initialisers");
         relu().node("Relu", "nothing", "z", &[]).refuse(Kind::BadInput, "nothing makes it");
         relu().output("nothing").refuse(Kind::BadInput, "nothing makes it");
         relu()

@@ -17,7 +17,7 @@ use crate::network_input::{self, Batching, NetworkInput};
 use crate::ops;
 use crate::proto::NodeProto;
 use crate::refusal::Refusal;
-use crate::site::{Activation, Constant, Converted, Site, Value, is_held_in_floats};
+use crate::site::{Activation, Constant, Converted, HELD, Site, Value, is_held_in_floats};
 use crate::survey::{Fate, SurveyedNode};
 use crate::tensor_data::ExternalData;
 use crate::validate::Layout;
@@ -180,7 +180,15 @@ impl<'m> Walk<'m> {
             return (Fate::Unsupported { reason, hint }, value);
         }
         self.convert_node(node, label).unwrap_or_else(|(refusal, value)| {
-            self.problems.push(refusal.clone().at(label));
+            // A tensor of a type that cannot be held has been refused where it is made.
+            let held = |value: &Value| match value {
+                Value::Activation(it) => is_held_in_floats(it.datum),
+                Value::Constant(_) | Value::Unknown(_) => true,
+            };
+            let operands = node.input.iter().filter_map(|name| self.values.get(name));
+            if self.problems.is_empty() || operands.into_iter().all(held) {
+                self.problems.push(refusal.clone().at(label, &node.op_type));
+            }
             let (reason, hint) = refusal.explain();
             (Fate::Unsupported { reason, hint }, *value)
         })
@@ -201,7 +209,7 @@ impl<'m> Walk<'m> {
         if !decode::is_standard(&node.domain) {
             return Err(blind(Refusal::unsupported(
                 format!("is operator `{}` of foreign domain `{}`", node.op_type, node.domain),
-                "export with standard ONNX operators only",
+                "export with standard ONNX operators only, before a runtime's optimiser has rewritten them",
             )));
         }
         let operands = self.operands(node);
@@ -225,11 +233,12 @@ impl<'m> Walk<'m> {
         {
             return self.fold_several(node, &facts).map_err(blind);
         }
+        let judge = || self.judge_without_output(node, label, &operands, &facts);
         let inferred = if ops::is_recurrent(&node.op_type) {
             // tract does not know all of these operators' outputs; what they are follows from the conversion.
             Fact::Varying { shape: Vec::new(), datum: f32::datum_type() }
         } else {
-            self.analyser.infer(node, &facts, 0).map_err(blind)?
+            self.analyser.infer(node, &facts, 0, judge).map_err(blind)?
         };
         let (output, datum) = match inferred {
             Fact::Constant(value) => {
@@ -237,7 +246,7 @@ impl<'m> Walk<'m> {
                 if self.folded > MAX_FOLDED {
                     return Err(blind(Refusal::unsupported(
                         format!("brings computed constants to more than {MAX_FOLDED} elements"),
-                        "export the constants themselves",
+                        "let the exporter fold constants, so that the file holds their values",
                     )));
                 }
                 let name = constants::name_folded(node, &operands, &value);
@@ -254,6 +263,7 @@ impl<'m> Walk<'m> {
             inner: false,
             operands: &operands,
             output: &output,
+            guessed: false,
             builder: &mut self.builder,
         };
         let converted = match runs {
@@ -261,6 +271,13 @@ impl<'m> Walk<'m> {
             None => Err(ops::refuse_operator(&node.op_type)),
         };
         let sample = output.get(self.batching.lead()..).unwrap_or_default().to_vec();
+        let converted = converted.and_then(|converted| match sample.contains(&0) {
+            true => Err(Refusal::unsupported(
+                format!("makes an empty tensor: a sample has shape {sample:?}"),
+                "export the network with windows, slices and scales that fit into their input",
+            )),
+            false => Ok(converted),
+        });
         match converted {
             Ok(Converted::Alias(activation)) => {
                 let into = self.builder.graph.node(activation.id).name.clone();
@@ -309,6 +326,37 @@ impl<'m> Walk<'m> {
         first
     }
 
+    /// Why a node's converter refuses it whatever its output is, asked where that is unknown.
+    ///
+    /// The output is guessed to have the first operand's shape, from which a converter learns the number of its axes;
+    /// what it says of samples would rest on the rest.
+    fn judge_without_output(
+        &self,
+        node: &NodeProto,
+        label: &str,
+        operands: &[Option<Value>],
+        facts: &[Option<Fact>],
+    ) -> Option<Refusal> {
+        let converter = ops::find_converter(&node.op_type)?;
+        let (1, Some(Some(Fact::Varying { shape, .. }))) = (self.batching.lead(), facts.first())
+        else {
+            return None;
+        };
+        let site = Site {
+            node,
+            label,
+            opset: self.model.opset,
+            batch: self.batch,
+            lead: self.batching.lead(),
+            inner: false,
+            operands,
+            output: shape,
+            guessed: true,
+            builder: &mut self.builder.clone(),
+        };
+        ops::convert(converter, site).err().filter(|refusal| !refusal.is_about_samples())
+    }
+
     /// The outputs of a node over constants alone.
     fn fold_several(
         &mut self,
@@ -317,7 +365,7 @@ impl<'m> Walk<'m> {
     ) -> std::result::Result<Outcome, Refusal> {
         let mut values = Vec::new();
         for (slot, name) in node.output.iter().enumerate() {
-            let Fact::Constant(value) = self.analyser.infer(node, facts, slot)? else {
+            let Fact::Constant(value) = self.analyser.infer(node, facts, slot, || None)? else {
                 return Err(Refusal::broken("makes no constant of constants"));
             };
             values.push(Value::Constant(Constant { name: name.clone(), value }));
@@ -333,7 +381,7 @@ impl<'m> Walk<'m> {
         let mut named = node.output.iter().map(|output| !output.is_empty());
         let any = ops::is_recurrent(&node.op_type);
         if !(if any { named.any(|it| it) } else { named.next() == Some(true) }) {
-            return Err(Refusal::broken("has no output"));
+            return Err(Refusal::broken("leaves its first output without a name"));
         }
         if ops::has_several_outputs(&node.op_type) && decode::is_standard(&node.domain) {
             return Ok(());
@@ -371,7 +419,7 @@ impl<'m> Walk<'m> {
                 Fact::Constant(value) => value.shape().to_vec(),
                 Fact::Varying { shape, .. } => shape,
             }),
-            _ => Err(Refusal::broken("lacks operand 0")),
+            _ => Err(Refusal::lacks_operand(0)),
         }
     }
 
@@ -389,11 +437,10 @@ impl<'m> Walk<'m> {
                             _ => *id,
                         };
                         self.builder.graph.outputs.push(id);
-                    } else {
-                        self.problems.push(
-                            Diagnostic::unsupported(at, format!("has elements of type {}", name_type(*datum)))
-                                .hint("cut the network before the node that makes it, or cast it to 32-bit floats"),
-                        );
+                    } else if self.problems.is_empty() {
+                        let message = format!("has type {}, must be {HELD}", name_type(*datum));
+                        let hint = "cut the network before the node that makes it";
+                        self.problems.push(Diagnostic::unsupported(at, message).hint(hint));
                     }
                 }
                 Some(Value::Constant(_)) => self.problems.push(

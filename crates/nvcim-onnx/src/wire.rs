@@ -41,7 +41,7 @@ pub(crate) fn read_fields(message: &[u8]) -> Result<Vec<Field<'_>>, String> {
                 take(&mut rest, length)?
             }
             5 => take(&mut rest, 4)?,
-            other => return Err(format!("holds a field of unknown kind {other}")),
+            other => return Err(format!("it holds a field of unknown kind {other}")),
         };
         let whole = &start[..start.len() - rest.len()];
         fields.push(Field { number, kind, whole, body });
@@ -65,7 +65,7 @@ fn read_varint(rest: &mut &[u8]) -> Result<u64, String> {
             return Ok(value);
         }
     }
-    Err("holds a number of more than 64 bits".into())
+    Err("it holds a number of more than 64 bits".into())
 }
 
 fn write_varint(message: &mut Vec<u8>, mut value: u64) {
@@ -78,7 +78,9 @@ fn write_varint(message: &mut Vec<u8>, mut value: u64) {
 
 fn take<'b>(rest: &mut &'b [u8], count: u64) -> Result<&'b [u8], String> {
     let split = usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count));
-    let (taken, left) = split.ok_or("ends inside a field")?;
+    let (taken, left) = split.ok_or_else(|| {
+        format!("it ends too early, bytes missing: {}", count - rest.len() as u64)
+    })?;
     *rest = left;
     Ok(taken)
 }

@@ -27,13 +27,13 @@ const UNITS: usize = 8;
 const CLASSES: usize = 4;
 
 /// A field of bytes, as the wire format of protobuf has it.
-fn field(number: u8, body: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2][..], &varint(body.len()), body].concat()
+fn field(number: usize, body: &[u8]) -> Vec<u8> {
+    [&varint(number << 3 | 2)[..], &varint(body.len()), body].concat()
 }
 
 /// A field of a whole number.
-fn number(number: u8, value: usize) -> Vec<u8> {
-    [&[number << 3][..], &varint(value)].concat()
+fn number(number: usize, value: usize) -> Vec<u8> {
+    [varint(number << 3), varint(value)].concat()
 }
 
 fn varint(mut value: usize) -> Vec<u8> {

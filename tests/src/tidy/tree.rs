@@ -48,11 +48,15 @@ fn collect(folder: &Path, res: &mut Vec<PathBuf>) {
 /// The files of a crate that it ships, without comments and test modules, line numbers kept.
 ///
 /// Relies on two habits that hold here: no block comments, and `mod tests` stands last in its file. A
-/// file that another declares under `#[cfg(test)]` is a test as a whole.
+/// file that another declares under `#[cfg(test)]` is a test as a whole, with the files in its folder.
 pub(crate) fn shipped_files(name: &str) -> Vec<Text> {
     let mut files = read_texts(&format!("crates/{name}/src"), &[".rs"]);
     let tests: BTreeSet<String> = files.iter().flat_map(test_files).collect();
-    files.retain(|file| !tests.contains(&file.path));
+    let is_test = |path: &str| {
+        let belongs = |test: &String| path.starts_with(&test.replace(".rs", "/"));
+        tests.contains(path) || tests.iter().any(belongs)
+    };
+    files.retain(|file| !is_test(&file.path));
     for file in &mut files {
         file.content = shipped_code(&file.content);
     }

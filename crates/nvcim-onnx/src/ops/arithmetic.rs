@@ -54,12 +54,14 @@ pub(crate) fn convert_variadic(mut site: Site<'_>) -> Result<Converted, Refusal>
     }
     let mut operands =
         (0..count).map(|slot| site.broadcast(slot)).collect::<Result<Vec<_>, _>>()?;
-    let last = operands.pop().ok_or_else(|| Refusal::broken("has no operand"))?;
+    let last = operands.pop().ok_or_else(|| Refusal::lacks_operand(0))?;
     let mut so_far = operands[0];
     for &operand in &operands[1..] {
         let shapes = [so_far, operand].map(|id| site.builder.graph.node(id).shape.clone());
-        let shape = shape::broadcast(&shapes[0], &shapes[1])
-            .ok_or_else(|| Refusal::broken(format!("cannot broadcast {shapes:?}")))?;
+        let shape = shape::broadcast(&shapes[0], &shapes[1]).ok_or_else(|| {
+            let [a, b] = &shapes;
+            Refusal::broken(format!("cannot broadcast {a:?} with {b:?}"))
+        })?;
         so_far = site.help(Op::Binary(binary), &[so_far, operand], &shape);
     }
     if site.node.op_type != "Mean" {
@@ -179,7 +181,7 @@ mod tests {
                 .node("Sub", "x m", "y", &[])
                 .output("y")
         };
-        model(0).refuse(Kind::Unsupported, "shape cannot be told");
+        model(0).refuse(Kind::Unsupported, "lengths must be equal or 1");
         // A file of fixed lengths says what it means.
         assert_eq!(model(4).agree().to_string().matches("[4, 4, 4]").count(), 2);
         model(1).agree();

@@ -48,7 +48,7 @@ fn convert_volume(
 ) -> Result<Converted, Refusal> {
     let shape = constant.value.shape();
     let &[_, _, depth_taps, ref kernel @ ..] = shape else {
-        return Err(Refusal::broken(format!("has a weight of shape {shape:?}")));
+        return Err(Refusal::broken(format!("has a weight of shape {shape:?}, must have 5 axes")));
     };
     let volume = spatial::read_volume(site.node, &x.shape, &shape[2..])?;
     let groups = attributes::int(site.node, "group", 1)? as usize;
@@ -192,11 +192,11 @@ mod tests {
         TestModel::new(13, &[1, 1, 4, 4])
             .node("Conv", "x x", "y", &[])
             .output("y")
-            .refuse(Kind::Unsupported, "computed from the input");
+            .refuse(Kind::Unsupported, "computed from the network's input");
         TestModel::new(13, &[0, 1, 3, 3, 3, 3])
             .weight("w", &[1, 1, 2, 2, 2, 2])
             .node("Conv", "x w", "y", &[])
             .output("y")
-            .refuse(Kind::Unsupported, "only 1-D");
+            .refuse(Kind::Unsupported, "one or two further axes");
     }
 }

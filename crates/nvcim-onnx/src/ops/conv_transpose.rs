@@ -58,10 +58,15 @@ fn turn_weight(mut weight: Floats, groups: usize, lifted: bool) -> Result<Floats
         weight = weight.insert_axis(Axis(2));
     }
     let [channels, per_group, height, width] = *weight.shape() else {
-        return Err(Refusal::broken(format!("has a weight of shape {:?}", weight.shape())));
+        return Err(Refusal::broken(format!(
+            "has a weight of shape {:?}, must have two axes more than the kernel",
+            weight.shape()
+        )));
     };
     if groups == 0 || !channels.is_multiple_of(groups) {
-        return Err(Refusal::broken(format!("has {channels} input channels in {groups} groups")));
+        return Err(Refusal::broken(format!(
+            "has `group` {groups}, must divide {channels} input channels"
+        )));
     }
     weight.invert_axis(Axis(2));
     weight.invert_axis(Axis(3));
@@ -114,7 +119,7 @@ fn trim(
 ) -> Result<(NodeId, [usize; 2]), Refusal> {
     let left = lens[axis].checked_sub(before).and_then(|len| len.checked_sub(after));
     let left = left.filter(|&left| left > 0);
-    lens[axis] = left.ok_or_else(|| Refusal::broken("pads away its whole input"))?;
+    lens[axis] = left.ok_or_else(|| Refusal::broken("takes its whole input away by `pads`"))?;
     let shape = [channels, lens[0], lens[1]];
     let mut axes = shape.map(|len| SliceAxis { start: 0, step: 1, len });
     axes[axis + 1].start = before;

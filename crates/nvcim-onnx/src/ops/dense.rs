@@ -14,7 +14,7 @@ pub(crate) fn convert_gemm(mut site: Site<'_>) -> Result<Converted, Refusal> {
     if attributes::int(site.node, "transA", 0)? != 0 {
         let ([rows, columns], 0) = (&x.shape[..], site.lead) else {
             return Err(Refusal::mixes_samples(
-                "transposes its first operand, whose axis 0 is the batch",
+                "transposes its first operand (`transA`), whose axis 0 is the batch",
             ));
         };
         let turned = [*columns, *rows];
@@ -54,7 +54,7 @@ pub(crate) fn convert_matmul(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let operands = [site.broadcast(0)?, site.broadcast(1)?];
     let shapes = operands.map(|id| site.builder.graph.node(id).shape.len());
     if shapes.iter().any(|&axes| axes < 2) {
-        return Err(Refusal::mixes_samples("multiplies a vector by another for each sample"));
+        return Err(Refusal::mixes_samples("multiplies two vectors, whose axis 0 is the batch"));
     }
     Ok(site.keep(Op::MatMul, &operands, &output))
 }
@@ -80,7 +80,9 @@ fn multiply_from_left(
     let output = site.sample_output()?;
     let rank = x.shape.len();
     if rank < 2 {
-        return Err(Refusal::mixes_samples("multiplies a constant by vectors of many samples"));
+        return Err(Refusal::mixes_samples(
+            "multiplies a constant by a tensor whose axis 0, the batch, is summed over",
+        ));
     }
     let perm: Vec<usize> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
     let turned = |shape: &[usize]| perm.iter().map(|&axis| shape[axis]).collect::<Vec<_>>();

@@ -38,7 +38,7 @@ pub(crate) fn convert_unary(mut site: Site<'_>) -> Result<Converted, Refusal> {
         _ => match attributes::string(site.node, "approximate", "none")?.as_str() {
             "none" => Unary::Gelu,
             "tanh" => Unary::GeluTanh,
-            other => return Err(Refusal::broken(format!("has unknown `approximate` `{other}`"))),
+            other => return Err(Refusal::unknown_choice("approximate", other, &["none", "tanh"])),
         },
     };
     Ok(site.keep(Op::Unary(unary), &[x.id], &x.shape))
@@ -116,7 +116,7 @@ pub(crate) fn convert_clip(mut site: Site<'_>) -> Result<Converted, Refusal> {
         (site.scalar(1)?.unwrap_or(f32::NEG_INFINITY), site.scalar(2)?.unwrap_or(f32::INFINITY))
     };
     if lo.is_nan() || hi.is_nan() {
-        return Err(Refusal::broken("has a bound that is not a number"));
+        return Err(Refusal::broken("has a bound that is NaN, must be a number"));
     }
     Ok(site.keep(Op::Unary(Unary::Clip { lo, hi }), &[x.id], &x.shape))
 }

@@ -13,7 +13,7 @@ pub(crate) fn convert_identity(site: Site<'_>) -> Result<Converted, Refusal> {
     let training = site.node.op_type == "Dropout" && site.scalar_flag(2)?;
     if training {
         return Err(Refusal::unsupported(
-            "drops elements at random",
+            "drops elements at random, as in training",
             "export the network in inference form",
         ));
     }
@@ -24,7 +24,8 @@ pub(crate) fn convert_identity(site: Site<'_>) -> Result<Converted, Refusal> {
 pub(crate) fn convert_cast(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.elements(0)?;
     let to = attributes::int(site.node, "to", 0)?;
-    let target = network_input::datum_of(to as i32);
+    let number = i32::try_from(to);
+    let target = number.ok().and_then(network_input::datum_of);
     // Integers of 8 bits wrap, in ways that differ from runtime to runtime.
     let widens = |target| target == x.datum || x.datum != DatumType::F32;
     match target {
@@ -35,8 +36,11 @@ pub(crate) fn convert_cast(mut site: Site<'_>) -> Result<Converted, Refusal> {
         }
         Some(DatumType::I32 | DatumType::I64) => Ok(site.truncate(x.id, &x.shape)),
         _ => Err(Refusal::unsupported(
-            format!("casts to {}", tensor_data::type_name(to as i32)),
-            "export the network in 32-bit floats",
+            format!(
+                "casts to {}, must be to float, int32, int64 or bool",
+                number.map_or_else(|_| format!("number {to}"), tensor_data::type_name)
+            ),
+            "export the network in 32-bit floats, without casts of what depends on its input",
         )),
     }
 }
@@ -59,10 +63,10 @@ pub(crate) fn convert_transpose(mut site: Site<'_>) -> Result<Converted, Refusal
         None => (0..rank as i64).rev().collect(),
     };
     if perm.len() != rank {
-        return Err(Refusal::broken(format!("permutes {rank} axes by {perm:?}")));
+        return Err(Refusal::broken(format!("permutes {rank} axes by `perm` {perm:?}")));
     }
     if site.lead == 1 && perm.first() != Some(&0) {
-        return Err(Refusal::mixes_samples(format!("moves the batch axis: perm {perm:?}")));
+        return Err(Refusal::mixes_samples(format!("moves the batch, axis 0, by `perm` {perm:?}")));
     }
     let perm = perm[site.lead..]
         .iter()

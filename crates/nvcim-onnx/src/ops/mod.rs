@@ -42,7 +42,10 @@ pub(crate) fn convert(converter: Converter, mut site: Site<'_>) -> Result<Conver
     let (1, 1) = (x.shape.first().map_or(0, |&len| len), site.output.first().map_or(0, |&len| len))
     else {
         return Err(Refusal::unsupported(
-            format!("has a batch of its own: {:?} to {:?}", x.shape, site.output),
+            format!(
+                "makes {:?} of {:?}, whose axis 0, its batch, must have length 1 where the network keeps no batch",
+                site.output, x.shape
+            ),
             "export the network with a batch of 1",
         ));
     };
@@ -113,10 +116,14 @@ pub(crate) fn refuse_operator(op_type: &str) -> Refusal {
             "export the quantised network with QuantizeLinear and DequantizeLinear (QDQ), or the float network"
         }
         "Loop" | "If" | "Scan" => {
-            "unroll the network, or export its recurrent layers as LSTM, GRU or RNN"
+            "unroll the network, or export its recurrent layers as LSTM, GRU or RNN (see `docs/operators.md`)"
         }
-        "NonMaxSuppression" | "TopK" => "cut the network before it and do this step outside",
-        _ => "rewrite it with Conv, Gemm, element-wise and pooling operators, or cut it off",
+        "NonMaxSuppression" | "TopK" => {
+            "cut the network before it and do this step outside (see `docs/operators.md`)"
+        }
+        _ => {
+            "rewrite it with operators that run (see `docs/operators.md`), or cut the network before it"
+        }
     };
     Refusal::unsupported(format!("is operator `{op_type}`, which cannot run here"), hint)
 }

@@ -13,14 +13,14 @@ pub(crate) fn convert_batch_norm(mut site: Site<'_>) -> Result<Converted, Refusa
     let x = site.activation(0)?;
     if attributes::int(site.node, "training_mode", 0)? != 0 {
         return Err(Refusal::unsupported(
-            "normalises by the statistics of the batch",
+            "normalises by the statistics of the batch (`training_mode`)",
             "export the network in inference form",
         ));
     }
     if attributes::int(site.node, "spatial", 1)? != 1 {
         return Err(Refusal::unsupported(
-            "normalises each pixel by its own statistics",
-            "export with statistics per channel",
+            "normalises each pixel by its own statistics (`spatial` 0)",
+            "export with statistics per channel (`spatial` 1)",
         ));
     }
     let epsilon = attributes::float(site.node, "epsilon", 1e-5)?;
@@ -55,10 +55,12 @@ pub(crate) fn convert_group_norm(mut site: Site<'_>) -> Result<Converted, Refusa
     let groups = if site.node.op_type == "InstanceNormalization" {
         channels
     } else {
-        let groups = attributes::int(site.node, "num_groups", 0)?;
-        let groups = usize::try_from(groups).ok().filter(|&groups| groups > 0);
+        let stated = attributes::int(site.node, "num_groups", 0)?;
+        let groups = usize::try_from(stated).ok().filter(|&groups| groups > 0);
         let groups = groups.filter(|&groups| channels.is_multiple_of(groups));
-        groups.ok_or_else(|| Refusal::broken(format!("has {channels} channels in odd groups")))?
+        groups.ok_or_else(|| {
+            Refusal::broken(format!("has `num_groups` {stated}, must divide {channels} channels"))
+        })?
     };
     let op = Op::Normalize {
         axes: vec![1],
@@ -83,14 +85,15 @@ fn channel_tensor(
     let constant = site.constant(slot)?.clone();
     let value = site::to_floats(&constant)?;
     if value.is_empty() || !channels.is_multiple_of(value.len()) {
-        let message = format!("has {} numbers for {channels} channels", value.len());
+        let message =
+            format!("has {} numbers in `{}` for {channels} channels", value.len(), constant.name);
         return Err(Refusal::broken(message));
     }
     let each = channels / value.len();
     let spread = value.iter().flat_map(|&value| std::iter::repeat_n(value, each)).collect();
     let shape = [vec![channels], vec![1; plane_axes]].concat();
     let value = ArrayD::from_shape_vec(shape, spread)
-        .map_err(|_| Refusal::broken(format!("cannot read `{}`", constant.name)))?;
+        .map_err(|error| Refusal::broken(error.to_string()))?;
     Ok(site.constant_tensor(&format!("{}/per channel", constant.name), value))
 }
 

@@ -13,8 +13,8 @@ pub(crate) fn convert_pad(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let mode = attributes::string(site.node, "mode", "constant")?;
     if mode != "constant" {
         return Err(Refusal::unsupported(
-            format!("pads in mode `{mode}`"),
-            "pad with a constant, or inside the convolution",
+            format!("pads in mode `{mode}`, must be `constant`"),
+            "pad with a constant (`ZeroPad2d`), or inside the convolution (`padding=`)",
         ));
     }
     let (pads, value, axes) = if site.opset < 11 {
@@ -23,7 +23,7 @@ pub(crate) fn convert_pad(mut site: Site<'_>) -> Result<Converted, Refusal> {
     } else {
         (site.ints(1)?, site.scalar(2)?.unwrap_or(0.0), site.ints(3)?)
     };
-    let pads = pads.ok_or_else(|| Refusal::broken("lacks `pads`"))?;
+    let pads = pads.ok_or_else(|| Refusal::broken("lacks its amounts, `pads`"))?;
     let axes = axes.unwrap_or_else(|| (0..rank as i64).collect());
     if pads.len() != 2 * axes.len() {
         return Err(Refusal::broken(format!(
@@ -47,7 +47,10 @@ pub(crate) fn convert_pad(mut site: Site<'_>) -> Result<Converted, Refusal> {
 
 fn amount(pad: i64) -> Result<usize, Refusal> {
     usize::try_from(pad).map_err(|_| {
-        Refusal::unsupported(format!("pads by {pad}"), "use a Slice to take elements away")
+        Refusal::unsupported(
+            format!("pads by {pad} elements, must be at least 0"),
+            "take elements away by slicing (`x[..., 1:]`)",
+        )
     })
 }
 

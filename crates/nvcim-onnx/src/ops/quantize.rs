@@ -12,7 +12,7 @@ use tract_onnx::prelude::DatumType;
 use crate::attributes;
 use crate::data::{Floats, name_type};
 use crate::refusal::Refusal;
-use crate::site::{Converted, Site, to_floats};
+use crate::site::{Converted, Site, numbers_of, to_floats};
 
 /// `QuantizeLinear` to 8-bit integers.
 pub(crate) fn convert_quantize(mut site: Site<'_>) -> Result<Converted, Refusal> {
@@ -23,8 +23,8 @@ pub(crate) fn convert_quantize(mut site: Site<'_>) -> Result<Converted, Refusal>
         DatumType::U8 => [0.0, 255.0],
         other => {
             return Err(Refusal::unsupported(
-                format!("quantises to {}", name_type(other)),
-                "quantise to int8 or uint8",
+                format!("quantises to {}, must be int8 or uint8", name_type(other)),
+                "quantise the network to 8 bits, or export it in 32-bit floats",
             ));
         }
     };
@@ -62,7 +62,7 @@ impl Site<'_> {
     fn grid(&mut self) -> Result<Grid, Refusal> {
         if attributes::int(self.node, "block_size", 0)? != 0 {
             return Err(Refusal::unsupported(
-                "has a scale for every block of elements",
+                "has a scale for every block of elements (`block_size`)",
                 "quantise per tensor or per channel",
             ));
         }
@@ -70,7 +70,7 @@ impl Site<'_> {
         let values = to_floats(&scale)?;
         if !values.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
             return Err(Refusal::broken(format!(
-                "has a scale in `{}` that is not positive",
+                "has a scale in `{}` that is not positive and finite",
                 scale.name
             )));
         }
@@ -79,9 +79,7 @@ impl Site<'_> {
             return Ok(Grid { scale, zero: None, datum: DatumType::U8 });
         };
         let datum = zero.value.datum_type();
-        let values = zero.value.numbers().ok_or_else(|| {
-            Refusal::broken(format!("has zero point `{}`, which holds no numbers", zero.name))
-        })?;
+        let values = numbers_of(&zero)?;
         let zero = if values.iter().all(|&zero| zero == 0.0) {
             None
         } else {
@@ -103,7 +101,7 @@ impl Site<'_> {
         let have = values.shape().to_vec();
         let value = values.into_shape_with_order(IxDyn(&shape)).map_err(|_| {
             Refusal::broken(format!(
-                "has `{name}` of shape {have:?} along an axis of {}",
+                "has `{name}` of shape {have:?}, must have one element, or {} as the axis it is along",
                 shape[axis]
             ))
         })?;

@@ -14,11 +14,14 @@ type Tap = (Vec<usize>, Vec<f32>);
 /// `Resize` and `Upsample`: nearest, linear and cubic, without the smoothing of `antialias`.
 pub(crate) fn convert_resize(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let output = site.sample_output()?;
     let method = Method::read(&site)?;
     let scales = read_scales(&site, x.shape.len() + site.lead)?;
+    let output = site.sample_output()?;
     if output.len() != x.shape.len() {
-        return Err(Refusal::broken(format!("resizes {:?} to {output:?}", x.shape)));
+        return Err(Refusal::broken(format!(
+            "resizes {:?} to {output:?}, must keep the number of axes",
+            x.shape
+        )));
     }
     let (mut id, mut shape) = (x.id, x.shape.clone());
     for axis in 0..shape.len() {
@@ -52,7 +55,11 @@ fn read_scales(site: &Site<'_>, rank: usize) -> Result<Option<Vec<f64>>, Refusal
     let axes = attributes::ints(site.node, "axes")?.map(<[i64]>::to_vec);
     let axes = axes.unwrap_or_else(|| (0..rank as i64).collect());
     if axes.len() != listed.len() {
-        return Err(Refusal::broken(format!("has {} scales for {rank} axes", listed.len())));
+        return Err(Refusal::broken(format!(
+            "has {} scales for {} axes, must have one for each",
+            listed.len(),
+            axes.len()
+        )));
     }
     for (&axis, &scale) in axes.iter().zip(&listed) {
         scales[crate::site::whole_axis(axis, rank)?] = f64::from(scale);
@@ -121,9 +128,6 @@ enum Place {
 impl Method {
     fn read(site: &Site<'_>) -> Result<Self, Refusal> {
         let node = site.node;
-        let unsupported = |what: String| {
-            Refusal::unsupported(what, "export it with `half_pixel`, `linear` or `nearest`")
-        };
         let old = node.op_type == "Upsample" || site.opset < 11;
         let rounding = attributes::string(node, "nearest_mode", "round_prefer_floor")?;
         let rounding = match rounding.as_str() {
@@ -132,13 +136,22 @@ impl Method {
             "round_prefer_ceil" => Rounding::HalfUp,
             "floor" => Rounding::Floor,
             "ceil" => Rounding::Ceil,
-            other => return Err(Refusal::broken(format!("has unknown `nearest_mode` `{other}`"))),
+            other => {
+                let known = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"];
+                return Err(Refusal::unknown_choice("nearest_mode", other, &known));
+            }
         };
         let mode = match attributes::string(node, "mode", "nearest")?.as_str() {
             "nearest" => Mode::Nearest(rounding),
             "linear" | "bilinear" => Mode::Linear,
             "cubic" => Mode::Cubic(f64::from(attributes::float(node, "cubic_coeff_a", -0.75)?)),
-            other => return Err(unsupported(format!("resizes in mode `{other}`"))),
+            other => {
+                return Err(Refusal::unknown_choice(
+                    "mode",
+                    other,
+                    &["nearest", "linear", "cubic"],
+                ));
+            }
         };
         let place = attributes::string(node, "coordinate_transformation_mode", "half_pixel")?;
         let place = match place.as_str() {
@@ -148,14 +161,25 @@ impl Method {
             "pytorch_half_pixel" => Place::PytorchHalfPixel,
             "align_corners" => Place::AlignCorners,
             "asymmetric" => Place::Asymmetric,
-            other => return Err(unsupported(format!("places elements by `{other}`"))),
+            other => {
+                return Err(Refusal::unsupported(
+                    format!("places elements by `{other}` (`coordinate_transformation_mode`)"),
+                    "export it with `half_pixel`, `align_corners` or `asymmetric`",
+                ));
+            }
         };
         if attributes::int(node, "antialias", 0)? != 0 {
-            return Err(unsupported("smooths while it shrinks (`antialias`)".into()));
+            return Err(Refusal::unsupported(
+                "smooths while it shrinks (`antialias`)",
+                "export it with `antialias=False`, or shrink by an average pool",
+            ));
         }
         let policy = attributes::string(node, "keep_aspect_ratio_policy", "stretch")?;
         if policy != "stretch" {
-            return Err(unsupported(format!("keeps the aspect ratio by `{policy}`")));
+            return Err(Refusal::unsupported(
+                format!("keeps the aspect ratio by `{policy}` (`keep_aspect_ratio_policy`)"),
+                "export it with the scale of every axis written out",
+            ));
         }
         let exclude_outside = attributes::int(node, "exclude_outside", 0)? != 0;
         Ok(Self { mode, place, exclude_outside })
@@ -164,7 +188,9 @@ impl Method {
     /// The taps of an axis of `len` elements that becomes `out` long.
     fn find_taps(&self, len: usize, out: usize, scale: f64) -> Result<Vec<Tap>, Refusal> {
         if !(scale.is_finite() && scale > 0.0) {
-            return Err(Refusal::broken(format!("scales an axis by {scale}")));
+            return Err(Refusal::broken(format!(
+                "scales an axis by {scale}, must be positive and finite"
+            )));
         }
         let offsets: &[i64] = match self.mode {
             Mode::Nearest(_) => &[0],

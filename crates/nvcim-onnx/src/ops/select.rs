@@ -13,7 +13,7 @@ pub(crate) fn convert_gather(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
     let axis = attributes::int(site.node, "axis", 0)?;
     let axis = site.sample_axis(axis, x.shape.len() + site.lead)?;
-    let numbers = site.ints(1)?.ok_or_else(|| Refusal::broken("lacks operand 1"))?;
+    let numbers = site.ints(1)?.ok_or_else(|| Refusal::lacks_operand(1))?;
     let len = x.shape[axis];
     let indices = numbers
         .iter()
@@ -21,7 +21,10 @@ pub(crate) fn convert_gather(mut site: Site<'_>) -> Result<Converted, Refusal> {
         .collect::<Result<Vec<_>, _>>()?;
     let output = site.sample_output()?;
     if indices.is_empty() {
-        return Err(Refusal::unsupported("takes no element", "export without empty tensors"));
+        return Err(Refusal::unsupported(
+            format!("takes none of the {len} elements of an axis"),
+            "export without empty tensors",
+        ));
     }
     let mut taken = x.shape.clone();
     taken[axis] = indices.len();
@@ -34,7 +37,7 @@ pub(crate) fn convert_gather(mut site: Site<'_>) -> Result<Converted, Refusal> {
 }
 
 fn out_of_range(number: i64, len: usize) -> Refusal {
-    Refusal::broken(format!("takes element {number} of {len}"))
+    Refusal::broken(format!("takes element {number} of an axis of {len}"))
 }
 
 /// `Split` into slices, one per output that is read or not.
@@ -57,7 +60,10 @@ pub(crate) fn convert_split(mut site: Site<'_>) -> Result<Converted, Refusal> {
         }
     };
     if lens.len() != parts || lens.iter().any(|&len| len < 1) {
-        let message = format!("splits {} elements into {lens:?}", x.shape[axis]);
+        let message = format!(
+            "splits {} elements into {lens:?}, must give each of its {parts} outputs at least 1",
+            x.shape[axis]
+        );
         return Err(Refusal::unsupported(message, "export without empty or missing parts"));
     }
     let full = |&len: &usize| SliceAxis { start: 0, step: 1, len };
@@ -88,19 +94,21 @@ pub(crate) fn convert_expand(mut site: Site<'_>) -> Result<Converted, Refusal> {
 /// `Tile`: each axis gains one in front of it, which is then expanded.
 pub(crate) fn convert_tile(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let output = site.sample_output()?;
-    let repeats = site.ints(1)?.ok_or_else(|| Refusal::broken("lacks operand 1"))?;
-    let repeats: Option<Vec<usize>> = repeats
+    let repeats = site.ints(1)?.ok_or_else(|| Refusal::lacks_operand(1))?;
+    let counts: Option<Vec<usize>> = repeats
         .iter()
         .map(|&count| usize::try_from(count).ok().filter(|&count| count > 0))
         .collect();
-    let repeats = repeats.filter(|repeats| repeats.len() == x.shape.len() + site.lead);
-    let Some(repeats) = repeats else {
-        return Err(Refusal::unsupported("repeats an axis less than once", "export without it"));
+    let rank = x.shape.len() + site.lead;
+    let Some(repeats) = counts.filter(|counts| counts.len() == rank) else {
+        let message =
+            format!("repeats the axes {repeats:?} times, must have {rank} numbers of at least 1");
+        return Err(Refusal::unsupported(message, "export without empty tensors"));
     };
     if site.lead == 1 && repeats[0] != 1 {
         return Err(Refusal::mixes_samples("repeats the batch"));
     }
+    let output = site.sample_output()?;
     let counts = &repeats[site.lead..];
     let pairs = |counts: &[usize]| -> Vec<usize> {
         counts.iter().zip(&x.shape).flat_map(|(&count, &len)| [count, len]).collect()
@@ -114,10 +122,12 @@ pub(crate) fn convert_tile(mut site: Site<'_>) -> Result<Converted, Refusal> {
 /// `DepthToSpace`, `SpaceToDepth`: blocks of channels become blocks of pixels, or the reverse.
 pub(crate) fn convert_blocks(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
-    let output = site.sample_output()?;
     let size = attributes::int(site.node, "blocksize", 0)?;
     let (Ok(size @ 1..), [channels, height, width]) = (usize::try_from(size), &x.shape[..]) else {
-        return Err(Refusal::broken(format!("moves blocks of {size} in {:?}", x.shape)));
+        return Err(Refusal::broken(format!(
+            "has `blocksize` {size} over a sample of shape {:?}, must be at least 1 over three axes",
+            x.shape
+        )));
     };
     let to_depth = site.node.op_type == "SpaceToDepth";
     let depth = channels / size / size;
@@ -126,11 +136,15 @@ pub(crate) fn convert_blocks(mut site: Site<'_>) -> Result<Converted, Refusal> {
         (true, "CRD") => ([*channels, height / size, size, width / size, size], [0, 2, 4, 1, 3]),
         (false, "DCR") => ([size, size, depth, *height, *width], [2, 3, 0, 4, 1]),
         (false, "CRD") => ([depth, size, size, *height, *width], [0, 3, 1, 4, 2]),
-        (_, other) => return Err(Refusal::broken(format!("has unknown `mode` `{other}`"))),
+        (_, other) => return Err(Refusal::unknown_choice("mode", other, &["DCR", "CRD"])),
     };
     if count_elements(&apart) != count_elements(&x.shape) {
-        return Err(Refusal::broken(format!("cuts {:?} into blocks of {size}", x.shape)));
+        return Err(Refusal::broken(format!(
+            "has `blocksize` {size}, which does not divide the axes of {:?}",
+            x.shape
+        )));
     }
+    let output = site.sample_output()?;
     let turned = perm.map(|axis| apart[axis]);
     let perm = perm.to_vec();
     let blocks = site.help(Op::Reshape, &[x.id], &apart);

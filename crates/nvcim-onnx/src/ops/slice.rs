@@ -12,12 +12,12 @@ pub(crate) fn convert_slice(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let batch = std::iter::repeat_n(site.batch, site.lead);
     let whole: Vec<usize> = batch.chain(x.shape.clone()).collect();
     let [starts, ends, axes, steps] = read_bounds(&site)?;
-    let starts = starts.ok_or_else(|| Refusal::broken("lacks `starts`"))?;
-    let ends = ends.ok_or_else(|| Refusal::broken("lacks `ends`"))?;
+    let starts = starts.ok_or_else(|| Refusal::broken("lacks its first elements, `starts`"))?;
+    let ends = ends.ok_or_else(|| Refusal::broken("lacks its last elements, `ends`"))?;
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
-        return Err(Refusal::broken("has `starts`, `ends`, `axes` and `steps` of unequal length"));
+        return Err(Refusal::broken("has `starts`, `ends`, `axes` and `steps` of unequal lengths"));
     }
     let full = |&len: &usize| SliceAxis { start: 0, step: 1, len };
     let mut parts: Vec<SliceAxis> = whole.iter().map(full).collect();
@@ -49,14 +49,17 @@ fn cut(len: usize, start: i64, end: i64, step: i64) -> Result<SliceAxis, Refusal
     let start = from_start(start).clamp(lowest.max(0), highest);
     let end = from_start(end).clamp(lowest, highest);
     let taken = match (step, end - start) {
-        (0, _) => return Err(Refusal::broken("has a step of 0")),
+        (0, _) => return Err(Refusal::broken("has a step of 0 in `steps`")),
         (1.., span @ 1..) => (span - 1) / step + 1,
         (..=-1, span @ ..=-1) => (-span - 1) / step.saturating_neg() + 1,
         _ => 0,
     };
     match (usize::try_from(start), usize::try_from(taken), isize::try_from(step)) {
         (Ok(start), Ok(len @ 1..), Ok(step)) => Ok(SliceAxis { start, step, len }),
-        _ => Err(Refusal::unsupported("takes no element", "export without empty tensors")),
+        _ => Err(Refusal::unsupported(
+            format!("takes none of the {len} elements of an axis"),
+            "export without empty tensors",
+        )),
     }
 }
 

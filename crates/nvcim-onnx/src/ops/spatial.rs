@@ -32,8 +32,10 @@ pub(crate) fn read_spatial(
         [channels, height, width] => ([channels, height, width], false),
         _ => {
             return Err(Refusal::unsupported(
-                format!("works on samples of shape {input:?}"),
-                "only 1-D and 2-D convolutions and pools, and 3-D convolutions, run here",
+                format!(
+                    "works on samples of shape {input:?}, must be channels and one or two further axes"
+                ),
+                "export it with 1-D or 2-D convolutions and pools; of 3-D ones only `Conv` runs",
             ));
         }
     };
@@ -47,7 +49,11 @@ pub(crate) fn read_spatial(
         }
         (_, Some(actual)) if actual.len() == rank => actual.to_vec(),
         (Some(stated), None) => stated,
-        _ => return Err(Refusal::broken("has no `kernel_shape` that suits its input")),
+        _ => {
+            return Err(Refusal::broken(format!(
+                "has no `kernel_shape` for the {rank} axes behind the channels of {input:?}"
+            )));
+        }
     };
     let ones = || vec![1; rank];
     let strides = lengths(node, "strides", rank)?.unwrap_or_else(ones);
@@ -85,7 +91,7 @@ pub(crate) fn read_volume(
 ) -> Result<Volume, Refusal> {
     if attributes::string(node, "auto_pad", "NOTSET")? != "NOTSET" {
         return Err(Refusal::unsupported(
-            "pads a volume automatically",
+            "pads three axes by `auto_pad`",
             "export it with its `pads` written out",
         ));
     }
@@ -141,7 +147,9 @@ fn lengths(node: &NodeProto, name: &str, count: usize) -> Result<Option<Vec<usiz
     let lengths: Option<Vec<_>> = ints.iter().map(|&int| usize::try_from(int).ok()).collect();
     match lengths.filter(|lengths| lengths.len() == count) {
         Some(lengths) => Ok(Some(lengths)),
-        None => Err(Refusal::broken(format!("has `{name}` {ints:?}, must be {count} lengths"))),
+        None => Err(Refusal::broken(format!(
+            "has `{name}` {ints:?}, must be {count} numbers of at least 0"
+        ))),
     }
 }
 
@@ -163,7 +171,10 @@ fn pad_automatically(
         }
         "SAME_UPPER" => true,
         "SAME_LOWER" => false,
-        other => return Err(Refusal::broken(format!("has unknown `auto_pad` `{other}`"))),
+        other => {
+            let known = ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"];
+            return Err(Refusal::unknown_choice("auto_pad", other, &known));
+        }
     };
     for (axis, length) in lengths.into_iter().enumerate() {
         let total = (|| {
