@@ -59,9 +59,10 @@ train() {
 }
 train control --ideal "$@"
 train weight-noise --chip tests/training/weight-noise.toml --corrected "$@"
-train stress-a --chip stress-a --at 1y --corrected "$@"
-train stress-b --chip stress-b --at 1y --corrected "$@"
-train stress-c --chip stress-c --at 10y --corrected "$@"
+# Corrections mend stuck cells, by rows and copies that training knows nothing of: it is for the rest.
+train stress-a --chip stress-a --at 1y --corrected --without stuck "$@"
+train stress-b --chip stress-b --at 1y --corrected --without stuck "$@"
+train stress-c --chip stress-c --at 10y --corrected --without stuck "$@"
 
 # Studies find files beside themselves.
 cp tests/training/weight-noise.toml "$out"

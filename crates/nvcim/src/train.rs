@@ -99,8 +99,9 @@ pub fn train_model(
     let images = data.batch(0..data.len(), &shape)?;
     let labels = read_labels(data)?;
     let n_images = count_lessons(data.len(), task)?;
-    let (lessons, held_out) = images.view().split_at(Axis(0), n_images);
-    let (lessons, held_out) = (lessons.to_owned(), held_out.to_owned());
+    let numbers: Vec<usize> = (0..data.len()).collect();
+    let lessons = images.select(Axis(0), &numbers[..n_images]);
+    let held_out = images.select(Axis(0), &numbers[n_images..]);
     drop(images);
     let calibration =
         lessons.slice_axis(Axis(0), (0..n_images.min(CALIBRATION_IMAGES)).into()).to_owned();
@@ -384,6 +385,15 @@ mod tests {
     }
 
     fn train(effects: bool, keeper: &mut Keeper, resume: Option<&[u8]>) -> Result<TrainedModel> {
+        train_holding(50, effects, keeper, resume)
+    }
+
+    fn train_holding(
+        held_out: usize,
+        effects: bool,
+        keeper: &mut Keeper,
+        resume: Option<&[u8]>,
+    ) -> Result<TrainedModel> {
         let model = Model::from_bytes(demo::MODEL.0, demo::MODEL.1);
         let chip = find_preset("stress-b").unwrap();
         let conditions = if effects {
@@ -395,7 +405,7 @@ mod tests {
             conditions,
             die: None,
             corrected: false,
-            held_out: 50,
+            held_out,
             dies: 2,
             options: options(),
             resume,
@@ -418,6 +428,15 @@ mod tests {
             graph.ids().map(|id| graph.node(id).clone()).collect::<Vec<_>>()
         };
         assert_eq!(names(&before), names(&after));
+    }
+
+    #[test]
+    fn nothing_need_be_held_out() {
+        let trained = train_holding(0, false, &mut Keeper::default(), None).unwrap();
+        assert_eq!(trained.images, 350);
+        assert!(trained.epochs.iter().all(|epoch| epoch.validation.is_none()));
+        let problems = train_holding(350, false, &mut Keeper::default(), None).unwrap_err();
+        assert!(problems[0].message.contains("350 are held out"), "{problems:?}");
     }
 
     #[test]
