@@ -123,7 +123,7 @@ pub fn join_calls<'a, N: Clone + 'a>(
         let samples = (0..call.ncols()).step_by(per_sample);
         parts.extend((first_sample..).zip(samples).map(|(sample, start)| {
             let columns = ndarray::s![.., start..start + per_sample];
-            ((sample, layer_use.number), call.clone().slice_move(columns))
+            ((sample, layer_use.number), call.slice_move(columns))
         }));
     }
     parts.sort_by_key(|(place, _)| *place);

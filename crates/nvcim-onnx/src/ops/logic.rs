@@ -3,8 +3,10 @@
 
 use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::{Binary, Op, Unary};
+use tract_onnx::prelude::DatumType;
 
 use crate::attributes;
+use crate::data::name_type;
 use crate::refusal::Refusal;
 use crate::site::{Constant, Converted, Site, Value};
 
@@ -28,7 +30,7 @@ pub(crate) fn convert_comparison(mut site: Site<'_>) -> Result<Converted, Refusa
 /// `And`, `Or` and `Xor` of two tensors of truth values.
 pub(crate) fn convert_connective(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let output = site.sample_output()?;
-    let operands = [site.compared(0)?, site.compared(1)?];
+    let operands = [site.truth_values(0)?, site.truth_values(1)?];
     Ok(match site.node.op_type.as_str() {
         "And" => site.keep(Op::Binary(Binary::Min), &operands, &output),
         "Or" => site.keep(Op::Binary(Binary::Max), &operands, &output),
@@ -41,6 +43,7 @@ pub(crate) fn convert_connective(mut site: Site<'_>) -> Result<Converted, Refusa
 
 /// `Not`.
 pub(crate) fn convert_not(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    site.truth_values(0)?;
     let x = site.elements(0)?;
     Ok(site.negate(x.id, &x.shape))
 }
@@ -78,6 +81,20 @@ impl Site<'_> {
     fn negate(&mut self, x: NodeId, shape: &[usize]) -> Converted {
         let one = self.number(1.0);
         self.keep(Op::Binary(Binary::Sub), &[one, x], shape)
+    }
+
+    /// The operand in `slot`, which must hold truth values.
+    fn truth_values(&mut self, slot: usize) -> Result<NodeId, Refusal> {
+        match self.operand(slot) {
+            Some(Value::Activation(x)) if x.datum != DatumType::Bool => {
+                Err(Refusal::broken(format!(
+                    "takes `{}` of type {}, must be bool",
+                    self.node.input[slot],
+                    name_type(x.datum)
+                )))
+            }
+            _ => self.compared(slot),
+        }
     }
 
     /// The operand in `slot` as one that is compared with another: numbers or truth values of any type that

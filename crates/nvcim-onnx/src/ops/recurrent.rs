@@ -202,10 +202,10 @@ impl Weights {
         let hidden = states.value.shape().last().copied().unwrap_or(0);
         let features = x.shape.last().copied().unwrap_or(0);
         let (n, rows) = (directions.len(), cell.n_gates() * hidden);
-        if settings.hidden.is_some_and(|stated| stated != hidden) || hidden == 0 {
+        let stated = settings.hidden.unwrap_or(hidden);
+        if stated != hidden || hidden == 0 {
             return Err(Refusal::broken(format!(
-                "has `hidden_size` {:?}, but weights of shape {:?} on its state",
-                settings.hidden,
+                "has `hidden_size` {stated}, but weights of shape {:?} on its state",
                 states.value.shape()
             )));
         }

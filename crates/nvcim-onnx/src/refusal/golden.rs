@@ -11,6 +11,7 @@ mod fuzz;
 mod graphs;
 mod layers;
 mod operators;
+mod recurrent;
 mod texts;
 mod windows;
 
@@ -40,7 +41,7 @@ fn single(input: &[i64], op_type: &str, attributes: &[AttributeProto]) -> TestMo
 }
 
 /// Every group: the name of its file, and its cases.
-fn groups() -> [(&'static str, Vec<Case>); 7] {
+fn groups() -> [(&'static str, Vec<Case>); 8] {
     [
         ("attributes", attributes::cases()),
         ("constants", constants::cases()),
@@ -48,6 +49,7 @@ fn groups() -> [(&'static str, Vec<Case>); 7] {
         ("graphs", graphs::cases()),
         ("layers", layers::cases()),
         ("operators", operators::cases()),
+        ("recurrent", recurrent::cases()),
         ("windows", windows::cases()),
     ]
 }

@@ -446,5 +446,5 @@ fn what_cannot_run_says_so() {
     rnn(model(&[5, 2, 3]), &[strings("activations", &["Cube"])]).refuse(Kind::BadInput, "`Cube`");
     let computed = model(&[5, 2, 3]).node("Relu", "x", "z", &[]);
     let computed = computed.node("RNN", "x w z", "y", &[]).output("y");
-    computed.refuse(Kind::Unsupported, "only constants can be programmed");
+    computed.refuse(Kind::Unsupported, "must be constant");
 }

@@ -2,7 +2,7 @@
 
 use super::{Case, case, single};
 use crate::proto::{AttributeProto, TensorProto};
-use crate::testing::{TestModel, int, ints};
+use crate::testing::{TestModel, int};
 
 /// Numbers of `TensorProto.DataType`.
 const INT8: i32 = 3;
@@ -112,11 +112,6 @@ fn quantised() -> Vec<Case> {
             let model = model.initializer(zero("z", INT8, 1));
             let model = model.node("QuantizeLinear", "x s z", "q", &[]);
             model.node("Relu", "q", "y", &[]).output("y")
-        }),
-        case("a cast to integers", single(&[0, 6], "Cast", &[int("to", 7)])),
-        case("a cast behind a cast", {
-            let model = open(&[0, 6]).node("Cast", "x", "c", &[int("to", 6)]);
-            model.node("Transpose", "c", "y", &[ints("perm", &[0, 1])]).output("y")
         }),
         case("a cast to a type still to come", single(&[0, 6], "Cast", &[int("to", 1 << 40)])),
     ]
