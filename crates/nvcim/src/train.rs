@@ -215,8 +215,8 @@ fn stamp_task(
     hasher.update(&model.hash()?);
     hasher.update(write_chip(chip).as_bytes());
     hasher.update(&hash_tensor(lessons));
-    let labels = labels.map(|labels| labels.iter().flat_map(|it| it.to_le_bytes()).collect());
-    hasher.update(&labels.unwrap_or_else(Vec::new));
+    let labels = labels.unwrap_or_default().iter().flat_map(|it| it.to_le_bytes());
+    hasher.update(&labels.collect::<Vec<u8>>());
     hasher.update(&die.map_or([0; 32], hash_die));
     // The text form of options names each of them, whatever is added.
     let text = format!(

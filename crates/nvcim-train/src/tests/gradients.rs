@@ -119,13 +119,13 @@ fn check(net: &TiledNet, x: &Tensor) {
     let size: f32 = want.iter().fold(1.0, |most, x| most.max(x.abs()));
     let bound = f64::from(FORTH * size) * (want.len() as f64);
     assert!((value - sum).abs() <= bound, "{name}: {value} is not {sum}");
-    for at in 0..x.len() {
+    for (at, got) in gradient.into_iter().enumerate() {
         let moved = |by: f32| {
             let mut x = x.clone();
             x.as_slice_mut().unwrap()[at] += by;
             score(net, &x).0
         };
-        assert_gradient(&name, gradient[at], moved(STEP), moved(-STEP));
+        assert_gradient(&name, got, moved(STEP), moved(-STEP));
     }
 }
 

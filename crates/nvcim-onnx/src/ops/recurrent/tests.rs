@@ -173,8 +173,8 @@ impl Definition<'_> {
     fn function(&self, at: usize, x: f64) -> f64 {
         let x = self.case.clip.map_or(x, |clip| x.clamp(-clip, clip));
         let default = match self.case.op {
-            "LSTM" if at % 3 == 0 => "Sigmoid",
-            "GRU" if at % 2 == 0 => "Sigmoid",
+            "LSTM" if at.is_multiple_of(3) => "Sigmoid",
+            "GRU" if at.is_multiple_of(2) => "Sigmoid",
             _ => "Tanh",
         };
         let (name, p) = match self.case.functions.get(at) {
@@ -185,7 +185,7 @@ impl Definition<'_> {
             "Affine" => p[0] * x + p[1],
             "Elu" => {
                 if x < 0.0 {
-                    p[0] * (x.exp() - 1.0)
+                    p[0] * (libm::exp(x) - 1.0)
                 } else {
                     x
                 }
@@ -199,11 +199,11 @@ impl Definition<'_> {
                 }
             }
             "Relu" => x.max(0.0),
-            "ScaledTanh" => p[0] * (p[1] * x).tanh(),
-            "Sigmoid" => 1.0 / (1.0 + (-x).exp()),
-            "Softplus" => (1.0 + x.exp()).ln(),
+            "ScaledTanh" => p[0] * libm::tanh(p[1] * x),
+            "Sigmoid" => 1.0 / (1.0 + libm::exp(-x)),
+            "Softplus" => libm::log(1.0 + libm::exp(x)),
             "Softsign" => x / (1.0 + x.abs()),
-            "Tanh" => x.tanh(),
+            "Tanh" => libm::tanh(x),
             "ThresholdedRelu" => {
                 if x > p[0] {
                     x
