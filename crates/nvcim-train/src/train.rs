@@ -1,6 +1,6 @@
 //! The training loop: draw a die, run a batch forth and back, step, and now and then look up.
 //!
-//! Of every batch the samples are cut into chunks of [`CHUNK`], whose gradients are summed in order, so that
+//! Of every batch the samples are cut into chunks of `CHUNK`, whose gradients are summed in order, so that
 //! results do not depend on who computes them. A *look-up* sets converter ranges anew on calibration images,
 //! and is the only moment at which training can be stored and taken up again: then its whole state is the
 //! parameters, what the optimiser remembers of them, and numbers of steps.
