@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nvcim_chip::closest::StuckPair;
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Cell;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
@@ -22,9 +23,6 @@ struct FaultList {
     /// Where each row begins in the list, and one more; rows beyond have none.
     starts: Vec<usize>,
 }
-
-/// What the positive and the negative cell of a slice are stuck at, in siemens, where they are.
-pub(crate) type Stuck = nvcim_chip::closest::StuckPair;
 
 /// Stuck cells under a tile's positive and negative cells.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +102,7 @@ impl Faults {
     }
 
     /// What one pair, or one cell, is stuck at.
-    pub(crate) fn find(&self, wiring: &Wiring, row: usize, lane: usize) -> Stuck {
+    pub(crate) fn find(&self, wiring: &Wiring, row: usize, lane: usize) -> StuckPair {
         let plus = self.plus.get(wiring.plus_rows[row], wiring.plus_cols[lane]);
         let minus = || self.minus.get(wiring.minus_rows[row], wiring.minus_cols[lane]);
         (plus, if wiring.is_paired() { minus() } else { None })
@@ -121,7 +119,7 @@ impl Faults {
 /// cell is free.
 ///
 /// `stuck` holds the conductances of each slice's stuck cells; `cell` is the cell at the time of use.
-pub(crate) fn reach_of(stuck: &[Stuck], code: &WeightCode, cell: &Cell) -> [f64; 2] {
+pub(crate) fn reach_of(stuck: &[StuckPair], code: &WeightCode, cell: &Cell) -> [f64; 2] {
     let share = |g: f64| (g - cell.g_min) / cell.range();
     let (mut lo, mut hi) = (-code.zero(), -code.zero());
     for (factor, &(plus, minus)) in code.factors().iter().zip(stuck) {

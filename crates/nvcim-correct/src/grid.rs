@@ -5,11 +5,12 @@
 
 use std::ops::Range;
 
+use nvcim_chip::closest::StuckPair;
 use nvcim_chip::describe::{Chip, PairAxis, SignCoding};
 use nvcim_ir::ids::ArrayId;
 use nvcim_ir::tiled::Wiring;
 
-use crate::faults::{Faults, Stuck};
+use crate::faults::Faults;
 
 /// The places of a chip's arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Grid {
         faults: &Faults,
         row: usize,
         col: usize,
-    ) -> impl Iterator<Item = Stuck> {
+    ) -> impl Iterator<Item = StuckPair> {
         let [plus_row, minus_row] = self.row_lines(row);
         let at = move |slice| {
             let [plus_col, minus_col] = self.col_lines(col, slice);
@@ -129,11 +130,12 @@ impl Grid {
 
 #[cfg(test)]
 mod tests {
+    use nvcim_chip::closest::StuckPair;
     use nvcim_chip::describe::PairAxis;
     use nvcim_chip::presets::find_preset;
 
     use super::Grid;
-    use crate::faults::{FaultMap, Faults, Stuck};
+    use crate::faults::{FaultMap, Faults};
 
     #[test]
     fn copies_of_a_column_are_slices_of_it() {
@@ -168,7 +170,7 @@ mod tests {
         let grid = Grid::new(&chip);
         assert_eq!(grid.stuck_places(&faults), [(2, 7)]);
         // On rows, line 4 is the positive one of place 2; its negative cell is on line 5.
-        let stuck_at = |row, col| grid.stuck_at(&faults, row, col).collect::<Vec<Stuck>>();
+        let stuck_at = |row, col| grid.stuck_at(&faults, row, col).collect::<Vec<StuckPair>>();
         assert_eq!(stuck_at(2, 7), [(Some(1e-5), None)]);
         assert_eq!(stuck_at(2, 6), [(None, None)]);
     }

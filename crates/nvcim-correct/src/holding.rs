@@ -1,13 +1,13 @@
 //! From wanted weights to cell targets: copies share a weight, pairs come as close as stuck cells let them.
 
 use ndarray::{Array2, ArrayView1, ArrayView2};
-use nvcim_chip::closest::closest_slices;
+use nvcim_chip::closest::{StuckPair, closest_slices};
 use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Cell;
 use nvcim_chip::statistics::CellStatistics;
 use nvcim_ir::programmed::Targets;
 
-use crate::faults::{Stuck, reach_of};
+use crate::faults::reach_of;
 use crate::piece::{Ground, Piece};
 
 /// The share of each copy, so that their mean is `wanted` as nearly as they can: all alike, but for those
@@ -138,7 +138,7 @@ fn hold_round_faults(
         .collect();
     let mut on_stuck = 0;
     // Of one weight, copy by copy and slice by slice.
-    let mut stuck: Vec<Stuck> = Vec::new();
+    let mut stuck: Vec<StuckPair> = Vec::new();
     for ((row, col), &wanted) in shares.indexed_iter() {
         stuck.clear();
         for &(piece, copy) in &places {

@@ -25,6 +25,17 @@ pub struct Window {
 }
 
 impl Window {
+    /// A square kernel with steps and padding that are the same along both axes and on all sides, undilated.
+    pub const fn square(kernel: usize, stride: usize, pad: usize) -> Self {
+        Self {
+            kernel: [kernel; 2],
+            strides: [stride; 2],
+            dilations: [1; 2],
+            pads_begin: [pad; 2],
+            pads_end: [pad; 2],
+        }
+    }
+
     /// The kernel's extent along `axis` (0 height, 1 width), dilation included; `None` on overflow.
     pub fn extent(&self, axis: usize) -> Option<usize> {
         (self.kernel[axis].checked_sub(1)?).checked_mul(self.dilations[axis])?.checked_add(1)

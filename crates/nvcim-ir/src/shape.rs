@@ -304,23 +304,13 @@ mod tests {
     use crate::ids::Id;
     use crate::op::{Op, SliceAxis, Window};
 
-    fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-        Window {
-            kernel: [kernel; 2],
-            strides: [stride; 2],
-            dilations: [1; 2],
-            pads_begin: [pad; 2],
-            pads_end: [pad; 2],
-        }
-    }
-
     fn check(op: &Op, operands: &[&[usize]], output: &[usize]) -> Result<(), String> {
         check_shape(op, operands, |_| &[], output)
     }
 
     #[test]
     fn pools_round_down_or_up() {
-        let op = Op::MaxPool { window: window(2, 2, 0) };
+        let op = Op::MaxPool { window: Window::square(2, 2, 0) };
         assert!(check(&op, &[&[3, 5, 5]], &[3, 2, 2]).is_ok());
         assert!(check(&op, &[&[3, 5, 5]], &[3, 3, 3]).is_ok());
         assert!(check(&op, &[&[3, 5, 5]], &[3, 4, 3]).is_err());
@@ -330,14 +320,15 @@ mod tests {
 
     #[test]
     fn a_stride_of_zero_is_an_error_not_a_panic() {
-        let op = Op::MaxPool { window: window(2, 0, 0) };
+        let op = Op::MaxPool { window: Window::square(2, 0, 0) };
         assert!(check(&op, &[&[3, 5, 5]], &[3, 2, 2]).is_err());
     }
 
     #[test]
     fn paddings_near_the_address_space_are_an_error_not_an_overflow() {
         let half = 1 << (usize::BITS - 1);
-        let window = Window { strides: [half, 1], pads_begin: [half, 0], ..window(1, 1, 0) };
+        let window =
+            Window { strides: [half, 1], pads_begin: [half, 0], ..Window::square(1, 1, 0) };
         assert!(check(&Op::MaxPool { window }, &[&[1, 5, 5]], &[1, 3, 5]).is_err());
     }
 
@@ -354,7 +345,7 @@ mod tests {
         let conv = |pad| Op::Conv {
             weight: Id::new(0),
             bias: None,
-            window: window(64, 1, pad),
+            window: Window::square(64, 1, pad),
             groups: 1,
         };
         let check = |pad, out| check_shape(&conv(pad), &[&[1, 64, 64]], |_| &[1, 1, 64, 64], out);

@@ -164,14 +164,14 @@ mod tests {
     use nvcim_chip::effects::dac;
     use nvcim_ir::graph::Graph;
     use nvcim_ir::ids::{Id, LayerId};
-    use nvcim_ir::op::{Op, Unary};
+    use nvcim_ir::op::{Op, Unary, Window};
     use nvcim_ir::tiled::{AdcRange, Readout, Terminal};
     use nvcim_ops::tensor::Tensor;
 
     use super::{Calibration, Task, bound_ranges, observe_ranges};
     use crate::cut::{self, Cut, cut_layers};
     use crate::lower::{Lowered, lower_graph};
-    use crate::testing::{Builder, plain_chip, random_graph, random_tensor, window};
+    use crate::testing::{Builder, plain_chip, random_graph, random_tensor};
 
     /// Rounding of sums of a few dozen currents.
     const ROUNDING: f32 = 1e-5;
@@ -420,9 +420,9 @@ mod tests {
     fn worst_cases_follow_the_sign_and_the_padding() {
         let (mut net, x) = Builder::new(4, &[1, 4, 4]);
         let act = net.map(Op::Unary(Unary::Sigmoid), &[x]);
-        let first = net.conv(act, 1, 1, window(3, 1, 1));
+        let first = net.conv(act, 1, 1, Window::square(3, 1, 1));
         let act = net.map(Op::Unary(Unary::Tanh), &[first]);
-        let second = net.conv(act, 1, 1, window(3, 1, 1));
+        let second = net.conv(act, 1, 1, Window::square(3, 1, 1));
         let set = SetUp::new(&net.finish(&[second]), plain_chip());
         let warned = bound_ranges(&set.task());
         let coding = |layer| warned.output.inputs[LayerId::new(layer)];

@@ -420,13 +420,13 @@ mod tests {
     use nvcim_chip::unit_costs::{EnergyCost, ProgrammingCost, TimeCost};
     use nvcim_ir::graph::Graph;
     use nvcim_ir::ids::{ArrayId, Id, LayerId};
-    use nvcim_ir::op::{Op, Unary};
+    use nvcim_ir::op::{Op, Unary, Window};
     use nvcim_ir::tiled::TiledNet;
 
     use super::{Clock, NetCost, Work, count_costs};
     use crate::map_graph::map_graph;
     use crate::replicate::{Objective, plan_replication};
-    use crate::testing::{Builder, plain_chip, window};
+    use crate::testing::{Builder, plain_chip};
 
     /// Sums of a few products in another order.
     const ROUNDING: f64 = 1e-12;
@@ -443,12 +443,12 @@ mod tests {
     /// LeNet-5 on images of 28x28.
     fn lenet() -> Graph {
         let (mut net, x) = Builder::new(5, &[1, 28, 28]);
-        let mut x = net.conv(x, 6, 1, window(5, 1, 2));
+        let mut x = net.conv(x, 6, 1, Window::square(5, 1, 2));
         x = net.map(Op::Unary(Unary::Relu), &[x]);
-        x = net.add(Op::MaxPool { window: window(2, 2, 0) }, &[x], &[6, 14, 14]);
-        x = net.conv(x, 16, 1, window(5, 1, 0));
+        x = net.add(Op::MaxPool { window: Window::square(2, 2, 0) }, &[x], &[6, 14, 14]);
+        x = net.conv(x, 16, 1, Window::square(5, 1, 0));
         x = net.map(Op::Unary(Unary::Relu), &[x]);
-        x = net.add(Op::MaxPool { window: window(2, 2, 0) }, &[x], &[16, 5, 5]);
+        x = net.add(Op::MaxPool { window: Window::square(2, 2, 0) }, &[x], &[16, 5, 5]);
         x = net.flatten(x);
         for outputs in [120, 84] {
             x = net.dense(x, outputs, true);
@@ -584,7 +584,7 @@ mod tests {
     fn a_digital_convolution_counts_its_products() {
         let mut chip = plain_chip();
         let (mut net, x) = Builder::new(2, &[3, 4, 4]);
-        let depthwise = net.conv(x, 6, 3, window(3, 1, 1));
+        let depthwise = net.conv(x, 6, 3, Window::square(3, 1, 1));
         let graph = net.finish(&[depthwise]);
         assert_eq!(count_costs(&map(&graph, &chip), &chip).digital_elements, 0);
         chip.arrays.depthwise = Depthwise::Digital;

@@ -70,12 +70,12 @@ impl Folded {
 mod tests {
     use nvcim_ir::graph::{self, Graph};
     use nvcim_ir::ids::NodeId;
-    use nvcim_ir::op::{Binary, Op, Unary};
+    use nvcim_ir::op::{Binary, Op, Unary, Window};
     use nvcim_ops::run_graph;
     use proptest::prelude::*;
 
     use super::{Folded, fold_graph};
-    use crate::testing::{Builder, random_graph, random_tensor, window, worst_difference};
+    use crate::testing::{Builder, random_graph, random_tensor, worst_difference};
 
     /// Rounding of weights to f32 after folding, relative to the largest output.
     const FOLDING: f32 = 1e-4;
@@ -111,7 +111,7 @@ mod tests {
     fn a_chain_of_affine_nodes_disappears_into_the_convolution_before_it() {
         for groups in [1, 2, 4] {
             let (mut net, x) = Builder::new(1, &[4, 6, 6]);
-            let conv = net.conv(x, 8, groups, window(3, 1, 1));
+            let conv = net.conv(x, 8, groups, Window::square(3, 1, 1));
             let norm = net.batch_norm(conv);
             let scaled = with_const(&mut net, Binary::Mul, norm, &[8, 1, 1]);
             let moved = with_const(&mut net, Binary::Sub, scaled, &[1]);
@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn biases_that_stand_apart_are_taken_in() {
         let (mut net, x) = Builder::new(2, &[1, 8, 8]);
-        let conv = net.conv(x, 3, 1, window(5, 1, 2));
+        let conv = net.conv(x, 3, 1, Window::square(5, 1, 2));
         let sum = with_const(&mut net, Binary::Add, conv, &[3, 1, 1]);
         let act = relu(&mut net, sum);
-        let pooled = net.add(Op::MaxPool { window: window(2, 2, 0) }, &[act], &[3, 4, 4]);
+        let pooled = net.add(Op::MaxPool { window: Window::square(2, 2, 0) }, &[act], &[3, 4, 4]);
         let flat = net.flatten(pooled);
         let dense = net.dense(flat, 5, false);
         let out = with_const(&mut net, Binary::Add, dense, &[5]);
@@ -155,11 +155,11 @@ mod tests {
     #[test]
     fn a_norm_after_relu_goes_into_every_matrix_that_reads_it() {
         let (mut net, x) = Builder::new(4, &[2, 6, 6]);
-        let conv = net.conv(x, 4, 1, window(3, 1, 0));
+        let conv = net.conv(x, 4, 1, Window::square(3, 1, 0));
         let act = relu(&mut net, conv);
         let norm = net.batch_norm(act);
-        let depthwise = net.conv(norm, 8, 4, window(3, 1, 0));
-        let pointwise = net.conv(norm, 3, 1, window(1, 2, 0));
+        let depthwise = net.conv(norm, 8, 4, Window::square(3, 1, 0));
+        let pointwise = net.conv(norm, 3, 1, Window::square(1, 2, 0));
         let folded = fold(&net.finish(&[depthwise, pointwise]));
         assert_eq!(ops(&folded), ["input", "conv", "relu", "conv", "conv"]);
         assert_eq!(folded.graph.users(act), [depthwise, pointwise]);
@@ -173,7 +173,7 @@ mod tests {
         ] {
             let (mut net, x) = Builder::new(5, &[2, 4, 4]);
             let moved = with_const(&mut net, op, x, &[2, 1, 1]);
-            let out = net.conv(moved, 2, 1, window(3, 1, 1));
+            let out = net.conv(moved, 2, 1, Window::square(3, 1, 1));
             assert_eq!(ops(&fold(&net.finish(&[out]))), left);
         }
     }
@@ -195,16 +195,16 @@ mod tests {
     #[test]
     fn a_tensor_that_something_else_reads_keeps_its_value() {
         let (mut net, x) = Builder::new(7, &[2, 4, 4]);
-        let conv = net.conv(x, 2, 1, window(1, 1, 0));
+        let conv = net.conv(x, 2, 1, Window::square(1, 1, 0));
         let norm = net.batch_norm(conv);
         let out = net.map(Op::Binary(Binary::Add), &[conv, norm]);
         let folded = fold(&net.finish(&[out]));
         assert_eq!(ops(&folded), ["input", "conv", "batch_norm", "add"]);
 
         let (mut net, x) = Builder::new(7, &[2, 4, 4]);
-        let conv = net.conv(x, 2, 1, window(1, 1, 0));
+        let conv = net.conv(x, 2, 1, Window::square(1, 1, 0));
         let norm = net.batch_norm(conv);
-        let next = net.conv(norm, 2, 1, window(1, 1, 0));
+        let next = net.conv(norm, 2, 1, Window::square(1, 1, 0));
         let folded = fold(&net.finish(&[conv, norm, next]));
         assert_eq!(ops(&folded), ["input", "conv", "batch_norm", "conv"], "all are outputs");
     }
@@ -212,10 +212,10 @@ mod tests {
     #[test]
     fn constants_that_vary_within_a_channel_stay() {
         let (mut net, x) = Builder::new(8, &[2, 4, 4]);
-        let conv = net.conv(x, 2, 1, window(1, 1, 0));
+        let conv = net.conv(x, 2, 1, Window::square(1, 1, 0));
         let moved = with_const(&mut net, Binary::Mul, conv, &[2, 4, 4]);
         let along_width = with_const(&mut net, Binary::Add, moved, &[4]);
-        let out = net.conv(along_width, 2, 1, window(1, 1, 0));
+        let out = net.conv(along_width, 2, 1, Window::square(1, 1, 0));
         assert!(fold(&net.finish(&[out])).into.is_empty());
     }
 

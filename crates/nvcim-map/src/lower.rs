@@ -217,7 +217,7 @@ mod tests {
     use ndarray::array;
     use nvcim_chip::describe::Depthwise;
     use nvcim_ir::ids::Id;
-    use nvcim_ir::op::{Op, Unary};
+    use nvcim_ir::op::{Op, Unary, Window};
     use nvcim_ir::program;
     use nvcim_ir::tiled::MatrixLayer;
     use nvcim_ops::float_engine::FloatEngine;
@@ -225,7 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::lower_graph;
-    use crate::testing::{Builder, random_graph, random_tensor, window, worst_difference};
+    use crate::testing::{Builder, random_graph, random_tensor, worst_difference};
 
     /// Different summation orders of the same float products.
     const CLOSE: f32 = 1e-5;
@@ -234,7 +234,7 @@ mod tests {
     fn rows_go_channel_first_and_groups_become_blocks() {
         let (mut net, x) = Builder::new(1, &[4, 2, 1]);
         let weight = net.value(&[2, 2, 2, 1], (0..8).map(|value| value as f32).collect());
-        let mut tall = window(1, 1, 0);
+        let mut tall = Window::square(1, 1, 0);
         tall.kernel = [2, 1];
         let op = Op::Conv { weight, bias: None, window: tall, groups: 2 };
         let conv = net.add(op, &[x], &[2, 1, 1]);
@@ -295,9 +295,9 @@ mod tests {
     #[test]
     fn depthwise_convolutions_stay_operators_where_told_and_others_do_not() {
         let (mut net, x) = Builder::new(5, &[1, 6, 6]);
-        let first = net.conv(x, 4, 1, window(3, 1, 1));
-        let depthwise = net.conv(first, 8, 4, window(3, 2, 1));
-        let grouped = net.conv(depthwise, 8, 2, window(1, 1, 0));
+        let first = net.conv(x, 4, 1, Window::square(3, 1, 1));
+        let depthwise = net.conv(first, 8, 4, Window::square(3, 2, 1));
+        let grouped = net.conv(depthwise, 8, 2, Window::square(1, 1, 0));
         let graph = net.finish(&[grouped]);
         assert_eq!(lower_graph(&graph, Depthwise::Arrays).layers.len(), 3);
         let lowered = lower_graph(&graph, Depthwise::Digital);

@@ -280,21 +280,21 @@ mod tests {
     use nvcim_chip::describe::{Chip, Depthwise, PairAxis, SignCoding, Subtract};
     use nvcim_ir::diag::Kind;
     use nvcim_ir::graph::Graph;
-    use nvcim_ir::op::{Binary, Op, Unary};
+    use nvcim_ir::op::{Binary, Op, Unary, Window};
     use nvcim_ir::tiled::MatrixLayer;
     use proptest::prelude::*;
 
     use super::{MapOptions, Mapped, Place, Sketch, map_graph, sketch_graph};
     use crate::cost::count_costs;
-    use crate::testing::{Builder, plain_chip, random_graph, random_tensor, window};
+    use crate::testing::{Builder, plain_chip, random_graph, random_tensor};
 
     /// Convolution, norm, activation, pooling, dense layer, softmax.
     fn small_net() -> Graph {
         let (mut net, x) = Builder::new(1, &[2, 6, 6]);
-        let conv = net.conv(x, 4, 1, window(3, 1, 0));
+        let conv = net.conv(x, 4, 1, Window::square(3, 1, 0));
         let norm = net.batch_norm(conv);
         let act = net.map(Op::Unary(Unary::Relu), &[norm]);
-        let pooled = net.add(Op::MaxPool { window: window(2, 2, 0) }, &[act], &[4, 2, 2]);
+        let pooled = net.add(Op::MaxPool { window: Window::square(2, 2, 0) }, &[act], &[4, 2, 2]);
         let flat = net.flatten(pooled);
         let dense = net.dense(flat, 10, true);
         let out = net.map(Op::Softmax { axis: 0 }, &[dense]);
@@ -376,11 +376,11 @@ t3 l1[0..16, 5..10] on a3 rows 0..=15 cols 0..=9 readouts 5
     /// An inverted residual block: pointwise up, depthwise, pointwise down, and the sum with what came in.
     fn inverted_residual() -> Graph {
         let (mut net, x) = Builder::new(6, &[8, 6, 6]);
-        let wide = net.conv(x, 16, 1, window(1, 1, 0));
+        let wide = net.conv(x, 16, 1, Window::square(1, 1, 0));
         let act = net.map(Op::Unary(Unary::Clip { lo: 0.0, hi: 6.0 }), &[wide]);
-        let depthwise = net.conv(act, 16, 16, window(3, 1, 1));
+        let depthwise = net.conv(act, 16, 16, Window::square(3, 1, 1));
         let norm = net.batch_norm(depthwise);
-        let narrow = net.conv(norm, 8, 1, window(1, 1, 0));
+        let narrow = net.conv(norm, 8, 1, Window::square(1, 1, 0));
         let out = net.map(Op::Binary(Binary::Add), &[x, narrow]);
         net.finish(&[out])
     }

@@ -76,17 +76,6 @@ pub(crate) fn random_tensor(seed: u64, shape: &[usize]) -> Tensor {
     ArrayD::from_shape_vec(IxDyn(shape), values(seed, count)).unwrap()
 }
 
-/// A square window.
-pub(crate) fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
-}
-
 /// Builds a graph node by node; names and tensors are `conv0`, `relu1` and so on.
 pub(crate) struct Builder {
     pub(crate) graph: Graph,
@@ -201,11 +190,11 @@ pub(crate) fn random_graph(seed: u64, picks: &[u8]) -> Graph {
         let spatial = shape.len() == 3;
         let last = x;
         x = match pick % 20 {
-            0 | 1 if spatial && shape[1] > 2 => net.conv(x, 4, 1, window(3, 1, 0)),
-            2 if spatial => net.conv(x, 3, 1, window(3, 1, 1)),
-            3 if spatial => net.conv(x, shape[0], shape[0], window(3, 1, 1)),
-            4 if spatial => net.conv(x, 2 * shape[0], shape[0], window(1, 1, 0)),
-            5 if spatial => net.conv(x, 2, 1, window(1, 1, 0)),
+            0 | 1 if spatial && shape[1] > 2 => net.conv(x, 4, 1, Window::square(3, 1, 0)),
+            2 if spatial => net.conv(x, 3, 1, Window::square(3, 1, 1)),
+            3 if spatial => net.conv(x, shape[0], shape[0], Window::square(3, 1, 1)),
+            4 if spatial => net.conv(x, 2 * shape[0], shape[0], Window::square(1, 1, 0)),
+            5 if spatial => net.conv(x, 2, 1, Window::square(1, 1, 0)),
             0..=5 => net.dense(x, 3 + usize::from(pick % 2), pick % 3 == 0),
             6 | 7 => net.batch_norm(x),
             8 => net.map(Op::Unary(Unary::Relu), &[x]),

@@ -312,12 +312,12 @@ mod tests {
     use nvcim_chip::describe::Depthwise;
     use nvcim_ir::graph::Graph;
     use nvcim_ir::ids::{IdVec, LayerId};
-    use nvcim_ir::op::{Binary, Op, Unary};
+    use nvcim_ir::op::{Binary, Op, Unary, Window};
     use nvcim_ir::tiled::MatrixLayer;
     use proptest::prelude::*;
 
     use super::{find_homes, lower, unfold_layers};
-    use crate::testing::{Builder, random_graph, values, window};
+    use crate::testing::{Builder, random_graph, values};
 
     /// The layers of a graph with every weight, and every bias that can, moved at random.
     fn changed(graph: &Graph, seed: u64) -> IdVec<LayerId, MatrixLayer> {
@@ -368,7 +368,7 @@ mod tests {
     fn weights_and_biases_come_home_through_norms_and_sums() {
         for groups in [1, 2, 4] {
             let (mut net, x) = Builder::new(1, &[4, 6, 6]);
-            let conv = net.conv(x, 8, groups, window(3, 1, 1));
+            let conv = net.conv(x, 8, groups, Window::square(3, 1, 1));
             let norm = net.batch_norm(conv);
             let act = net.map(Op::Unary(Unary::Relu), &[norm]);
             let flat = net.flatten(act);

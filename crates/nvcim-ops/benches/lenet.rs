@@ -20,16 +20,6 @@ fn main() {
     divan::main();
 }
 
-fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
-}
-
 /// Values between -1 and 1.
 fn images(shape: &[usize]) -> Tensor {
     let mut state = 1u32;
@@ -46,7 +36,7 @@ const LOWERINGS: [([usize; 3], usize, usize); 3] =
 #[divan::bench(args = LOWERINGS)]
 fn im2col(bencher: Bencher, (sample, pad, out): ([usize; 3], usize, usize)) {
     let x = images(&sample);
-    let plan = Im2col::new(&window(5, 1, pad), sample, [out; 2]);
+    let plan = Im2col::new(&Window::square(5, 1, pad), sample, [out; 2]);
     let mut columns = vec![0.0; plan.n_rows() * plan.n_positions()];
     let samples = x.as_slice().expect("built in standard layout");
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
@@ -70,7 +60,7 @@ fn max_pool_pairs(bencher: Bencher) {
     let x = images(&[6, 24, 24]);
     bencher
         .counter(ItemsCount::new(BATCH))
-        .bench_local(|| max_pool(&Operand::from(&x), &window(2, 2, 0), &[6, 12, 12]));
+        .bench_local(|| max_pool(&Operand::from(&x), &Window::square(2, 2, 0), &[6, 12, 12]));
 }
 
 #[divan::bench]
@@ -78,15 +68,15 @@ fn max_pool_windows(bencher: Bencher) {
     let x = images(&[6, 24, 24]);
     bencher
         .counter(ItemsCount::new(BATCH))
-        .bench_local(|| max_pool(&Operand::from(&x), &window(3, 2, 1), &[6, 12, 12]));
+        .bench_local(|| max_pool(&Operand::from(&x), &Window::square(3, 2, 1), &[6, 12, 12]));
 }
 
 #[divan::bench]
 fn average_pool_pairs(bencher: Bencher) {
     let x = images(&[6, 24, 24]);
-    bencher
-        .counter(ItemsCount::new(BATCH))
-        .bench_local(|| average_pool(&Operand::from(&x), &window(2, 2, 0), false, &[6, 12, 12]));
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        average_pool(&Operand::from(&x), &Window::square(2, 2, 0), false, &[6, 12, 12])
+    });
 }
 
 /// Multiplies nothing, which leaves the digital part alone.
@@ -126,12 +116,12 @@ fn lenet() -> (Program, IdVec<LayerId, MatrixLayer>) {
         StepOp::Matrix { layer, lowering }
     };
     let relu = || StepOp::Digital(Op::Unary(Unary::Relu));
-    let pool = || StepOp::Digital(Op::MaxPool { window: window(2, 2, 0) });
+    let pool = || StepOp::Digital(Op::MaxPool { window: Window::square(2, 2, 0) });
     add(StepOp::Digital(Op::Input), &[1, 28, 28]);
-    add(matrix(25, 6, Lowering::Conv(window(5, 1, 0))), &[6, 24, 24]);
+    add(matrix(25, 6, Lowering::Conv(Window::square(5, 1, 0))), &[6, 24, 24]);
     add(relu(), &[6, 24, 24]);
     add(pool(), &[6, 12, 12]);
-    add(matrix(150, 16, Lowering::Conv(window(5, 1, 0))), &[16, 8, 8]);
+    add(matrix(150, 16, Lowering::Conv(Window::square(5, 1, 0))), &[16, 8, 8]);
     add(relu(), &[16, 8, 8]);
     add(pool(), &[16, 4, 4]);
     add(StepOp::Digital(Op::Reshape), &[256]);

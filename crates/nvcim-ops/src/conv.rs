@@ -98,14 +98,15 @@ mod tests {
 
     use super::conv;
     use crate::tensor::{Operand, Tensor};
-    use crate::testing::{assert_close, constant, element_under, tensor, values, window, windows};
+    use crate::testing::{assert_close, constant, element_under, tensor, values, windows};
 
     #[test]
     fn sums_the_neighbourhood() {
         let x = tensor(&[1, 1, 2, 2], &[1., 2., 3., 4.]);
         let ones = constant(tensor(&[1, 1, 3, 3], &[1.; 9]));
         let bias = constant(tensor(&[1], &[0.5]));
-        let got = conv(&Operand::from(&x), &ones, Some(&bias), &window(3, 1, 1), 1, &[1, 2, 2]);
+        let got =
+            conv(&Operand::from(&x), &ones, Some(&bias), &Window::square(3, 1, 1), 1, &[1, 2, 2]);
         assert_eq!(got, tensor(&[1, 1, 2, 2], &[10.5; 4]));
     }
 
@@ -115,7 +116,9 @@ mod tests {
         let weight = values(&[2, 3, 3, 3], 2);
         let turned = weight.clone().reversed_axes().as_standard_layout().into_owned();
         let turned = constant(turned.reversed_axes());
-        let run = |weight| conv(&Operand::from(&x), weight, None, &window(3, 1, 0), 1, &[2, 2, 2]);
+        let run = |weight| {
+            conv(&Operand::from(&x), weight, None, &Window::square(3, 1, 0), 1, &[2, 2, 2])
+        };
         assert_eq!(run(&turned), run(&constant(weight)));
     }
 

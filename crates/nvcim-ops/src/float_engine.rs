@@ -20,6 +20,35 @@ impl<'a> FloatEngine<'a> {
     }
 }
 
+/// Float matrices whose inputs are shown to somebody, `[n_rows, columns]` each, before they are multiplied.
+pub struct WatchedEngine<'a> {
+    float: FloatEngine<'a>,
+    see: &'a mut dyn FnMut(LayerId, &ArrayView2<'_, f32>),
+}
+
+impl<'a> WatchedEngine<'a> {
+    /// An engine for these layers that shows their inputs to `see`.
+    pub fn new(
+        layers: &'a IdVec<LayerId, MatrixLayer>,
+        see: &'a mut dyn FnMut(LayerId, &ArrayView2<'_, f32>),
+    ) -> Self {
+        Self { float: FloatEngine::new(layers), see }
+    }
+}
+
+impl MatrixEngine for WatchedEngine<'_> {
+    fn multiply(
+        &mut self,
+        layer: LayerId,
+        columns: Columns,
+        x: ArrayView2<'_, f32>,
+        out: ArrayViewMut2<'_, f32>,
+    ) {
+        (self.see)(layer, &x);
+        self.float.multiply(layer, columns, x, out);
+    }
+}
+
 impl MatrixEngine for FloatEngine<'_> {
     fn multiply(
         &mut self,

@@ -164,11 +164,11 @@ mod tests {
 
     use super::{Im2col, convolve_samples};
     use crate::tensor::Operand;
-    use crate::testing::{element_under, tensor, values, window, windows};
+    use crate::testing::{element_under, tensor, values, windows};
 
     #[test]
     fn rows_go_by_channel_then_kernel_row_then_kernel_column() {
-        let window = window(2, 1, 0);
+        let window = Window::square(2, 1, 0);
         let plan = Im2col::new(&window, [2, 2, 3], [1, 2]);
         let mut columns = vec![f32::NAN; plan.n_rows() * plan.n_positions()];
         plan.fill(&[1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12.], &mut columns);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn padding_is_zero_even_in_a_used_buffer() {
-        let window = Window { pads_begin: [1, 0], pads_end: [0, 2], ..window(1, 2, 0) };
+        let window = Window { pads_begin: [1, 0], pads_end: [0, 2], ..Window::square(1, 2, 0) };
         let plan = Im2col::new(&window, [1, 2, 2], [2, 2]);
         let mut columns = vec![f32::NAN; 4];
         plan.fill(&[1., 2., 3., 4.], &mut columns);
@@ -195,7 +195,7 @@ mod tests {
         let mut seen = Vec::new();
         convolve_samples(
             &Operand::from(&x),
-            &window(1, 1, 0),
+            &Window::square(1, 1, 0),
             &[5, 2, 2],
             |sample, columns, out| {
                 assert_eq!((columns.dim(), out.dim()), ((3, 4), (5, 4)));
@@ -204,10 +204,14 @@ mod tests {
             },
         );
         assert_eq!(seen, [0, 1]);
-        let strided =
-            convolve_samples(&Operand::from(&x), &window(1, 2, 0), &[1, 1, 1], |_, x, mut out| {
+        let strided = convolve_samples(
+            &Operand::from(&x),
+            &Window::square(1, 2, 0),
+            &[1, 1, 1],
+            |_, x, mut out| {
                 out.assign(&x.slice(ndarray::s![..1, ..]));
-            });
+            },
+        );
         assert_eq!(strided, tensor(&[2, 1, 1, 1], &[x[[0, 0, 0, 0]], x[[1, 0, 0, 0]]]));
     }
 

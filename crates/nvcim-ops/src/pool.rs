@@ -121,7 +121,7 @@ mod tests {
 
     use super::{average_pool, max_pool};
     use crate::tensor::{Operand, Tensor};
-    use crate::testing::{assert_close, element_under, pool_windows, tensor, values, window};
+    use crate::testing::{assert_close, element_under, pool_windows, tensor, values};
 
     #[test]
     fn pairs_drop_what_rounding_down_leaves() {
@@ -133,8 +133,11 @@ mod tests {
         ]);
         let x = Operand::from(&x);
         let shape = [1, 1, 2];
-        assert_eq!(max_pool(&x, &window(2, 2, 0), &shape), tensor(&[1, 1, 1, 2], &[6., 8.]));
-        let mean = average_pool(&x, &window(2, 2, 0), false, &shape);
+        assert_eq!(
+            max_pool(&x, &Window::square(2, 2, 0), &shape),
+            tensor(&[1, 1, 1, 2], &[6., 8.])
+        );
+        let mean = average_pool(&x, &Window::square(2, 2, 0), false, &shape);
         assert_eq!(mean, tensor(&[1, 1, 1, 2], &[3.5, 5.5]));
     }
 
@@ -143,7 +146,7 @@ mod tests {
         let x = tensor(&[1, 1, 2, 2], &[-1., -2., -3., -4.]);
         let x = Operand::from(&x);
         let shape = [1, 2, 2];
-        let window = window(2, 2, 1);
+        let window = Window::square(2, 2, 1);
         let all = tensor(&[1, 1, 2, 2], &[-1., -2., -3., -4.]);
         assert_eq!(max_pool(&x, &window, &shape), all);
         assert_eq!(average_pool(&x, &window, false, &shape), all);

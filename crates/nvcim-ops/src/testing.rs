@@ -26,17 +26,6 @@ pub(crate) fn constant(value: Tensor) -> Constant {
     Constant { name: String::new(), value: value.into_shared() }
 }
 
-/// A square window.
-pub(crate) fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
-}
-
 /// A window of any kind, the height and width of a sample on which it fits, and its output positions.
 pub(crate) fn windows() -> impl Strategy<Value = (Window, [usize; 2], [usize; 2])> {
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];

@@ -20,16 +20,6 @@ fn values(shape: &[usize], seed: u32) -> Tensor {
     })
 }
 
-fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
-}
-
 /// Builds a graph whose nodes are named after their place.
 #[derive(Default)]
 struct Builder {
@@ -67,13 +57,13 @@ impl Builder {
 fn build_graph() -> Graph {
     let mut net = Builder::default();
     let x = net.node(Op::Input, &[], &[2, 8, 8]);
-    let conv = net.conv(x, &[4, 2, 3, 3], window(3, 1, 1), &[4, 8, 8]);
+    let conv = net.conv(x, &[4, 2, 3, 3], Window::square(3, 1, 1), &[4, 8, 8]);
     let relu = net.node(Op::Unary(Unary::Relu), &[conv], &[4, 8, 8]);
-    let point = net.conv(relu, &[4, 4, 1, 1], window(1, 1, 0), &[4, 8, 8]);
+    let point = net.conv(relu, &[4, 4, 1, 1], Window::square(1, 1, 0), &[4, 8, 8]);
     let skip = net.node(Op::Binary(Binary::Add), &[relu, point], &[4, 8, 8]);
     let twice = net.node(Op::Binary(Binary::Add), &[skip, skip], &[4, 8, 8]);
-    let pool = net.node(Op::MaxPool { window: window(2, 2, 0) }, &[twice], &[4, 4, 4]);
-    let grouped = net.conv(pool, &[6, 2, 3, 3], window(3, 2, 1), &[6, 2, 2]);
+    let pool = net.node(Op::MaxPool { window: Window::square(2, 2, 0) }, &[twice], &[4, 4, 4]);
+    let grouped = net.conv(pool, &[6, 2, 3, 3], Window::square(3, 2, 1), &[6, 2, 2]);
     let rows = net.node(Op::Reshape, &[grouped], &[6, 4]);
     let mixed = net.dense(rows, &[4, 5], false, &[6, 5]);
     let scale = net.constant(&[6, 1]);
@@ -97,9 +87,9 @@ fn build_tour() -> Graph {
     let var = net.graph.consts.push(Constant { name: "var".into(), value: var });
     let norm = Op::BatchNorm { scale, bias, mean, var, epsilon: 1e-5 };
     let norm = net.node(norm, &[x], &[3, 9, 8]);
-    let depthwise = net.conv(norm, &[6, 1, 3, 3], window(3, 2, 1), &[6, 5, 4]);
+    let depthwise = net.conv(norm, &[6, 1, 3, 3], Window::square(3, 2, 1), &[6, 5, 4]);
     let hard = net.node(Op::Unary(Unary::HardSwish), &[depthwise], &[6, 5, 4]);
-    let mean = Op::AveragePool { window: window(3, 1, 1), count_pad: true };
+    let mean = Op::AveragePool { window: Window::square(3, 1, 1), count_pad: true };
     let mean = net.node(mean, &[hard], &[6, 5, 4]);
     let global = net.node(Op::GlobalAveragePool, &[mean], &[6, 1, 1]);
     let gate = net.node(Op::Unary(Unary::Sigmoid), &[global], &[6, 1, 1]);

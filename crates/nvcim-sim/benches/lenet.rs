@@ -121,9 +121,9 @@ fn chip(noisy: bool) -> Chip {
 fn lenet(chip: Chip) -> Image {
     let mut net = Builder::default();
     net.digital("x", Op::Input, &[1, 28, 28]);
-    net.conv(window(5, 1, 2), &[6, 28, 28], 25);
+    net.conv(Window::square(5, 1, 2), &[6, 28, 28], 25);
     net.pool(&[6, 14, 14]);
-    net.conv(window(5, 1, 0), &[16, 10, 10], 150);
+    net.conv(Window::square(5, 1, 0), &[16, 10, 10], 150);
     net.pool(&[16, 5, 5]);
     net.digital("flat", Op::Reshape, &[400]);
     net.dense(400, 120);
@@ -141,16 +141,6 @@ fn lenet(chip: Chip) -> Image {
     };
     let net = net.net;
     Image { chip, net, provenance }
-}
-
-fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
 }
 
 struct Builder {
@@ -177,7 +167,7 @@ impl Builder {
     }
 
     fn pool(&mut self, shape: &[usize]) {
-        self.digital("pool", Op::MaxPool { window: window(2, 2, 0) }, shape);
+        self.digital("pool", Op::MaxPool { window: Window::square(2, 2, 0) }, shape);
     }
 
     fn conv(&mut self, window: Window, shape: &[usize], n_rows: usize) {

@@ -56,6 +56,11 @@ impl Batches {
         Self { stream, n_images, size, classes, augment }
     }
 
+    /// Images of a batch.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Batches of an epoch; a few images that fill no batch wait for the next epoch's order.
     pub(crate) fn per_epoch(&self) -> usize {
         (self.n_images / self.size).max(1)

@@ -352,14 +352,10 @@ impl Step<'_> {
         let left =
             |side: usize, at: (usize, usize)| wires.map_or(1.0, |wires| f64::from(wires[side][at]));
         let sees = |side: usize, at: (usize, usize)| cells.used[side][at] * left(side, at) / g_max;
-        let currents = sum_cells(tile, &tile.readouts, |terminal, at| match terminal {
-            Terminal::Pair => sees(0, at) - sees(1, at),
-            Terminal::Plus => sees(0, at),
-            Terminal::Minus => sees(1, at),
-        });
+        let currents = sum_currents(tile, sees);
         let variances = cells.read_sd.as_ref().map(|read_sd| {
             let sd = |side: usize, at: (usize, usize)| read_sd[side][at] * left(side, at) / g_max;
-            sum_cells(tile, &tile.readouts, |terminal, at| match terminal {
+            sum_cells(tile, |terminal, at| match terminal {
                 Terminal::Pair => pair_variance(sd(0, at), sd(1, at)),
                 Terminal::Plus => pair_variance(sd(0, at), 0.0),
                 Terminal::Minus => pair_variance(0.0, sd(1, at)),
@@ -442,11 +438,7 @@ impl Step<'_> {
         if let Some(wanted) = &cells.wanted {
             let g_max = self.cell().g_max;
             let sees = |side: usize, at: (usize, usize)| wanted[side][at] / g_max;
-            let wanted = sum_cells(tile, &tile.readouts, |terminal, at| match terminal {
-                Terminal::Pair => sees(0, at) - sees(1, at),
-                Terminal::Plus => sees(0, at),
-                Terminal::Minus => sees(1, at),
-            });
+            let wanted = sum_currents(tile, sees);
             let moments = InputMoments {
                 means: moments.means[tile.rows.clone()].to_vec(),
                 variances: moments.variances[tile.rows.clone()].to_vec(),
@@ -473,14 +465,20 @@ impl Step<'_> {
     }
 }
 
+/// What every conversion senses per full-scale drive, `[conversions, rows]`, where a cell of side 0 or 1 gives
+/// the current that `sees` says.
+fn sum_currents(tile: &Tile, sees: impl Fn(usize, (usize, usize)) -> f64) -> Array2<f32> {
+    sum_cells(tile, |terminal, at| match terminal {
+        Terminal::Pair => sees(0, at) - sees(1, at),
+        Terminal::Plus => sees(0, at),
+        Terminal::Minus => sees(1, at),
+    })
+}
+
 /// A sum over the cells of every drive of every conversion, `[conversions, rows]`; 0 for rows at rest.
-fn sum_cells(
-    tile: &Tile,
-    readouts: &[Readout],
-    of_cell: impl Fn(Terminal, (usize, usize)) -> f64,
-) -> Array2<f32> {
-    let mut res = Array2::zeros((readouts.len(), tile.rows.len()));
-    for (readout, mut res) in readouts.iter().zip(res.outer_iter_mut()) {
+fn sum_cells(tile: &Tile, of_cell: impl Fn(Terminal, (usize, usize)) -> f64) -> Array2<f32> {
+    let mut res = Array2::zeros((tile.readouts.len(), tile.rows.len()));
+    for (readout, mut res) in tile.readouts.iter().zip(res.outer_iter_mut()) {
         let lane = tile.wiring.lane(readout.col, readout.slice);
         for row in readout.rows.range() {
             res[row] = of_cell(readout.terminal, (row, lane)) as f32;

@@ -5,7 +5,7 @@
 
 use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use nvcim_chip::describe::{Chip, NegativeInputs};
-use nvcim_chip::effects::dac::{drive_code, drive_steps, slice_drive};
+use nvcim_chip::effects::dac::{drive_code, drive_steps, slice_drive, split_passes};
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::random::Stream;
 use nvcim_ir::tiled::InputCoding;
@@ -104,8 +104,7 @@ impl Drive {
             return slices;
         }
         let passes = slices.into_iter().flat_map(|Part { drives, counts }| {
-            let positive = drives.mapv(|drive| drive.max(0.0)).into();
-            let negative = drives.mapv(|drive| (-drive).max(0.0)).into();
+            let [positive, negative] = split_passes(drives.view()).map(CowArray::from);
             [Part { drives: positive, counts }, Part { drives: negative, counts: -counts }]
         });
         passes.collect()

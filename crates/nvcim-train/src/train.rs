@@ -121,7 +121,8 @@ pub trait Coach {
     /// Whatever keeps ranges from being set; training ends with it.
     fn look_up(&mut self, net: TiledNet) -> Result<TiledNet>;
 
-    /// How good the net is, in percent; `None` without an opinion.
+    /// How good the net is with its matrices as they are, in percent; `None` without an opinion. Its converter
+    /// ranges are those of the last look-up.
     ///
     /// # Errors
     /// Whatever keeps it from being judged; training ends with it.
@@ -274,10 +275,10 @@ struct Course<'a> {
 impl Course<'_> {
     fn run(mut self, coach: &mut dyn Coach) -> Result<Trained> {
         let per_epoch = self.batches.per_epoch() as u64;
-        let n_steps = per_epoch * u64::from(self.options.epochs);
+        let size = self.batches.size();
         let mut order = (u64::MAX, Vec::new());
         let mut since_look_up = 0;
-        while self.state.step < n_steps {
+        while self.state.step < self.n_steps() {
             let (epoch, at) = (self.state.step / per_epoch, self.state.step % per_epoch);
             if order.0 != epoch {
                 order = (epoch, self.batches.order(epoch as u32));
@@ -289,9 +290,8 @@ impl Course<'_> {
                 self.look_at_wires();
             }
             since_look_up += 1;
-            let size = self.batches_size();
             let picked = &order.1[at as usize * size..][..size];
-            self.step(picked, epoch as u32, n_steps)?;
+            self.step(picked, epoch as u32)?;
             let seen = ((at + 1) * size as u64) as f64;
             let (loss, right) = self.state.running;
             coach.hear(size, epoch as usize, loss / seen, 100.0 * right as f64 / seen);
@@ -304,13 +304,13 @@ impl Course<'_> {
         Ok(Trained { parameters, epochs })
     }
 
-    fn batches_size(&self) -> usize {
-        self.options.batch.min(self.lessons.images.shape()[0])
+    /// Steps of the whole training.
+    fn n_steps(&self) -> u64 {
+        self.batches.per_epoch() as u64 * u64::from(self.options.epochs)
     }
 
     /// Closes an epoch; whether training is to stop.
     fn end_epoch(&mut self, coach: &mut dyn Coach, seen: f64) -> Result<bool> {
-        self.net = coach.look_up(self.net.clone())?;
         let validation = coach.validate(&self.net)?;
         let (loss, right) = std::mem::take(&mut self.state.running);
         let accuracy = 100.0 * right as f64 / seen;
@@ -362,15 +362,13 @@ impl Course<'_> {
     }
 
     fn strength(&self) -> f64 {
-        let per_epoch = self.batches.per_epoch() as u64;
-        let n_steps = (per_epoch * u64::from(self.options.epochs)).max(1);
-        let done = self.state.step as f64 / n_steps as f64;
+        let done = self.state.step as f64 / self.n_steps().max(1) as f64;
         let risen = if self.options.ramp > 0.0 { (done / self.options.ramp).min(1.0) } else { 1.0 };
         self.options.strength * risen
     }
 
     /// One step on the images `picked`.
-    fn step(&mut self, picked: &[u32], epoch: u32, n_steps: u64) -> Result<()> {
+    fn step(&mut self, picked: &[u32], epoch: u32) -> Result<()> {
         let kept = self.drop_weights();
         let layers = self.see_layers();
         let shared: IdVec<LayerId, Shared> = self
@@ -419,11 +417,11 @@ impl Course<'_> {
                 total[1].fill(0.0);
             }
         }
-        self.descend(&total, n_steps)
+        self.descend(&total)
     }
 
     /// Moves the parameters along the gradient of a batch.
-    fn descend(&mut self, gradients: &Parameters, n_steps: u64) -> Result<()> {
+    fn descend(&mut self, gradients: &Parameters) -> Result<()> {
         let mut squares = 0.0;
         for (id, gradients) in gradients.iter_enumerated() {
             let sum: f64 = gradients.iter().flatten().map(|g| f64::from(*g) * f64::from(*g)).sum();
@@ -436,7 +434,7 @@ impl Course<'_> {
         let descent = &self.options.descent;
         let shortened = descent.shorten(squares.sqrt());
         let step = self.state.step;
-        let pace = (step, descent.rate_at(step, n_steps), shortened);
+        let pace = (step, descent.rate_at(step, self.n_steps()), shortened);
         let State { parameters, memories, limits, .. } = &mut self.state;
         let all = parameters.iter_mut().zip(memories.iter_mut()).zip(limits.iter());
         for (((parameters, memories), &limit), gradients) in all.zip(gradients.iter()) {

@@ -12,6 +12,7 @@ use nvcim_chip::effects::EffectSet;
 use nvcim_chip::file::write_chip;
 use nvcim_chip::record::DieRecord;
 use nvcim_correct::plan::Plan;
+use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::{IdVec, LayerId};
@@ -26,8 +27,10 @@ use nvcim_train::ground::Ground;
 use nvcim_train::train::{Coach, Lessons, State, Trained, train};
 
 use crate::data::Dataset;
-use crate::model::Model;
-use crate::pipeline::{CALIBRATION_IMAGES, CompileOptions, compile_model, hash_die, hash_tensor};
+use crate::model::{Imported, Model};
+use crate::pipeline::{
+    CALIBRATION_IMAGES, CompileOptions, compile_imported, hash_die, hash_tensor,
+};
 use crate::simulate::{DieChoice, count_correct, load_image, resolve_die};
 
 pub use nvcim_train::train::{Epoch, TrainOptions};
@@ -252,26 +255,30 @@ impl School<'_> {
         self.n_told = epochs.len();
     }
 
-    /// Share of right answers on one die, in percent.
-    fn try_die(&self, model: &Model, seed: u64, answers: &[i64]) -> Result<f64> {
-        let TrainTask { conditions, corrected, .. } = *self.task;
-        let base = CompileOptions {
+    /// How held-out images are compiled for, on any die.
+    fn naive_options(&self) -> CompileOptions<'_> {
+        CompileOptions {
             calibration: Some(self.calibration),
-            conditions,
+            conditions: self.task.conditions,
             ..CompileOptions::default()
-        };
-        let naive = compile_model(model, self.chip, &base)?.output;
+        }
+    }
+
+    /// Share of right answers on one die, in percent; `naive` is the model's image for any die.
+    fn try_die(&self, model: &Imported, naive: &Image, seed: u64, answers: &[i64]) -> Result<f64> {
+        let TrainTask { conditions, corrected, .. } = *self.task;
         let record = match self.task.die {
             Some(die) => die.clone(),
-            None => resolve_die(&naive.image, DieChoice::Seed(seed)),
+            None => resolve_die(naive, DieChoice::Seed(seed)),
         };
-        let image = if corrected {
-            let options = CompileOptions { die: Some(&record), plan: Plan::FULL, ..base };
-            compile_model(model, self.chip, &options)?.output.image
+        let for_die =
+            CompileOptions { die: Some(&record), plan: Plan::FULL, ..self.naive_options() };
+        let compiled = if corrected {
+            Some(compile_imported(model.clone(), self.chip, &for_die)?.output.image)
         } else {
-            naive.image
+            None
         };
-        let machine = load_image(&image, &record, conditions)?;
+        let machine = load_image(compiled.as_ref().unwrap_or(naive), &record, conditions)?;
         let run = machine.run(self.held_out, 0);
         let outputs = run.outputs.into_iter().next().expect("a verified program has an output");
         Ok(100.0 * count_correct(&outputs, answers) as f64 / answers.len() as f64)
@@ -289,14 +296,16 @@ impl Coach for School<'_> {
         };
         let answers: Vec<i64> = answers.iter().map(|&answer| answer as i64).collect();
         let bytes = write_back(self.model, self.graph, self.homes, &net.layers)?;
-        let model = self.model.with_bytes(bytes);
+        let model = self.model.with_bytes(bytes).load()?;
+        let naive = compile_imported(model.clone(), self.chip, &self.naive_options())?.output.image;
         let n_dies = if self.task.die.is_some() || self.task.conditions.effects == EffectSet::NONE {
             1
         } else {
             self.task.dies.max(1)
         };
-        let tried: Result<Vec<f64>> =
-            (0..n_dies).map(|die| self.try_die(&model, FIRST_DIE + die, &answers)).collect();
+        let tried: Result<Vec<f64>> = (0..n_dies)
+            .map(|die| self.try_die(&model, &naive, FIRST_DIE + die, &answers))
+            .collect();
         Ok(Some(tried?.iter().sum::<f64>() / n_dies as f64))
     }
 

@@ -1,11 +1,15 @@
 //! Weights in files beside the model: where they may lie, how far, and what is said where they do not.
 
+mod wire;
+
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use nvcim::diag::Diagnostic;
 use nvcim::model::Model;
+
+use wire::{field, number};
 
 const FLOATS: [f32; 6] = [1.0, -2.0, 3.0, -4.0, 5.0, -6.0];
 
@@ -22,22 +26,6 @@ fn write_weights(path: &Path, offset: u64) {
     let mut file = File::create(path).unwrap();
     file.seek(SeekFrom::Start(offset)).unwrap();
     file.write_all(&FLOATS.map(f32::to_le_bytes).concat()).unwrap();
-}
-
-/// A field of bytes, as the wire format of protobuf has it.
-fn field(number: u8, body: &[u8]) -> Vec<u8> {
-    let length =
-        u8::try_from(body.len()).expect("messages of this test are short, but for the last");
-    [&[number << 3 | 2, length][..], body].concat()
-}
-
-fn long_field(number: u8, body: &[u8]) -> Vec<u8> {
-    let length = [body.len() as u8 & 0x7f | 0x80, (body.len() >> 7) as u8];
-    [&[number << 3 | 2][..], &length, body].concat()
-}
-
-fn number(number: u8, value: u8) -> Vec<u8> {
-    vec![number << 3, value]
 }
 
 /// `x` of 3 numbers times a matrix of 3x2 that lies at `offset` of another file.
@@ -61,7 +49,7 @@ fn write_model(folder: &Path, location: &str, offset: u64) -> PathBuf {
         field(11, &[field(1, b"x"), field(2, &kind)].concat()),
         field(12, &field(1, b"y")),
     ];
-    let model = [number(1, 8), long_field(7, &graph.concat()), field(8, &number(2, 13))].concat();
+    let model = [number(1, 8), field(7, &graph.concat()), field(8, &number(2, 13))].concat();
     let path = folder.join("model.onnx");
     fs::write(&path, model).unwrap();
     path

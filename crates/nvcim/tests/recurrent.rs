@@ -1,6 +1,8 @@
 //! Recurrent networks from file to answers: what an image of matrices that several steps use computes, what
 //! verification and traces say of it, and what corrections make of it on a broken die.
 
+mod wire;
+
 use nvcim::conditions::Conditions;
 use nvcim::data::{Dataset, Preprocess};
 use nvcim::describe::Chip;
@@ -17,6 +19,8 @@ use nvcim::tensor::Tensor;
 use nvcim::trace::trace_run;
 use nvcim::verify::verify_image;
 
+use wire::{field, number};
+
 /// Sums of the same products in another order, relative to the largest output.
 const ROUNDING: f32 = 1e-5;
 
@@ -25,26 +29,6 @@ const STEPS: usize = 6;
 const FEATURES: usize = 5;
 const UNITS: usize = 8;
 const CLASSES: usize = 4;
-
-/// A field of bytes, as the wire format of protobuf has it.
-fn field(number: usize, body: &[u8]) -> Vec<u8> {
-    [&varint(number << 3 | 2)[..], &varint(body.len()), body].concat()
-}
-
-/// A field of a whole number.
-fn number(number: usize, value: usize) -> Vec<u8> {
-    [varint(number << 3), varint(value)].concat()
-}
-
-fn varint(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value > 0x7f {
-        bytes.push(value as u8 & 0x7f | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
 
 /// Numbers between -1 and 1 from a linear congruential generator.
 fn noise(count: usize, mut seed: u64) -> Vec<f32> {

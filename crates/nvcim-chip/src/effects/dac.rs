@@ -26,6 +26,11 @@ pub fn quantize_drive(x: f32, bits: u32) -> f32 {
     drive_code(x, steps) / steps
 }
 
+/// What two passes drive of signed drives: their positive parts, and the sizes of their negative ones.
+pub fn split_passes(drives: ArrayView2<'_, f32>) -> [Array2<f32>; 2] {
+    [drives.mapv(|drive| drive.max(0.0)), drives.mapv(|drive| (-drive).max(0.0))]
+}
+
 /// What word lines get at a time while `drive`, in full scales, is driven by `dac`: the drive as the
 /// converter makes it, or each slice of it where they are converted one by one, the lowest first.
 pub fn drives_converted(dac: &Dac, drive: ArrayView2<'_, f32>) -> Vec<Array2<f32>> {

@@ -193,13 +193,17 @@ fn sample_program() -> Program {
         let tensor = format!("tensor{}", steps.len());
         steps.push(Step { name, tensor, op, operands: operands.into(), shape: shape.into() })
     };
-    let conv = Lowering::Conv(window(3, 1, 1));
+    let conv = Lowering::Conv(Window::square(3, 1, 1));
     let image = [2, 4, 4];
     let x = step(StepOp::Digital(Op::Input), &[], &image);
     let plane = step(StepOp::Digital(Op::Const(plane)), &[], &[2, 1, 1]);
     let x = step(StepOp::Matrix { layer: LayerId::new(0), lowering: conv }, &[x], &image);
-    let pointwise =
-        Op::Conv { weight: filter, bias: Some(filter_bias), window: window(1, 1, 0), groups: 2 };
+    let pointwise = Op::Conv {
+        weight: filter,
+        bias: Some(filter_bias),
+        window: Window::square(1, 1, 0),
+        groups: 2,
+    };
     let mut x = step(StepOp::Digital(pointwise), &[x], &image);
     for op in [
         Op::BatchNorm { scale, bias: shift, mean, var, epsilon: 1e-5 },
@@ -218,8 +222,8 @@ fn sample_program() -> Program {
     let reversed = SliceAxis { start: 2, step: -2, len: 2 };
     let forward = SliceAxis { start: 0, step: 1, len: 2 };
     for (op, shape) in [
-        (Op::MaxPool { window: window(2, 2, 0) }, &[2, 2, 2][..]),
-        (Op::AveragePool { window: window(2, 1, 1), count_pad: true }, &[2, 3, 3]),
+        (Op::MaxPool { window: Window::square(2, 2, 0) }, &[2, 2, 2][..]),
+        (Op::AveragePool { window: Window::square(2, 1, 1), count_pad: true }, &[2, 3, 3]),
         (Op::Slice { axes: vec![forward, reversed, forward] }, &[2, 2, 2]),
         (Op::Pad { before: vec![0, 1, 2], after: vec![2, 1, 0], value: -1.0 }, &[4, 4, 4]),
         (Op::Transpose { perm: vec![1, 2, 0] }, &[4, 4, 4]),
@@ -238,14 +242,4 @@ fn sample_program() -> Program {
     let both = step(StepOp::Digital(Op::Concat { axis: 0 }), &[sum, log], &[2, 3]);
     program.outputs = vec![both, logits];
     program
-}
-
-fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
 }

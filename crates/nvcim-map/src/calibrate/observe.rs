@@ -5,13 +5,13 @@
 //! product per tile beside the layer's own.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Zip, s};
+use ndarray::{Array2, ArrayView2, Axis, Zip, s};
 use nvcim_chip::effects::dac;
 use nvcim_ir::diag::{Diagnostic, Result, fail_if_any};
 use nvcim_ir::ids::{IdVec, LayerId};
 use nvcim_ir::tiled::InputCoding;
-use nvcim_ops::float_engine::FloatEngine;
-use nvcim_ops::run_program::{self, Columns, MatrixEngine};
+use nvcim_ops::float_engine::WatchedEngine;
+use nvcim_ops::run_program;
 use nvcim_ops::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -115,10 +115,7 @@ fn make_drives(task: &Task<'_>, input: InputCoding, x: &ArrayView2<'_, f32>) -> 
     if !task.takes_two_passes(input) {
         return slices;
     }
-    let parts = slices.iter().flat_map(|slice| {
-        [slice.mapv(|drive| drive.max(0.0)), slice.mapv(|drive| (-drive).max(0.0))]
-    });
-    parts.collect()
+    slices.iter().flat_map(|slice| dac::split_passes(slice.view())).collect()
 }
 
 /// The currents seen so far on one tile.
@@ -154,30 +151,11 @@ fn run_images(
     images: &Tensor,
     see: &mut dyn FnMut(LayerId, &ArrayView2<'_, f32>),
 ) {
-    let mut engine = Watched { float: FloatEngine::new(task.layers), see };
+    let mut engine = WatchedEngine::new(task.layers, see);
     let mut first_sample = 0;
     for chunk in images.axis_chunks_iter(Axis(0), CHUNK) {
         let chunk = chunk.as_standard_layout().into_owned();
         run_program::run_program(task.program, &chunk, first_sample, &mut engine, &mut |_, _| {});
         first_sample += CHUNK as u64;
-    }
-}
-
-/// Float matrices whose inputs are watched.
-struct Watched<'a> {
-    float: FloatEngine<'a>,
-    see: &'a mut dyn FnMut(LayerId, &ArrayView2<'_, f32>),
-}
-
-impl MatrixEngine for Watched<'_> {
-    fn multiply(
-        &mut self,
-        layer: LayerId,
-        columns: Columns,
-        x: ArrayView2<'_, f32>,
-        out: ArrayViewMut2<'_, f32>,
-    ) {
-        (self.see)(layer, &x);
-        self.float.multiply(layer, columns, x, out);
     }
 }

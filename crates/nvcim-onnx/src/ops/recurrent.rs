@@ -40,7 +40,7 @@ pub(crate) fn convert_recurrent(mut site: Site<'_>) -> Result<Converted, Refusal
     for (number, &direction) in settings.directions.iter().enumerate() {
         let start = [5, 6].map(|slot| initial_state(&mut site, slot, time, number));
         let [hidden, memory] = start;
-        let mut unroll = Unroll {
+        let unroll = Unroll {
             site: &mut site,
             settings: &settings,
             functions: &settings.functions[number],
@@ -49,6 +49,7 @@ pub(crate) fn convert_recurrent(mut site: Site<'_>) -> Result<Converted, Refusal
             time,
             shape: state_shape(&x.shape, time, weights[number].hidden),
             step: 0,
+            matrices: Vec::new(),
         };
         unrolled.push(unroll.run(&x, State { hidden: hidden?, memory: memory? })?);
     }
@@ -348,10 +349,12 @@ struct Unroll<'s, 'a> {
     shape: Vec<usize>,
     /// The element of time at work.
     step: usize,
+    /// The first use of every matrix so far.
+    matrices: Vec<NodeId>,
 }
 
 impl Unroll<'_, '_> {
-    fn run(&mut self, x: &Activation, start: State) -> Result<Unrolled, Refusal> {
+    fn run(mut self, x: &Activation, start: State) -> Result<Unrolled, Refusal> {
         let n_steps = x.shape[self.time];
         let op = Op::Dense {
             weight: self.weights.input,
@@ -361,7 +364,7 @@ impl Unroll<'_, '_> {
         let mut products = x.shape.clone();
         products[x.shape.len() - 1] = self.settings.cell.n_gates() * self.weights.hidden;
         let input = self.add("input", op, &[x.id], &products);
-        let mut matrices = vec![input];
+        self.matrices = vec![input];
         let mut states = vec![None; n_steps];
         let mut state = start;
         let mut last = None;
@@ -369,9 +372,9 @@ impl Unroll<'_, '_> {
             self.step = step;
             let z = slice(self.site, input, self.time, step, 1);
             let made = match self.settings.cell {
-                Cell::Lstm => self.step_lstm(z, state, &mut matrices),
-                Cell::Gru => self.step_gru(z, state, &mut matrices),
-                Cell::Rnn => self.step_rnn(z, state, &mut matrices),
+                Cell::Lstm => self.step_lstm(z, state),
+                Cell::Gru => self.step_gru(z, state),
+                Cell::Rnn => self.step_rnn(z, state),
             };
             states[step] = Some(made.hidden);
             state = State { hidden: Some(made.hidden), memory: made.memory };
@@ -379,7 +382,7 @@ impl Unroll<'_, '_> {
         }
         let states = states.into_iter().flatten().collect();
         let last = last.ok_or_else(|| Refusal::broken("runs over a sequence of no elements"))?;
-        Ok(Unrolled { states, last, matrices })
+        Ok(Unrolled { states, last, matrices: self.matrices })
     }
 
     /// A node named after the direction and the step.
@@ -393,12 +396,7 @@ impl Unroll<'_, '_> {
     }
 
     /// The product of a state with one of the matrices on states.
-    fn multiply(
-        &mut self,
-        (number, rows): (usize, usize),
-        state: NodeId,
-        matrices: &mut Vec<NodeId>,
-    ) -> NodeId {
+    fn multiply(&mut self, (number, rows): (usize, usize), state: NodeId) -> NodeId {
         let weight = self.weights.state[number];
         let bias = self.weights.state_bias;
         let mut shape = self.shape.clone();
@@ -406,8 +404,8 @@ impl Unroll<'_, '_> {
         let what = ["state", "reset state"][number];
         let product =
             self.add(what, Op::Dense { weight, bias, transposed: true }, &[state], &shape);
-        if matrices.len() <= number + 1 {
-            matrices.push(product);
+        if self.matrices.len() <= number + 1 {
+            self.matrices.push(product);
         }
         product
     }

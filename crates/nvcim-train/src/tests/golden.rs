@@ -3,10 +3,10 @@
 use nvcim_chip::effects::EffectSet;
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::{IdVec, LayerId};
-use nvcim_ir::op::{Op, Unary};
+use nvcim_ir::op::{Op, Unary, Window};
 use nvcim_ops::tensor::Tensor;
 
-use super::networks::{Builder, chip, map, tensor, window};
+use super::networks::{Builder, chip, map, tensor};
 use super::repeats::{Keeper, options};
 use crate::batches::Augment;
 use crate::ground::Ground;
@@ -20,11 +20,11 @@ const TOLERANCE: f32 = 2e-4;
 fn lenet() -> Graph {
     let (mut net, x) = Builder::new(1, &[1, 12, 12]);
     let relu = Op::Unary(Unary::Relu);
-    let pool = Op::MaxPool { window: window(2, 2, 0) };
-    let conv = net.conv(x, 4, 1, window(5, 1, 2));
+    let pool = Op::MaxPool { window: Window::square(2, 2, 0) };
+    let conv = net.conv(x, 4, 1, Window::square(5, 1, 2));
     let act = net.add(relu.clone(), &[conv], &[4, 12, 12]);
     let pooled = net.add(pool.clone(), &[act], &[4, 6, 6]);
-    let conv = net.conv(pooled, 6, 1, window(3, 1, 0));
+    let conv = net.conv(pooled, 6, 1, Window::square(3, 1, 0));
     let act = net.add(relu.clone(), &[conv], &[6, 4, 4]);
     let pooled = net.add(pool, &[act], &[6, 2, 2]);
     let flat = net.add(Op::Reshape, &[pooled], &[24]);

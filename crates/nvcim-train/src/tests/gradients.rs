@@ -5,14 +5,14 @@ use std::sync::Arc;
 use ndarray::{ArcArray, IxDyn};
 use nvcim_ir::graph::Constant;
 use nvcim_ir::ids::{ConstId, Id, IdVec, LayerId, StepId};
-use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary};
+use nvcim_ir::op::{Binary, Op, Reduction, SliceAxis, Unary, Window};
 use nvcim_ir::program::{Lowering, Program, Step, StepOp};
 use nvcim_ir::tiled::{InputCoding, MatrixLayer, TiledNet};
 use nvcim_ops::float_engine::FloatEngine;
 use nvcim_ops::run_program::run_program;
 use nvcim_ops::tensor::Tensor;
 
-use super::networks::{numbers, tensor, window};
+use super::networks::{numbers, tensor};
 use crate::matrix::SeenLayer;
 use crate::network::{Network, Shared};
 use crate::tape::{self, Buffer, Tape};
@@ -219,13 +219,13 @@ fn functions_of_two_tensors_broadcast() {
 
 #[test]
 fn pools_and_extremes() {
-    let uneven = nvcim_ir::op::Window { pads_begin: [1, 0], pads_end: [0, 1], ..window(2, 2, 0) };
+    let uneven = Window { pads_begin: [1, 0], pads_end: [0, 1], ..Window::square(2, 2, 0) };
     for (window, shape) in [
-        (window(2, 2, 0), [2, 2, 2]),
-        (window(3, 1, 1), [2, 4, 4]),
+        (Window::square(2, 2, 0), [2, 2, 2]),
+        (Window::square(3, 1, 1), [2, 4, 4]),
         (uneven, [2, 2, 2]),
         // Rounded up: the last windows hang over.
-        (window(3, 2, 0), [2, 2, 2]),
+        (Window::square(3, 2, 0), [2, 2, 2]),
     ] {
         let mut case = Case::new(&[2, 4, 4]);
         case.add(Op::MaxPool { window: window.clone() }, &[0], &shape);
@@ -303,7 +303,11 @@ fn moves_and_products() {
         let mut case = Case::new(&[2, 4, 4]);
         let weight = case.constant(&[4, 2 / groups, 3, 3], numbers(7, 72 / groups));
         let bias = Some(case.constant(&[4], numbers(8, 4)));
-        case.add(Op::Conv { weight, bias, window: window(3, 1, 1), groups }, &[0], &[4, 4, 4]);
+        case.add(
+            Op::Conv { weight, bias, window: Window::square(3, 1, 1), groups },
+            &[0],
+            &[4, 4, 4],
+        );
         check(&case.net(), &tensor(6, &[2, 2, 4, 4]));
     }
     let mut case = Case::new(&[3, 4]);
@@ -338,16 +342,16 @@ fn matrix(
 
 #[test]
 fn matrices_of_every_kind() {
-    let wide = nvcim_ir::op::Window { dilations: [2, 1], ..window(2, 1, 1) };
+    let wide = Window { dilations: [2, 1], ..Window::square(2, 1, 1) };
     let nets = [
         (matrix((1, 3, 4), Lowering::Dense, &[2, 3], &[2, 4]), vec![2, 2, 3]),
         (
-            matrix((1, 18, 3), Lowering::Conv(window(3, 2, 1)), &[2, 5, 5], &[3, 3, 3]),
+            matrix((1, 18, 3), Lowering::Conv(Window::square(3, 2, 1)), &[2, 5, 5], &[3, 3, 3]),
             vec![2, 2, 5, 5],
         ),
         (matrix((2, 4, 2), Lowering::Conv(wide), &[2, 4, 4], &[4, 4, 5]), vec![2, 2, 4, 4]),
         (
-            matrix((1, 2, 3), Lowering::Conv(window(1, 1, 0)), &[2, 3, 3], &[3, 3, 3]),
+            matrix((1, 2, 3), Lowering::Conv(Window::square(1, 1, 0)), &[2, 3, 3], &[3, 3, 3]),
             vec![1, 2, 3, 3],
         ),
     ];

@@ -28,17 +28,6 @@ pub(super) fn tensor(seed: u64, shape: &[usize]) -> Tensor {
     ArrayD::from_shape_vec(IxDyn(shape), numbers(seed, shape.iter().product())).unwrap()
 }
 
-/// A square window.
-pub(super) fn window(kernel: usize, stride: usize, pad: usize) -> Window {
-    Window {
-        kernel: [kernel; 2],
-        strides: [stride; 2],
-        dilations: [1; 2],
-        pads_begin: [pad; 2],
-        pads_end: [pad; 2],
-    }
-}
-
 /// Builds a graph node by node.
 pub(super) struct Builder {
     graph: Graph,
@@ -108,10 +97,10 @@ impl Builder {
 /// Convolution, rectifier, pool, depthwise convolution, dense layer: three scores from `[2, 8, 8]`.
 pub(super) fn small_graph() -> Graph {
     let (mut net, x) = Builder::new(1, &[2, 8, 8]);
-    let conv = net.conv(x, 4, 1, window(3, 1, 1));
+    let conv = net.conv(x, 4, 1, Window::square(3, 1, 1));
     let act = net.add(Op::Unary(Unary::Relu), &[conv], &[4, 8, 8]);
-    let pool = net.add(Op::MaxPool { window: window(2, 2, 0) }, &[act], &[4, 4, 4]);
-    let depth = net.conv(pool, 4, 4, window(3, 1, 1));
+    let pool = net.add(Op::MaxPool { window: Window::square(2, 2, 0) }, &[act], &[4, 4, 4]);
+    let depth = net.conv(pool, 4, 4, Window::square(3, 1, 1));
     let flat = net.add(Op::Reshape, &[depth], &[64]);
     let dense = net.dense(flat, 3);
     let out = net.add(Op::Softmax { axis: 0 }, &[dense], &[3]);

@@ -18,13 +18,8 @@ use nvcim_ir::op::Binary;
 use super::{State, Unroll};
 
 impl Unroll<'_, '_> {
-    pub(super) fn step_lstm(
-        &mut self,
-        z: NodeId,
-        before: State,
-        matrices: &mut Vec<NodeId>,
-    ) -> State<NodeId> {
-        let z = self.add_state(z, before.hidden, matrices);
+    pub(super) fn step_lstm(&mut self, z: NodeId, before: State) -> State<NodeId> {
+        let z = self.add_state(z, before.hidden);
         let [input, output, forget, candidate] = [0, 1, 2, 3].map(|gate| self.gate(z, gate));
         let (f, g, k) = (self.functions[0], self.functions[1], self.functions[2]);
         let input = self.peep(input, 0, before.memory);
@@ -51,12 +46,7 @@ impl Unroll<'_, '_> {
         State { hidden, memory: Some(memory) }
     }
 
-    pub(super) fn step_gru(
-        &mut self,
-        z: NodeId,
-        before: State,
-        matrices: &mut Vec<NodeId>,
-    ) -> State<NodeId> {
+    pub(super) fn step_gru(&mut self, z: NodeId, before: State) -> State<NodeId> {
         let (f, g) = (self.functions[0], self.functions[1]);
         let [mut update, mut reset, mut candidate] = [0, 1, 2].map(|gate| self.gate(z, gate));
         let hidden = self.weights.hidden;
@@ -66,7 +56,7 @@ impl Unroll<'_, '_> {
         let mut product = None;
         if let Some(before) = before {
             let rows = if resets_product { 3 } else { 2 } * hidden;
-            let products = self.multiply((0, rows), before, matrices);
+            let products = self.multiply((0, rows), before);
             let [of_update, of_reset] = [0, 1].map(|gate| self.gate(products, gate));
             update = self.combine(Binary::Add, update, of_update);
             reset = self.combine(Binary::Add, reset, of_reset);
@@ -82,7 +72,7 @@ impl Unroll<'_, '_> {
         } else if let (Some(before), false) = (before, resets_product) {
             let reset = self.activate(f, reset);
             let kept = self.combine(Binary::Mul, reset, before);
-            let product = self.multiply((1, hidden), kept, matrices);
+            let product = self.multiply((1, hidden), kept);
             candidate = self.combine(Binary::Add, candidate, product);
         }
         let candidate = self.activate(g, candidate);
@@ -95,27 +85,17 @@ impl Unroll<'_, '_> {
         State { hidden: state, memory: None }
     }
 
-    pub(super) fn step_rnn(
-        &mut self,
-        z: NodeId,
-        before: State,
-        matrices: &mut Vec<NodeId>,
-    ) -> State<NodeId> {
-        let z = self.add_state(z, before.hidden, matrices);
+    pub(super) fn step_rnn(&mut self, z: NodeId, before: State) -> State<NodeId> {
+        let z = self.add_state(z, before.hidden);
         let z = self.gate(z, 0);
         State { hidden: self.activate(self.functions[0], z), memory: None }
     }
 
     /// The products of inputs and of the state, where there is one, for all gates together.
-    fn add_state(
-        &mut self,
-        z: NodeId,
-        state: Option<NodeId>,
-        matrices: &mut Vec<NodeId>,
-    ) -> NodeId {
+    fn add_state(&mut self, z: NodeId, state: Option<NodeId>) -> NodeId {
         let Some(state) = state else { return z };
         let rows = self.settings.cell.n_gates() * self.weights.hidden;
-        let product = self.multiply((0, rows), state, matrices);
+        let product = self.multiply((0, rows), state);
         self.add_gates(z, product, rows)
     }
 
