@@ -3,18 +3,22 @@
 //! Phases: decode, check that the file hangs together, load constants, then one walk over the nodes in
 //! topological order that asks tract for each output's shape and converts the node. Every node that
 //! cannot run is collected. The batch axis is dropped on the way: shapes are found with a concrete batch
-//! and axis 0 must stay it everywhere. A file of fixed lengths that does not keep it apart is walked once
-//! more with every tensor whole.
+//! and axis 0 must stay it everywhere. A file that does not keep it there is walked once more with every tensor
+//! whole: where its lengths are fixed, or where its samples stay apart all the same.
+
+use std::collections::BTreeMap;
 
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::graph::Graph;
 
+use crate::apart;
 use crate::constants;
-use crate::decode;
+use crate::decode::{self, Model};
 use crate::network_input::{self, Batching, NetworkInput};
+use crate::site::Value;
 use crate::survey::Survey;
 use crate::tensor_data::ExternalData;
-use crate::validate;
+use crate::validate::{self, Layout};
 use crate::walk::{Imported, Walk};
 
 /// Reads an ONNX file as a graph whose node and tensor names are the file's.
@@ -57,7 +61,11 @@ pub(crate) fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<I
         }
         // What mixes the samples of an open batch would only hide it with a batch of 1.
         if network_input::fixed_batch(&model).is_none() && !imported.is_broken() {
-            return Ok(imported);
+            let whole = match imported.is_about_samples() {
+                true => import_whole(&model, &layout, external, &initializers)?,
+                false => None,
+            };
+            return Ok(whole.unwrap_or(imported));
         }
         // Shapes that fit one batch only look broken with every other, and time is no batch.
         let burden = |it: &Imported| (it.takes_batch_for_time(), it.is_broken(), it.problems.len());
@@ -66,6 +74,22 @@ pub(crate) fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<I
         }
     }
     best.ok_or_else(|| Diagnostic::internal("model", "has no batch to try").into())
+}
+
+/// Reads a file whose batch is open and does not stay axis 0 for a batch of 1, where samples stay apart all the same.
+fn import_whole(
+    model: &Model<'_>,
+    layout: &Layout,
+    external: &dyn ExternalData,
+    initializers: &BTreeMap<String, Value>,
+) -> Result<Option<Imported>> {
+    let many = network_input::read_input(model, network_input::many(model))?;
+    if !apart::are_samples_apart(model, layout, external, initializers, &many) {
+        return Ok(None);
+    }
+    let one = network_input::read_input(model, Batching::Whole)?;
+    let imported = Walk::new(model, layout, external, initializers, one).run();
+    Ok(imported.graph.is_some().then_some(imported))
 }
 
 /// Says that a longer axis 0 is no batch, for whoever exported a batch by mistake.

@@ -6,6 +6,7 @@
 //! back and keeps every other byte.
 
 mod analyse;
+mod apart;
 mod attributes;
 mod builder;
 mod constants;

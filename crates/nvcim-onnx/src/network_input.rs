@@ -17,7 +17,7 @@ use crate::tensor_data;
 pub(crate) enum Batching {
     /// Axis 0 of every tensor counts samples; shapes are found with this many.
     Axis(usize),
-    /// Every tensor belongs to one sample, all its axes included.
+    /// Every tensor belongs to one sample, all its axes included; an open batch is 1.
     Whole,
 }
 
@@ -68,8 +68,13 @@ pub(crate) fn candidates(model: &Model<'_>) -> Vec<Batching> {
     match fixed_batch(model) {
         Some(_) if axes == 1 => vec![Batching::Whole],
         Some(batch) => vec![Batching::Axis(batch), Batching::Whole],
-        None => vec![Batching::Axis(distinctive_batch(model)), Batching::Axis(1)],
+        None => vec![many(model), Batching::Axis(1)],
     }
+}
+
+/// A batch of several samples that no other axis is as long as.
+pub(crate) fn many(model: &Model<'_>) -> Batching {
+    Batching::Axis(distinctive_batch(model))
 }
 
 /// The batch that the file fixes, if it does.
@@ -140,6 +145,7 @@ pub(crate) fn read_input(model: &Model<'_>, batching: Batching) -> Result<Networ
                 }
             },
             (Dimension::Open, 0, Batching::Axis(batch)) => read.shape.push(batch),
+            (Dimension::Open, 0, Batching::Whole) => read.shape.push(1),
             (Dimension::Open, ..) => {
                 read.shape.clear();
                 let message = format!("leaves the length of axis {axis} open");

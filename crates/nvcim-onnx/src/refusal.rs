@@ -40,6 +40,11 @@ impl Refusal {
         matches!(self, Self::Unsupported { hint, .. } if hint == APART)
     }
 
+    /// Whether hints belong to a refusal about samples that meet.
+    pub(crate) fn hints_at_samples(hints: &[String]) -> bool {
+        hints.iter().any(|hint| hint == APART)
+    }
+
     /// An attribute whose text is none of those that the standard knows.
     pub(crate) fn unknown_choice(name: &str, found: &str, known: &[&str]) -> Self {
         Self::Broken(format!("has `{name}` `{found}`, must be {}", list_choices(known)))
@@ -85,7 +90,7 @@ fn list_choices(texts: &[&str]) -> String {
 
 /// What helps where samples would meet.
 const APART: &str =
-    "export the network so that axis 0 of every tensor is the batch and stays in place";
+    "export the network so that no operator works along the batch, or for a fixed batch of 1";
 
 /// What helps where a file contradicts the format or itself.
 const CHECK: &str =

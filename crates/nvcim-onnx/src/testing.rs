@@ -77,6 +77,11 @@ impl TestModel {
         self
     }
 
+    /// Adds an initialiser of one integer without axes.
+    pub(crate) fn scalar(self, name: &str, value: i64) -> Self {
+        self.initializer(TensorProto { dims: Vec::new(), ..int_tensor(name, &[value]) })
+    }
+
     /// Adds a node that makes `output` and is called like its first one; names are separated by spaces, `-` is
     /// none.
     pub(crate) fn node(

@@ -54,6 +54,13 @@ impl Imported {
         self.problems.iter().any(|problem| problem.kind == Kind::BadInput)
     }
 
+    /// Whether nothing stands in the way but that axis 0 is not the batch everywhere.
+    pub(crate) fn is_about_samples(&self) -> bool {
+        self.problems.iter().all(|problem| {
+            problem.message == ops::BATCH_AS_TIME || Refusal::hints_at_samples(&problem.hints)
+        })
+    }
+
     /// Whether a recurrent node was refused because its time lies where the batch was looked for.
     pub(crate) fn takes_batch_for_time(&self) -> bool {
         self.problems.iter().any(|problem| problem.message == ops::BATCH_AS_TIME)

@@ -1,8 +1,8 @@
-//! The node tests of the ONNX standard: every network computes what the standard expects, or is refused.
+//! Networks of others: every one computes what those expect who made it, or is refused.
 //!
-//! `tests/parity/node_cases.py` writes them, from the `onnx` package, into `$NVCIM_ONNX_NODES`, or else
-//! into `target/onnx-nodes`. Where they are not there, the test counts as ignored, and a line on stderr
-//! says how to make them.
+//! `tests/parity/node_cases.py` writes the node tests of the ONNX standard, from the `onnx` package, and
+//! `tests/parity/torch_networks.py` networks as PyTorch exports them. Where they are not there, a test counts as
+//! ignored, and a line on stderr says how to make them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,19 +19,50 @@ use nvcim_ops::tensor::Tensor;
 use nvcim_tests::repository;
 use serde_json::Value;
 
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen, and this is the test's main")]
+/// Networks that a script writes.
+struct Source {
+    test: &'static str,
+    /// Says where they are, if not in `folder`.
+    variable: &'static str,
+    folder: &'static str,
+    script: &'static str,
+    packages: &'static str,
+}
+
+const SOURCES: &[Source] = &[
+    Source {
+        test: "node_tests_of_the_standard",
+        variable: "NVCIM_ONNX_NODES",
+        folder: "target/onnx-nodes",
+        script: "tests/parity/node_cases.py",
+        packages: "onnx",
+    },
+    Source {
+        test: "networks_of_pytorch",
+        variable: "NVCIM_TORCH_NETWORKS",
+        folder: "target/torch-networks",
+        script: "tests/parity/torch_networks.py",
+        packages: "torch onnx onnxscript",
+    },
+];
+
 fn main() {
     let arguments = Arguments::from_args();
-    let folder = env::var_os("NVCIM_ONNX_NODES")
-        .map_or_else(|| repository().join("target/onnx-nodes"), PathBuf::from);
-    let there = folder.join("cases.json").is_file();
+    let trials = SOURCES.iter().map(make_trial).collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+fn make_trial(source: &Source) -> Trial {
+    let Source { test, variable, folder, script, packages } = source;
+    let found = env::var_os(variable).map_or_else(|| repository().join(folder), PathBuf::from);
+    let there = found.join("cases.json").is_file();
     if !there {
-        eprintln!("\nSKIPPED: no `cases.json` in `{}`", folder.display());
-        eprintln!("  hint: python3 -m venv venv && venv/bin/pip install onnx");
-        eprintln!("        venv/bin/python tests/parity/node_cases.py target/onnx-nodes\n");
+        eprintln!("\nSKIPPED: no `cases.json` in `{}`", found.display());
+        eprintln!("  hint: python3 -m venv venv && venv/bin/pip install {packages}");
+        eprintln!("        venv/bin/python {script} {folder}\n");
     }
-    let trial = Trial::test("node_tests_of_the_standard", move || check_all(&folder));
-    libtest_mimic::run(&arguments, vec![trial.with_ignored_flag(!there)]).exit();
+    Trial::test(*test, move || check_all(&found)).with_ignored_flag(!there)
 }
 
 /// What became of one network.

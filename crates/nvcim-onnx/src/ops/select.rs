@@ -1,6 +1,7 @@
-//! Operators that take elements by number or repeat them: `Gather`, `Split`, `Expand`, `Tile`, and the
-//! blocks of `DepthToSpace` and `SpaceToDepth`.
+//! Operators that take elements by number or repeat them: `Gather`, `Split`, `Expand`, `Tile`, `Trilu`, and
+//! the blocks of `DepthToSpace` and `SpaceToDepth`.
 
+use ndarray::Array2;
 use nvcim_ir::op::{Op, SliceAxis};
 use nvcim_ir::shape::count_elements;
 
@@ -119,6 +120,25 @@ pub(crate) fn convert_tile(mut site: Site<'_>) -> Result<Converted, Refusal> {
     Ok(site.keep(Op::Reshape, &[wide], &output))
 }
 
+/// `Trilu`: what lies above a diagonal, or below it, is kept, and the rest is 0.
+pub(crate) fn convert_trilu(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    let x = site.activation(0)?;
+    let &[.., n_rows, n_cols] = &x.shape[..] else {
+        return Err(Refusal::mixes_samples("cuts a triangle out of axis 0, the batch"));
+    };
+    let upper = attributes::int(site.node, "upper", 1)? != 0;
+    let diagonal = site.ints(1)?.and_then(|it| it.first().copied()).unwrap_or(0);
+    let kept = |row: usize, col: usize| {
+        let above = (col as i64 - row as i64).saturating_sub(diagonal);
+        f32::from(if upper { above >= 0 } else { above <= 0 })
+    };
+    let mask = Array2::from_shape_fn((n_rows, n_cols), |(row, col)| kept(row, col));
+    let name = format!("{} triangle {diagonal}", if upper { "upper" } else { "lower" });
+    let mask = site.constant_tensor(&name, mask.into_dyn());
+    let zero = site.number(0.0);
+    Ok(site.keep(Op::Select, &[mask, x.id, zero], &x.shape))
+}
+
 /// `DepthToSpace`, `SpaceToDepth`: blocks of channels become blocks of pixels, or the reverse.
 pub(crate) fn convert_blocks(mut site: Site<'_>) -> Result<Converted, Refusal> {
     let x = site.activation(0)?;
@@ -189,6 +209,19 @@ mod tests {
         model.node("Tile", "x r", "y", &[]).output("y").agree();
         let batch = TestModel::new(13, &[0, 2]).ints("r", &[2, 1]);
         batch.node("Tile", "x r", "y", &[]).output("y").refuse(Kind::Unsupported, "batch");
+    }
+
+    #[test]
+    fn triangles_are_kept() {
+        for (upper, diagonal) in [(1, 0), (0, 1), (1, -2), (0, -1)] {
+            let model = TestModel::new(14, &[0, 2, 4, 3]).scalar("k", diagonal);
+            model.node("Trilu", "x k", "y", &[int("upper", upper)]).output("y").agree();
+        }
+        TestModel::new(14, &[0, 3, 3]).node("Trilu", "x", "y", &[]).output("y").agree();
+        TestModel::new(14, &[0, 3])
+            .node("Trilu", "x", "y", &[])
+            .output("y")
+            .refuse(Kind::Unsupported, "axis 0, the batch");
     }
 
     #[test]

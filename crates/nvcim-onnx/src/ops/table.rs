@@ -276,6 +276,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
     operator("Tanh", 7, Digital, elementwise::convert_unary, ""),
     operator("Tile", 7, Digital, select::convert_tile, "constant counts, any axes but the batch"),
     operator("Transpose", 7, Digital, layout::convert_transpose, "the batch stays axis 0"),
+    operator("Trilu", 14, Digital, select::convert_trilu, "constant diagonal, axes but the batch"),
     operator("Unsqueeze", 7, Digital, layout::convert_reshape, "the batch stays axis 0"),
     operator(
         "Upsample",

@@ -148,6 +148,11 @@ fn selected() -> Vec<Case> {
         case("a slice of old without ends", {
             TestModel::new(9, &[0, 4]).node("Slice", "x", "y", &[ints("starts", &[0])]).output("y")
         }),
+        case("a triangle of a batch", single(&[0, 3], "Trilu", &[])),
+        case("a batch that moves and is worked along", {
+            let model = open(&[0, 4, 3]).node("Transpose", "x", "t", &[ints("perm", &[1, 0, 2])]);
+            model.node("Softmax", "t", "y", &[int("axis", 1)]).output("y")
+        }),
         case("a batch repeated", with_lists("Tile", &[&[2, 1, 1]], &[])),
         case("an axis repeated no times", with_lists("Tile", &[&[1, 0, 1]], &[])),
         case("too few axes repeated", with_lists("Tile", &[&[1, 1]], &[])),
