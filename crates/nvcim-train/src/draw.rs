@@ -188,6 +188,11 @@ impl Step<'_> {
         &self.drawer.ground.chip.cell
     }
 
+    /// How far the errors of a tile's cells and outputs are stretched.
+    fn strength_of(&self, tile: &Tile) -> f64 {
+        self.strength * self.drawer.ground.share(tile.layer)
+    }
+
     /// The read noise of cells, where it acts.
     fn noise(&self) -> Option<ReadNoise> {
         self.drawer.ground.chip.effects.read.filter(|_| self.effects().has(Effect::Read))
@@ -198,7 +203,7 @@ impl Step<'_> {
         let dims = sides.map(|(_, rows, cols)| (rows.len(), cols.len()));
         let wanted = self.wanted_cells(tile, layer, dims);
         let stuck = sides.map(|side| self.stuck_cells(side));
-        let corrected = self.drawer.ground.corrected;
+        let corrected = self.drawer.ground.corrected.is_some();
         let told = match &stuck {
             [None, None] => wanted.clone(),
             _ if !corrected => wanted.clone(),
@@ -208,7 +213,8 @@ impl Step<'_> {
         let mut read_sd = self.noise().map(|_| dims.map(Array2::zeros));
         for (at, side) in sides.into_iter().enumerate() {
             let read_sd = read_sd.as_mut().map(|it| &mut it[at]);
-            self.follow(side, &told[at], stuck[at].as_ref(), &mut used[at], read_sd);
+            let strength = self.strength_of(tile);
+            self.follow(side, &told[at], stuck[at].as_ref(), strength, (&mut used[at], read_sd));
         }
         TileCells { used, read_sd, wanted: if corrected { Some(wanted) } else { None } }
     }
@@ -304,8 +310,8 @@ impl Step<'_> {
         (array, rows, cols): (ArrayId, &[u32], &[u32]),
         told: &Array2<f64>,
         stuck: Option<&Array2<f64>>,
-        used: &mut Array2<f64>,
-        mut read_sd: Option<&mut Array2<f64>>,
+        strength: f64,
+        (used, mut read_sd): (&mut Array2<f64>, Option<&mut Array2<f64>>),
     ) {
         if cols.is_empty() {
             return;
@@ -323,17 +329,14 @@ impl Step<'_> {
                 let stuck = stuck.map(|it| it[(row, lane)]).filter(|g| !g.is_nan());
                 let z = &z[lane * n_draws..(lane + 1) * n_draws];
                 let life = self.chain.follow(target, *place, z, stuck);
-                let strength = match stuck {
-                    Some(_) => self.strength.min(1.0),
-                    None => self.strength,
-                };
+                let stretch = if stuck.is_some() { strength.min(1.0) } else { strength };
                 let aim = cell.snap(target);
-                let g = (aim + strength * (life.used - aim)).max(0.0);
+                let g = (aim + stretch * (life.used - aim)).max(0.0);
                 used[(row, lane)] = g;
                 if let (Some(noise), Some(read_sd)) = (noise, &mut read_sd) {
                     let at_s = self.drawer.ground.at_s;
                     let read = ReadCell { programmed: life.programmed, g, at_s };
-                    read_sd[(row, lane)] = self.strength * noise.sd(cell, &read);
+                    read_sd[(row, lane)] = strength * noise.sd(cell, &read);
                 }
             }
         }
@@ -362,7 +365,7 @@ impl Step<'_> {
             })
         });
         let output = chip.effects.output_noise.filter(|_| self.effects().has(Effect::OutputNoise));
-        let output_sd = output.map_or(0.0, |noise| self.strength * noise.sd(&chip.adc));
+        let output_sd = output.map_or(0.0, |noise| self.strength_of(tile) * noise.sd(&chip.adc));
         let stage = chip.effects.nonlinearity.filter(|_| self.effects().has(Effect::Nonlinearity));
         let stage = stage.filter(|stage| !stage.is_linear());
         let ways = tile.readouts.iter().map(|readout| self.way(tile, layer, readout, output_sd));

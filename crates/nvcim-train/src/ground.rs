@@ -7,7 +7,7 @@ use nvcim_chip::effects::die_draws::{DieDraws, StuckMap};
 use nvcim_chip::effects::{Effect, EffectSet};
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_ir::diag::Diagnostic;
-use nvcim_ir::ids::{ArrayId, Id, IdVec};
+use nvcim_ir::ids::{ArrayId, Id, IdVec, LayerId};
 
 /// The chip as training sees it.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +21,10 @@ pub struct Ground<'a> {
     /// The die that is trained for: its stuck cells, gains and offsets are the same in every step. `None` for
     /// any die of the chip: every step draws another.
     pub die: Option<&'a DieRecord>,
-    /// Whether the network is going to be corrected on its die: pairs are then chosen round stuck cells, and
-    /// ranges, gain and offset of every conversion fit what cells have become.
-    pub corrected: bool,
+    /// For a network that is going to be corrected on its die, the copies of each layer that its chip has room for:
+    /// pairs are then chosen round stuck cells, ranges, gain and offset of every conversion fit what cells have
+    /// become, and the mean of `n` copies errs `sqrt(n)` times less.
+    pub corrected: Option<&'a IdVec<LayerId, f64>>,
 }
 
 /// Effects that training does not see, each with what it takes in their place.
@@ -34,6 +35,11 @@ impl Ground<'_> {
     /// Whether nothing of the chip acts, so that layers are exact.
     pub(crate) fn is_exact(&self) -> bool {
         self.effects == EffectSet::NONE
+    }
+
+    /// What a layer's errors are multiplied by, since its copies share them.
+    pub(crate) fn share(&self, layer: LayerId) -> f64 {
+        self.corrected.map_or(1.0, |copies| 1.0 / copies[layer].max(1.0).sqrt())
     }
 
     /// A warning for every effect that acts and that training does not see.
@@ -137,7 +143,7 @@ impl<'a> Measured<'a> {
     /// them fitted away.
     pub(crate) fn column(&self, array: ArrayId, line: u32) -> (f64, f64) {
         let ground = self.ground;
-        if ground.corrected {
+        if ground.corrected.is_some() {
             return (1.0, 0.0);
         }
         let record = ground.die.map(|die| die.arrays.get(array));

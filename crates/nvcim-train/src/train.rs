@@ -334,7 +334,7 @@ impl Course<'_> {
             return Ok(());
         }
         self.net = coach.look_up(self.net.clone())?;
-        self.moments = if self.ground.corrected {
+        self.moments = if self.ground.corrected.is_some() {
             let images = self.lessons.images;
             let n = images.shape()[0].min(MOMENT_IMAGES);
             let first = images.slice_axis(Axis(0), (0..n).into()).to_owned();

@@ -16,6 +16,7 @@ use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result, Warned};
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::{IdVec, LayerId};
+use nvcim_ir::programmed::ProgrammedNet;
 use nvcim_ir::tiled::{MatrixLayer, TiledNet};
 use nvcim_map::calibrate::calibrate_again;
 use nvcim_map::map_graph::map_graph_with;
@@ -113,11 +114,7 @@ pub fn train_model(
     let mapped = map_graph_with(&graph, chip, Some(&calibration), &Default::default())?
         .unload(&mut warnings);
     check_homes(&graph, &homes, &mapped.net)?;
-    let Conditions { effects, at_s, .. } = task.conditions;
     warnings.extend(task.conditions.check_time(chip)?);
-    let ground = Ground { chip, effects, at_s, die: task.die, corrected: task.corrected };
-    warnings.extend(ground.warn_of_unseen());
-
     let biases: IdVec<LayerId, bool> =
         mapped.net.layers.ids().map(|layer| homes.holds_bias(layer)).collect();
     let stamp = stamp_task(model, chip, &lessons, labels.as_deref(), task)?;
@@ -141,6 +138,10 @@ pub fn train_model(
         audience,
         n_told: state.as_ref().map_or(0, |state| state.epochs.len()),
     };
+    let copies = task.corrected.then(|| school.count_copies()).transpose()?;
+    let Conditions { effects, at_s, .. } = task.conditions;
+    let ground = Ground { chip, effects, at_s, die: task.die, corrected: copies.as_ref() };
+    warnings.extend(ground.warn_of_unseen());
     let trained = train(mapped.net, &ground, pupil, &task.options, state, &mut school)?;
     let Trained { parameters, epochs } = trained;
     school.tell(&epochs);
@@ -264,21 +265,40 @@ impl School<'_> {
         }
     }
 
-    /// Share of right answers on one die, in percent; `naive` is the model's image for any die.
-    fn try_die(&self, model: &Imported, naive: &Image, seed: u64, answers: &[i64]) -> Result<f64> {
-        let TrainTask { conditions, corrected, .. } = *self.task;
-        let record = match self.task.die {
+    /// The die that is trained for, or else that of `seed`.
+    fn find_die(&self, naive: &Image, seed: u64) -> DieRecord {
+        match self.task.die {
             Some(die) => die.clone(),
             None => resolve_die(naive, DieChoice::Seed(seed)),
+        }
+    }
+
+    /// The model with every correction for a die.
+    fn correct(&self, model: &Imported, die: &DieRecord) -> Result<Image> {
+        let options = CompileOptions { die: Some(die), plan: Plan::FULL, ..self.naive_options() };
+        Ok(compile_imported(model.clone(), self.chip, &options)?.output.image)
+    }
+
+    /// Conversions of each layer of the untrained model on a corrected die, for each one of its naive mapping.
+    fn count_copies(&self) -> Result<IdVec<LayerId, f64>> {
+        let model = self.model.load()?;
+        let naive = compile_imported(model.clone(), self.chip, &self.naive_options())?.output.image;
+        let corrected = self.correct(&model, &self.find_die(&naive, FIRST_DIE))?;
+        let count = |net: &ProgrammedNet| {
+            let mut counts: IdVec<LayerId, usize> = net.layers.iter().map(|_| 0).collect();
+            net.tiles.iter().for_each(|tile| counts[tile.layer] += tile.readouts.len());
+            counts
         };
-        let for_die =
-            CompileOptions { die: Some(&record), plan: Plan::FULL, ..self.naive_options() };
-        let compiled = if corrected {
-            Some(compile_imported(model.clone(), self.chip, &for_die)?.output.image)
-        } else {
-            None
-        };
-        let machine = load_image(compiled.as_ref().unwrap_or(naive), &record, conditions)?;
+        let (many, once) = (count(&corrected.net), count(&naive.net));
+        Ok(many.iter().zip(&once).map(|(&many, &once)| many as f64 / once.max(1) as f64).collect())
+    }
+
+    /// Share of right answers on one die, in percent; `naive` is the model's image for any die.
+    fn try_die(&self, model: &Imported, naive: &Image, seed: u64, answers: &[i64]) -> Result<f64> {
+        let record = self.find_die(naive, seed);
+        let corrected = self.task.corrected.then(|| self.correct(model, &record)).transpose()?;
+        let conditions = self.task.conditions;
+        let machine = load_image(corrected.as_ref().unwrap_or(naive), &record, conditions)?;
         let run = machine.run(self.held_out, 0);
         let outputs = run.outputs.into_iter().next().expect("a verified program has an output");
         Ok(100.0 * count_correct(&outputs, answers) as f64 / answers.len() as f64)

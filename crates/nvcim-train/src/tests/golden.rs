@@ -42,7 +42,7 @@ fn two_steps_are_those_of_numpy() {
     let images: Tensor = tensor(40, &[8, 1, 12, 12]);
     let labels: Vec<usize> = (0..8).map(|at| at % 5).collect();
     let ground =
-        Ground { chip: &chip, effects: EffectSet::NONE, at_s: 0.0, die: None, corrected: false };
+        Ground { chip: &chip, effects: EffectSet::NONE, at_s: 0.0, die: None, corrected: None };
     let blocks: Vec<Vec<&str>> = GOLDEN.lines().map(|line| line.split(' ').collect()).collect();
     for (method, lines) in
         [Method::Sgd { momentum: 0.9 }, Method::AdamW].iter().zip(blocks.chunks(9))

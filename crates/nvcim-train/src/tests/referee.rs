@@ -78,13 +78,17 @@ fn train(
     images: &Tensor,
     chunk: usize,
 ) -> Vec<f32> {
-    let ground = Ground { chip, effects, at_s: YEAR, die: None, corrected: false };
+    let ground = Ground { chip, effects, at_s: YEAR, die: None, corrected: None };
+    train_on(&ground, net, images, chunk)
+}
+
+fn train_on(ground: &Ground<'_>, net: &TiledNet, images: &Tensor, chunk: usize) -> Vec<f32> {
     let blank = |layer: &MatrixLayer| {
         let n_rows = layer.shape().n_rows;
         InputMoments { means: vec![0.0; n_rows], variances: vec![1.0; n_rows] }
     };
     let moments: IdVec<LayerId, _> = net.layers.iter().map(blank).collect();
-    let drawer = Drawer::new(&ground, net);
+    let drawer = Drawer::new(ground, net);
     let wires = drawer.look_at_wires(net, SEED, 1.0);
     let layers = drawer.draw(net, &moments, wires.as_ref(), SEED, 1.0);
     scores(net, &layers, images, chunk)
@@ -184,4 +188,24 @@ fn noise_spreads_scores_as_in_the_simulator() {
         assert!((mean - want_mean).abs() < 5.0 * error, "{mean} {want_mean} {error}");
         assert!((sd / want_sd - 1.0).abs() < 0.25, "{sd} {want_sd}");
     }
+}
+
+#[test]
+fn copies_share_their_noise() {
+    let mut chip = flawed_chip();
+    chip.effects.read = Some(ReadNoise::share(0.1));
+    chip.effects.output_noise = Some(OutputNoise { sd_lsb: 1.5, current_sd_cells: 0.0 });
+    let net = map(&small_graph(), &chip);
+    let images = tensor(3, &[1, 2, 8, 8]);
+    let effects = EffectSet::NONE.with(Effect::Read).with(Effect::OutputNoise);
+    let spread_of = |n_copies: f64| {
+        let copies: IdVec<LayerId, f64> = net.layers.iter().map(|_| n_copies).collect();
+        let ground =
+            Ground { chip: &chip, effects, at_s: YEAR, die: None, corrected: Some(&copies) };
+        let runs: Vec<_> = (0..200).map(|run| train_on(&ground, &net, &images, run)).collect();
+        spread(&runs).iter().map(|[_, sd]| sd * sd).sum::<f64>()
+    };
+    let (one, four) = (spread_of(1.0), spread_of(4.0));
+    // A network that bends little makes a quarter of the variance of a quarter.
+    assert!((four / one - 0.25).abs() < 0.05, "{four} of {one}");
 }

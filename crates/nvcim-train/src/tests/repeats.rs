@@ -100,7 +100,8 @@ fn run(
     let mut chip = chip("stress-b");
     (chip.arrays.n_rows, chip.arrays.n_cols) = (24, 16);
     let net = map(&small_graph(), &chip);
-    let ground = Ground { chip: &chip, effects, at_s: 1e6, die: None, corrected: true };
+    let copies: IdVec<LayerId, f64> = net.layers.iter().map(|_| 2.0).collect();
+    let ground = Ground { chip: &chip, effects, at_s: 1e6, die: None, corrected: Some(&copies) };
     let (images, labels) = lessons();
     let biases: IdVec<LayerId, bool> = net.layers.iter().map(|_| true).collect();
     let lessons = Lessons { images: &images, labels: Some(&labels), biases: &biases };
