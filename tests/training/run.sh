@@ -27,7 +27,7 @@ lenet5)
     test=$shared/datasets/mnist:t10k
     look="--normalize 0.1307,0.3081"
     epochs=6
-    course="--distill 0.5"
+    course="--rate 3e-4 --distill 0.5"
     ;;
 resnet8)
     name=resnet8-f32
@@ -36,7 +36,7 @@ resnet8)
     test=$shared/datasets/cifar10-jpeg75:test
     look="--scale 1"
     epochs=10
-    course="--batch 32 --rate 5e-4 --augment-shift 2 --augment-flip --distill 0.5"
+    course="--batch 32 --rate 2e-4 --augment-shift 2 --augment-flip --distill 0.5"
     ;;
 *)
     echo "usage: run.sh lenet5|resnet8 [OPTION...]" >&2
