@@ -23,10 +23,10 @@ mkdir -p "$out"
     "$python" $here/train.py -o "$out/stress-b-rest.onnx" $stress_b --without $mended
 }
 
-# The other way: nvcim goes on from the plain one.
+# The other way: nvcim goes on from the plain one, at the same rate, for as many epochs as the others saw their chip.
 # shellcheck disable=SC2086
 {
-    train="$NVCIM train $out/plain.onnx --data digits:train --epochs 60 -q"
+    train="$NVCIM train $out/plain.onnx --data digits:train --epochs 60 --batch 32 --rate 4e-3 --weight-decay 0.05 -q"
     $train -o "$out/weight-noise-nvcim.onnx" --chip $weight_noise
     $train -o "$out/stress-b-nvcim.onnx" $stress_b
     $train -o "$out/stress-b-rest-nvcim.onnx" $stress_b --corrected --without stuck
@@ -43,9 +43,14 @@ mkdir -p "$out"
     done
 }
 
-# nvcim measures them on its dies: by hand, one image for any of a hundred dies; and one die, compiled for.
+# nvcim measures on its dies: by hand, one image for any of a hundred dies, beside dies that PyTorch draws.
 "$NVCIM" compile "$out/plain.onnx" --chip $weight_noise --calib digits:train -o "$out/naive.nvcim" -q >"$out/log"
 "$NVCIM" simulate "$out/naive.nvcim" --data digits --dies 100 | grep accuracy
+"$NVCIM" compile "$out/plain.onnx" --chip stress-b --calib digits:train -o "$out/naive.nvcim" -q >"$out/log"
+"$NVCIM" simulate "$out/naive.nvcim" --data digits --dies 100 --without drift | grep accuracy
+"$python" $here/measure.py "$out/plain.onnx" --chip stress-b --without drift --dies 100
+
+# One die, compiled for.
 "$NVCIM" die sample --chip $weight_noise --seed 0 -o "$out/die0.toml"
 "$NVCIM" compile "$out/plain.onnx" --chip $weight_noise --calib digits:train --die "$out/die0.toml" -o "$out/die0.nvcim" -q >"$out/log"
 "$NVCIM" simulate "$out/die0.nvcim" --die "$out/die0.toml" --data digits
