@@ -1,4 +1,4 @@
-//! Two steps of training against numbers of another program: `tests/training/lenet_steps.py`, in NumPy.
+//! Two steps of training against PyTorch's numbers, which `tests/training/lenet_steps.py` prints.
 
 use nvcim_chip::effects::EffectSet;
 use nvcim_ir::graph::Graph;
@@ -35,7 +35,7 @@ fn lenet() -> Graph {
 }
 
 #[test]
-fn two_steps_are_those_of_numpy() {
+fn two_steps_are_those_of_pytorch() {
     let chip = chip("ideal");
     let net = map(&lenet(), &chip);
     let biases: IdVec<LayerId, bool> = net.layers.iter().map(|_| true).collect();
