@@ -129,6 +129,19 @@ class Gated(nn.Module):
         return x + self.down(functional.silu(self.gate(y)) * self.up(y))
 
 
+class Words(nn.Module):
+    """A network over numbers of words: looked up, placed, mixed by attention, averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(20, 16), nn.Embedding(5, 16)
+        self.mix, self.head = Attention(), nn.Linear(16, 3)
+
+    def forward(self, x):
+        places = torch.arange(x.shape[1], device=x.device)
+        return self.head(self.mix(self.words(x) + self.places(places)).mean(1))
+
+
 def encoder(**options):
     return nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, **options)
 
@@ -140,6 +153,7 @@ NETWORKS = {
     "encoder": (encoder, (5, 16)),
     "encoder-gelu-norm-first": (lambda: encoder(activation="gelu", norm_first=True), (5, 16)),
     "vision-transformer": (Vision, (3, 8, 8)),
+    "words": (Words, (5,)),
     "gated": (Gated, (5, 16)),
     "residual": (Residual, (3, 8, 8)),
     "lstm": (lambda: Last(nn.LSTM), (5, 6)),
@@ -188,7 +202,7 @@ def main(folder):
     for name, (build, shape) in NETWORKS.items():
         torch.manual_seed(0)
         network = build().eval()
-        sample = torch.randn(2, *shape)
+        sample = torch.randint(20, (2, *shape)) if name == "words" else torch.randn(2, *shape)
         for captures, opsets in ((False, range(13, 21)), (True, range(18, 21))):
             for opset in opsets:
                 for free in (True, False):

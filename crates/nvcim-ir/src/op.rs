@@ -291,6 +291,13 @@ pub enum Op {
         /// The elements taken.
         indices: Vec<usize>,
     },
+    /// Takes entries of a constant table by the numbers that its operand holds, counted from the table's end where
+    /// negative: the axes of an entry come behind those of the operand. What is no number of an entry takes one of
+    /// NaN.
+    Lookup {
+        /// The entries, along axis 0.
+        table: ConstId,
+    },
     /// Takes a strided part of every axis.
     Slice {
         /// One entry per axis of the input.
@@ -394,6 +401,7 @@ impl Op {
             Op::ArgMax { .. } => "arg_max",
             Op::CumSum { .. } => "cum_sum",
             Op::Gather { .. } => "gather",
+            Op::Lookup { .. } => "lookup",
             Op::Slice { .. } => "slice",
             Op::Pad { .. } => "pad",
         }
@@ -423,6 +431,7 @@ impl Op {
             | Op::ArgMax { .. }
             | Op::CumSum { .. }
             | Op::Gather { .. }
+            | Op::Lookup { .. }
             | Op::Slice { .. }
             | Op::Pad { .. } => (1, 1),
         }
@@ -431,7 +440,7 @@ impl Op {
     /// The constants that the operator uses, in the order of its fields.
     pub fn consts(&self) -> Vec<ConstId> {
         match self {
-            Op::Const(value) => vec![*value],
+            Op::Const(value) | Op::Lookup { table: value } => vec![*value],
             Op::Conv { weight, bias, .. } | Op::Dense { weight, bias, .. } => {
                 std::iter::once(*weight).chain(*bias).collect()
             }
@@ -512,6 +521,7 @@ impl fmt::Display for Op {
                 f.write_str(if *reverse { " reverse" } else { "" })
             }
             Op::Gather { axis, indices } => write!(f, " axis={axis} indices={indices:?}"),
+            Op::Lookup { table } => write!(f, " table={table}"),
             Op::Transpose { perm } => write!(f, " perm={perm:?}"),
             Op::Slice { axes } => axes
                 .iter()

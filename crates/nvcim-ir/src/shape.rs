@@ -122,6 +122,10 @@ pub fn check_shape<'a>(
             shape[*axis] = indices.len();
             shape
         }
+        Op::Lookup { table } => match const_shape(*table) {
+            [_, entry @ ..] => [operands[0], entry].concat(),
+            [] => return Err("looks up entries of a single number".into()),
+        },
         Op::Slice { axes } => {
             if axes.len() != operands[0].len() {
                 return Err(format!("slices {} axes of {:?}", axes.len(), operands[0]));

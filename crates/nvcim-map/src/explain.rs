@@ -93,6 +93,7 @@ fn explain_digital(op: &Op) -> &'static str {
         | Op::Concat { .. }
         | Op::Expand
         | Op::Gather { .. }
+        | Op::Lookup { .. }
         | Op::Slice { .. }
         | Op::Pad { .. } => "moves values, computes nothing",
     }

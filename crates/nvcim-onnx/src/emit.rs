@@ -220,6 +220,14 @@ impl Emitter<'_> {
                 operands.push(self.integers(&step.tensor, &indices));
                 self.node(id, step, "Gather", operands, vec![int("axis", axis + 1)]);
             }
+            Op::Lookup { table } => {
+                let numbers = self.fresh(&format!("{}/numbers", step.tensor));
+                let operands = self.operands(step)?;
+                self.named(&numbers, &numbers, "Cast", operands, vec![int("to", INT64 as usize)]);
+                let Constant { name, value } = &program.consts[*table];
+                let table = self.floats(name, &value.to_owned());
+                self.node(id, step, "Gather", vec![table, numbers], vec![int("axis", 0)]);
+            }
             Op::Slice { axes } => self.slice(id, step, axes)?,
             Op::Pad { before, after, value } => {
                 let mut operands = self.operands(step)?;

@@ -293,17 +293,20 @@ impl<'a> Site<'a> {
 pub(crate) const HELD: &str = "float, int8, uint8, int32, int64 or bool";
 
 /// The types of [`may_be_fed`], as messages name them.
-pub(crate) const FED: &str = "float, int8 or uint8";
+pub(crate) const FED: &str = "float, int8, uint8, int32 or int64";
 
 /// Whether tensors of a type can be tensors of the graph, whose elements are floats.
 pub(crate) fn is_held_in_floats(datum: DatumType) -> bool {
-    may_be_fed(datum) || matches!(datum, DatumType::Bool | DatumType::I32 | DatumType::I64)
+    may_be_fed(datum) || datum == DatumType::Bool
 }
 
-/// Whether a network's input may have elements of a type. Longer integers are left out: floats hold them up to
-/// 2^24 only, which nothing that the network itself makes of floats exceeds.
+/// Whether a network's input may have elements of a type. Of longer integers floats hold those up to 2^24: numbers of
+/// words and pixels, which nothing that a network makes of them exceeds.
 pub(crate) fn may_be_fed(datum: DatumType) -> bool {
-    matches!(datum, DatumType::F32 | DatumType::I8 | DatumType::U8)
+    matches!(
+        datum,
+        DatumType::F32 | DatumType::I8 | DatumType::U8 | DatumType::I32 | DatumType::I64
+    )
 }
 
 /// `axis`, counted from the end if negative.

@@ -139,6 +139,18 @@ impl TestModel {
         assert!(kind != Kind::Unsupported || !problems[0].hints.is_empty(), "{}", problems[0]);
     }
 
+    /// Takes 64-bit integers as its input.
+    pub(crate) fn fed_integers(mut self) -> Self {
+        let kind = self.graph.input[0].r#type.as_mut().and_then(|it| it.tensor_type.as_mut());
+        kind.expect("the input is a tensor").elem_type = INT64;
+        self
+    }
+
+    fn is_fed_integers(&self) -> bool {
+        let kind = self.graph.input[0].r#type.as_ref().and_then(|it| it.tensor_type.as_ref());
+        kind.is_some_and(|it| it.elem_type == INT64)
+    }
+
     /// Imports the model and checks it against the reference on five samples; returns the graph.
     #[track_caller]
     pub(crate) fn agree(&self) -> Graph {
@@ -149,6 +161,7 @@ impl TestModel {
         shape.extend(&graph.node(graph.input()).shape);
         let count = shape.iter().product();
         let x = ArrayD::from_shape_vec(IxDyn(&shape), noise(count, 7)).expect("counted above");
+        let x = if self.is_fed_integers() { x.mapv(|x| (3.0 * x).round()) } else { x };
         let want = reference.run(&x).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let got = nvcim_ops::run_graph::run_graph(&graph, &x, &mut |_, _| {});
         assert_eq!(want.len(), got.len());

@@ -63,6 +63,7 @@ impl Sources<'_> {
                 scan::cum_sum(&next(), *axis, *exclusive, *reverse)
             }
             Op::Gather { axis, indices } => layout::gather(&next(), *axis, indices),
+            Op::Lookup { table } => layout::lookup(&next(), constant(table), shape),
             Op::Slice { axes } => layout::slice(&next(), axes),
             Op::Pad { before, after: _, value } => layout::pad(&next(), before, *value, shape),
         }

@@ -1,6 +1,7 @@
 //! Operators that move elements and compute nothing.
 
 use ndarray::{Axis, Slice};
+use nvcim_ir::graph::Constant;
 use nvcim_ir::op::SliceAxis;
 
 use crate::tensor::{Operand, Tensor, batched, copy_standard, count_samples, elements};
@@ -37,6 +38,26 @@ pub fn gather(x: &Operand<'_>, axis: usize, indices: &[usize]) -> Tensor {
     copy_standard(&x.select(Axis(axis + 1), indices).view())
 }
 
+/// Takes the entries of `table` that the operand's elements number, from the end where they are negative; entries of
+/// NaN for what is no number of one.
+pub fn lookup(x: &Operand<'_>, table: &Constant, shape: &[usize]) -> Tensor {
+    let n_entries = table.value.shape()[0];
+    let len = table.value.len() / n_entries;
+    let values = table.value.as_slice().expect("constants are in standard layout");
+    let mut taken = Vec::with_capacity(x.len() * len);
+    for &number in elements(x) {
+        let from_start = if number < 0.0 { number + n_entries as f32 } else { number };
+        // Numbers that are not whole, too large or NaN have no entry; casts saturate.
+        let at = from_start as usize;
+        if at < n_entries && at as f32 == from_start {
+            taken.extend_from_slice(&values[at * len..(at + 1) * len]);
+        } else {
+            taken.extend(std::iter::repeat_n(f32::NAN, len));
+        }
+    }
+    Tensor::from_shape_vec(batched(count_samples(x), shape), taken).expect("entries make the shape")
+}
+
 /// Takes a strided part of every axis of a sample.
 pub fn slice(x: &Operand<'_>, axes: &[SliceAxis]) -> Tensor {
     let part = x.slice_each_axis(|at| match at.axis {
@@ -69,10 +90,11 @@ pub fn pad(x: &Operand<'_>, before: &[usize], value: f32, shape: &[usize]) -> Te
 #[cfg(test)]
 mod tests {
     use ndarray::IxDyn;
+    use nvcim_ir::graph::Constant;
     use nvcim_ir::op::SliceAxis;
     use proptest::prelude::{Just, Strategy, any, proptest};
 
-    use super::{concat, gather, pad, reshape, slice, transpose};
+    use super::{concat, gather, lookup, pad, reshape, slice, transpose};
     use crate::tensor::{Operand, Tensor};
     use crate::testing::{tensor, values};
 
@@ -84,6 +106,17 @@ mod tests {
         assert!(lent.iter().eq(&x));
         let place = x.as_ptr();
         assert_eq!(reshape(Operand::from(x), &[3, 2]).as_ptr(), place);
+    }
+
+    #[test]
+    fn entries_are_looked_up_and_what_has_none_is_no_number() {
+        let value = tensor(&[3, 2], &[1., 2., 3., 4., 5., 6.]).into_shared();
+        let table = Constant { name: "words".into(), value };
+        let x = tensor(&[2, 2], &[2., 0., -1., -3.]);
+        let got = lookup(&Operand::from(&x), &table, &[2, 2]);
+        assert_eq!(got, tensor(&[2, 2, 2], &[5., 6., 1., 2., 5., 6., 1., 2.]));
+        let astray = tensor(&[1, 6], &[3., -4., 0.5, f32::NAN, f32::INFINITY, -1e30]);
+        assert!(lookup(&Operand::from(&astray), &table, &[6, 2]).iter().all(|it| it.is_nan()));
     }
 
     #[test]

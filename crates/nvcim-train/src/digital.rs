@@ -15,7 +15,7 @@ use nvcim_ir::ids::{ConstId, IdVec};
 use nvcim_ir::op::{Binary, Op, Reduction, Unary, Window};
 use nvcim_ir::program::Lowering;
 use nvcim_ops::tensor::{Operand, Tensor};
-use nvcim_ops::{binary, scan};
+use nvcim_ops::{binary, layout, scan};
 
 use crate::convert::Key;
 use crate::matrix::{self, Leaves, SeenLayer};
@@ -160,10 +160,14 @@ impl Computing<'_> {
             Op::Reduce { reduction, axes } => self.shaped(reduce(*reduction, x(), axes)),
             Op::Normalize { axes, epsilon, centred } => normalize(x(), axes, *epsilon, *centred),
             Op::Reshape => self.shaped(x()),
-            // A number that jumps: there is nothing to learn from it.
+            // Numbers that jump: there is nothing to learn from them.
             Op::ArgMax { axis, last } => {
                 let x = Operand::from(tape::tensor_of(self.operands[0]));
                 tape::constant_of(&scan::arg_max(&x, *axis, *last, self.shape))
+            }
+            Op::Lookup { table } => {
+                let x = Operand::from(tape::tensor_of(self.operands[0]));
+                tape::constant_of(&layout::lookup(&x, &self.consts[*table], self.shape))
             }
             Op::CumSum { axis, exclusive, reverse } => {
                 let x = Operand::from(tape::tensor_of(self.operands[0]));

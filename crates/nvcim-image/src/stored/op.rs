@@ -71,6 +71,7 @@ pub(crate) enum StoredOp {
     GreaterOrEqual,
     ArgMax { axis: u32, last: bool },
     CumSum { axis: u32, exclusive: bool, reverse: bool },
+    Lookup { table: u32 },
 }
 
 /// A window over `[height, width]`.
@@ -157,6 +158,7 @@ impl StoredOp {
                 let axis = store_size(*axis)?;
                 Self::CumSum { axis, exclusive: *exclusive, reverse: *reverse }
             }
+            Op::Lookup { table } => Self::Lookup { table: store_id(*table) },
             Op::Slice { axes } => Self::Slice {
                 axes: axes.iter().map(StoredSliceAxis::store).collect::<Result<_>>()?,
             },
@@ -282,6 +284,7 @@ impl StoredOp {
             Self::CumSum { axis, exclusive, reverse } => {
                 Op::CumSum { axis: load_size(axis), exclusive, reverse }
             }
+            Self::Lookup { table } => Op::Lookup { table: load_id(table) },
             Self::Select => Op::Select,
             Self::MatMul => Op::MatMul,
             Self::Softmax { axis } => Op::Softmax { axis: load_size(axis) },

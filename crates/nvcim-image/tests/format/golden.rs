@@ -7,17 +7,20 @@ use std::path::PathBuf;
 use nvcim_image::codec::{decode_image, encode_image, list_sections};
 use nvcim_image::layout::Image;
 
-use crate::operators::{later_operators, sample_later_operators, sample_several_uses};
+use crate::operators::{
+    later_operators, sample_later_operators, sample_lookup, sample_several_uses,
+};
 use crate::sample::sample_image;
 
 /// One golden file per stored form of targets, and one per time that operators joined.
-fn files() -> [(&'static str, Image); 5] {
+fn files() -> [(&'static str, Image); 6] {
     [
         ("v2", sample_image(Some(16))),
         ("v2-words", sample_image(Some(1000))),
         ("v2-siemens", sample_image(None)),
         ("v2-operators", sample_later_operators(&later_operators())),
         ("v2-several-uses", sample_several_uses()),
+        ("v2-lookup", sample_lookup()),
     ]
 }
 

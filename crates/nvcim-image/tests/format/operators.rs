@@ -27,6 +27,14 @@ pub(crate) fn sample_several_uses() -> Image {
     image
 }
 
+/// The sample image with numbers looked up in a list, whose entries have no axes of their own.
+pub(crate) fn sample_lookup() -> Image {
+    let consts = sample_image(Some(16)).net.program.consts;
+    let list = consts.ids().find(|id| consts[*id].value.ndim() == 1);
+    let table = list.expect("the sample has a bias");
+    sample_later_operators(&[(Op::Lookup { table }, 1, None)])
+}
+
 /// The sample image with a step more for every one of these operators.
 pub(crate) fn sample_later_operators(operators: &[Later]) -> Image {
     let mut image = sample_image(Some(16));

@@ -75,6 +75,7 @@ pub(super) fn bound_op(
             let count = axes.iter().map(|&axis| shape[axis]).product();
             bound_reduction(*reduction, first, count)
         }
+        Op::Lookup { table } => span_of_const(&consts[*table]),
         // A sum of some elements, or of none.
         Op::CumSum { axis, .. } => sum(first, shape[*axis]).join(Span::ZERO).join(first),
         Op::ArgMax { axis, .. } => Span { lo: 0.0, hi: shape[*axis] as f32 },

@@ -75,6 +75,10 @@ fn carry_pitch(
             let finite = [lo, hi].into_iter().filter(|bound| bound.is_finite());
             keep_with(pitch(0)?, finite.copied())
         }
+        Op::Lookup { table } => {
+            let values = &program.consts[*table].value;
+            Some(find_pitch(values.iter(), magnitude(values))?.pitch)
+        }
         Op::Pad { value, .. } => keep_with(pitch(0)?, std::iter::once(*value)),
         Op::Concat { .. } => {
             (1..step.operands.len()).try_fold(pitch(0)?, |so_far, slot| join(so_far, pitch(slot)?))

@@ -249,9 +249,14 @@ impl Followed<'_> {
     }
 
     fn gather(&self) -> Option<Place> {
+        let [table, numbers] = [0, 1].map(|slot| self.operands.get(slot).and_then(Option::as_ref));
+        if table.is_some_and(Seen::is_constant) {
+            // Entries of a table stand where their numbers stood.
+            return (self.int("axis", 0)? == 0).then_some(numbers?.place?);
+        }
         let (place, shape) = self.first()?;
         let axis = whole_axis(self.int("axis", 0)?, shape.len()).ok()?;
-        let indices = self.operands.get(1)?.as_ref().filter(|it| it.is_constant())?;
+        let indices = numbers.filter(|it| it.is_constant())?;
         if axis == place.axis {
             return None;
         }

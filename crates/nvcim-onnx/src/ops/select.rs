@@ -7,10 +7,16 @@ use nvcim_ir::shape::count_elements;
 
 use crate::attributes;
 use crate::refusal::Refusal;
-use crate::site::{self, Converted, Site};
+use crate::site::{self, Constant, Converted, Site, Value};
 
-/// `Gather` of constant numbers along any axis but the batch.
+/// `Gather` of constant numbers along any axis but the batch, or by computed numbers out of a constant table.
 pub(crate) fn convert_gather(mut site: Site<'_>) -> Result<Converted, Refusal> {
+    if let (Some(Value::Constant(table)), Some(Value::Activation(_))) =
+        (site.operand(0), site.operand(1))
+    {
+        let table = table.clone();
+        return look_up(site, &table);
+    }
     let x = site.activation(0)?;
     let axis = attributes::int(site.node, "axis", 0)?;
     let axis = site.sample_axis(axis, x.shape.len() + site.lead)?;
@@ -35,6 +41,22 @@ pub(crate) fn convert_gather(mut site: Site<'_>) -> Result<Converted, Refusal> {
     }
     let line = site.help(op, &[x.id], &taken);
     Ok(site.keep(Op::Reshape, &[line], &output))
+}
+
+/// Entries of a table by numbers that the network computes, as an embedding takes them.
+fn look_up(mut site: Site<'_>, table: &Constant) -> Result<Converted, Refusal> {
+    let axis = attributes::int(site.node, "axis", 0)?;
+    if site::whole_axis(axis, table.value.shape().len())? != 0 {
+        return Err(Refusal::unsupported(
+            format!("looks up constant `{}` along axis {axis}, must be 0", table.name),
+            "transpose the constant where the network is made",
+        ));
+    }
+    let numbers = site.elements(1)?;
+    let value = site::to_floats(table)?;
+    let output = site.sample_output()?;
+    let table = site.builder.constant(&table.name, value);
+    Ok(site.keep(Op::Lookup { table }, &[numbers.id], &output))
 }
 
 fn out_of_range(number: i64, len: usize) -> Refusal {
@@ -188,6 +210,27 @@ mod tests {
         let batch = TestModel::new(13, &[0, 4]).ints("i", &[0]);
         let batch = batch.node("Gather", "x i", "y", &[int("axis", 0)]).output("y");
         batch.refuse(Kind::Unsupported, "the batch");
+    }
+
+    #[test]
+    fn entries_are_looked_up_by_computed_numbers() {
+        let model = |input: &[i64], axis| {
+            TestModel::new(13, input)
+                .weight("words", &[5, 3])
+                .floats("many", &[], &[2.4])
+                .node("Mul", "x many", "scaled", &[])
+                .node("Cast", "scaled", "numbers", &[int("to", 7)])
+                .node("Gather", "words numbers", "y", &[int("axis", axis)])
+                .output("y")
+        };
+        model(&[0, 4], 0).agree();
+        model(&[0, 2, 3], 0).agree();
+        let mut words = model(&[0, 6], 0).node("ReduceMean", "y", "m", &[ints("axes", &[1])]);
+        words.graph.output.clear();
+        words.output("m").agree();
+        model(&[0, 4], 1).refuse(Kind::Unsupported, "along axis 1, must be 0");
+        let words = TestModel::new(13, &[0, 4]).fed_integers().weight("words", &[5, 3]);
+        words.node("Gather", "words x", "y", &[]).output("y").agree();
     }
 
     #[test]

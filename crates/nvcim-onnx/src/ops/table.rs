@@ -129,7 +129,7 @@ pub(crate) const OPERATORS: &[Operator] = &[
         7,
         Digital,
         select::convert_gather,
-        "constant indices, any axis but the batch",
+        "constant indices, any axis but the batch; or a constant table by computed numbers",
     ),
     operator("Gelu", 20, Digital, elementwise::convert_unary, ""),
     operator("Gemm", 7, Arrays, dense::convert_gemm, "constant matrix and bias"),

@@ -1,4 +1,4 @@
-//! `.npz` files with `x` (u8, i8, f32 or f64) and optionally integer labels `y`.
+//! `.npz` files with `x` (u8, i8, i32, i64, f32 or f64) and optionally integer labels `y`.
 
 use std::fs::File;
 
@@ -30,8 +30,12 @@ pub(crate) fn read_npz(path: &str) -> Result<Pair> {
         Raw::Floats(x)
     } else if let Some(x) = read_array::<f64>(&mut npz, "x") {
         Raw::Floats(x.mapv(|value| value as f32))
+    } else if let Some(x) = read_array::<i64>(&mut npz, "x") {
+        Raw::Floats(x.mapv(|value| value as f32))
+    } else if let Some(x) = read_array::<i32>(&mut npz, "x") {
+        Raw::Floats(x.mapv(|value| value as f32))
     } else {
-        let message = "has an `x` that is not u8, i8, f32 or f64, or is damaged";
+        let message = "has an `x` that is not u8, i8, i32, i64, f32 or f64, or is damaged";
         return Err(Diagnostic::bad_input(path, message).into());
     };
     let labels = if !has("y") {

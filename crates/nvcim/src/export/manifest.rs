@@ -159,6 +159,7 @@ fn attributes(op: &Op) -> Value {
         Op::CumSum { axis, exclusive, reverse } => {
             json!({"axis": axis, "exclusive": exclusive, "reverse": reverse})
         }
+        Op::Lookup { table } => json!({"table": table.to_string()}),
         Op::Gather { axis, indices } => json!({"axis": axis, "indices": indices}),
         Op::Transpose { perm } => json!({"perm": perm}),
         Op::Slice { axes } => {

@@ -148,6 +148,11 @@ fn selected() -> Vec<Case> {
         case("a slice of old without ends", {
             TestModel::new(9, &[0, 4]).node("Slice", "x", "y", &[ints("starts", &[0])]).output("y")
         }),
+        case("a table looked up across its entries", {
+            let model = open(&[0, 4]).weight("words", &[5, 3]);
+            let model = model.node("Cast", "x", "numbers", &[int("to", 7)]);
+            model.node("Gather", "words numbers", "y", &[int("axis", 1)]).output("y")
+        }),
         case("a triangle of a batch", single(&[0, 3], "Trilu", &[])),
         case("a batch that moves and is worked along", {
             let model = open(&[0, 4, 3]).node("Transpose", "x", "t", &[ints("perm", &[1, 0, 2])]);
