@@ -22,6 +22,12 @@ const SHARED: &str = "shared:";
 /// Begins the name of a network that the program carries.
 const BUNDLED: &str = "bundled:";
 
+/// The networks that the program carries.
+const BUNDLED_MODELS: &[(&str, &[u8])] = &[
+    demo::MODEL,
+    ("lenet5-fashion.onnx", include_bytes!("../../../../onnx-models/lenet5-fashion.onnx")),
+];
+
 /// The study that the program carries, with the chip files beside it.
 pub const BUILT_IN: &str = include_str!("../../../../examples/recovery-study/study.toml");
 
@@ -77,17 +83,17 @@ impl Sources {
     /// # Errors
     /// A missing file.
     pub fn open_model(&self, spec: &str) -> Result<Model> {
-        match spec.strip_prefix(BUNDLED) {
-            Some(name) if name == demo::MODEL.0 => {
-                Ok(Model::from_bytes(demo::MODEL.0, demo::MODEL.1))
-            }
-            Some(name) => {
-                let hint = format!("use `{BUNDLED}{}`, or the path of an ONNX file", demo::MODEL.0);
-                let message = format!("`{name}` is not bundled");
-                Err(Diagnostic::bad_input("study", message).hint(hint).into())
-            }
-            None => Model::open(&self.locate(spec)?),
-        }
+        let Some(name) = spec.strip_prefix(BUNDLED) else {
+            return Model::open(&self.locate(spec)?);
+        };
+        let found = BUNDLED_MODELS.iter().find(|(bundled, _)| *bundled == name);
+        let (name, bytes) = found.ok_or_else(|| {
+            let names: Vec<_> =
+                BUNDLED_MODELS.iter().map(|(name, _)| format!("`{BUNDLED}{name}`")).collect();
+            let hint = format!("use {}, or the path of an ONNX file", names.join(" or "));
+            Diagnostic::bad_input("study", format!("`{name}` is not bundled")).hint(hint)
+        })?;
+        Ok(Model::from_bytes(name, bytes))
     }
 
     /// Opens a chip under its name in the study, with its own numbers.
