@@ -22,10 +22,21 @@ const SHARED: &str = "shared:";
 /// Begins the name of a network that the program carries.
 const BUNDLED: &str = "bundled:";
 
+/// A network that the program carries: its name and its bytes.
+macro_rules! bundle {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../../../../onnx-models/", $name)))
+    };
+}
+
 /// The networks that the program carries.
 const BUNDLED_MODELS: &[(&str, &[u8])] = &[
     demo::MODEL,
-    ("lenet5-fashion.onnx", include_bytes!("../../../../onnx-models/lenet5-fashion.onnx")),
+    bundle!("lenet-digits-control.onnx"),
+    bundle!("lenet-digits-stress-a.onnx"),
+    bundle!("lenet-digits-stress-b.onnx"),
+    bundle!("lenet-digits-stress-c.onnx"),
+    bundle!("lenet5-fashion.onnx"),
 ];
 
 /// The study that the program carries, with the chip files beside it.
@@ -176,6 +187,11 @@ mod tests {
         let study = parse_study(BUILT_IN, "study.toml", true).unwrap().output;
         for entry in &study.networks {
             sources.open_network(entry).unwrap();
+        }
+        assert_eq!(study.trained.len(), 3);
+        for entry in &study.trained {
+            sources.open_model(&entry.model).unwrap();
+            sources.open_model(&entry.control).unwrap();
         }
         assert!(study.networks.len() * study.chips.len() >= 12);
     }
