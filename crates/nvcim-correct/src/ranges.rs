@@ -26,8 +26,14 @@ const FILLED: f32 = 0.75;
 /// Room at either end, as a share of a range, for what has not been seen yet.
 const ROOM: f32 = 0.1;
 
+/// The narrowest step as a share of the currents that it counts: finer ones are lost in the rounding of f32.
+const LEAST_SHARE: f32 = 1.0 / (1 << 20) as f32;
+
+/// The narrowest step about no current at all, in full cells.
+const LEAST_STEP: f32 = 1.0 / (1 << 30) as f32;
+
 /// The next ranges to try: wider where a code lies at an end, otherwise the ones that just hold every code
-/// seen, one step wider on either side.
+/// seen, one step wider on either side. A current that never changes would be closed in on until nothing is left.
 pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<AdcRange> {
     let max_code = chip.adc.max_code() as f32;
     let close = |(readout, range): (usize, &AdcRange)| {
@@ -45,7 +51,10 @@ pub(crate) fn close_in(codes: &Codes, ranges: &[AdcRange], chip: &Chip) -> Vec<A
             let (centre, half) = ((range.hi + range.lo) / 2.0, (range.hi - range.lo) / 2.0);
             return AdcRange { lo: centre - half * GROWTH, hi: centre + half * GROWTH };
         }
-        AdcRange { lo: range.lo + (low - 1.0) * step, hi: range.lo + (high + 1.0) * step }
+        let (lo, hi) = (range.lo + (low - 1.0) * step, range.lo + (high + 1.0) * step);
+        let least = max_code * LEAST_STEP.max(LEAST_SHARE * lo.abs().max(hi.abs()));
+        let short = (least - (hi - lo)).max(0.0);
+        AdcRange { lo: lo - short / 2.0, hi: hi + short / 2.0 }
     };
     ranges.iter().enumerate().map(close).collect()
 }
@@ -91,5 +100,40 @@ pub(crate) fn stagger(tile: &mut ProgrammedTile, n_slices: usize, chip: &Chip) {
         let step = (range.hi - range.lo) / chip.adc.max_code() as f32;
         let shift = step * ((copy as f32 + 0.5) / copies as f32 - 0.5);
         *range = AdcRange { lo: range.lo + shift, hi: range.hi + shift };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use nvcim_chip::presets::find_preset;
+    use nvcim_ir::tiled::AdcRange;
+
+    use super::{MAX_ROUNDS, close_in};
+    use crate::probe::Codes;
+
+    /// The ranges of one conversion, round by round, that always sees `current`.
+    fn search(current: f32, first: AdcRange) -> Vec<AdcRange> {
+        let chip = find_preset("ideal").unwrap();
+        let max_code = chip.adc.max_code() as f32;
+        let mut ranges = vec![first];
+        for _ in 0..3 * MAX_ROUNDS {
+            let range = ranges[ranges.len() - 1];
+            let code = (current - range.lo) / (range.hi - range.lo) * max_code;
+            let code = code.round().clamp(0.0, max_code);
+            let codes = Codes { passes: vec![Array2::from_elem((4, 1), code)] };
+            ranges.extend(close_in(&codes, &[range], &chip));
+        }
+        ranges
+    }
+
+    #[test]
+    fn a_current_that_never_changes_keeps_a_range() {
+        for current in [0.0, 1e-3, -0.99999994, 100.0] {
+            for range in search(current, AdcRange { lo: -128.0, hi: 160.0 }) {
+                assert!(range.lo < range.hi, "{current}: {range:?}");
+                assert!((range.lo..=range.hi).contains(&current), "{current}: {range:?}");
+            }
+        }
     }
 }
