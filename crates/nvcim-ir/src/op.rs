@@ -439,13 +439,18 @@ impl Op {
 
     /// The constants that the operator uses, in the order of its fields.
     pub fn consts(&self) -> Vec<ConstId> {
+        self.clone().consts_mut().into_iter().map(|id| *id).collect()
+    }
+
+    /// The constants that the operator uses, to be exchanged for those of another list.
+    pub fn consts_mut(&mut self) -> Vec<&mut ConstId> {
         match self {
-            Op::Const(value) | Op::Lookup { table: value } => vec![*value],
+            Op::Const(value) | Op::Lookup { table: value } => vec![value],
             Op::Conv { weight, bias, .. } | Op::Dense { weight, bias, .. } => {
-                std::iter::once(*weight).chain(*bias).collect()
+                std::iter::once(weight).chain(bias).collect()
             }
             Op::BatchNorm { scale, bias, mean, var, epsilon: _ } => {
-                vec![*scale, *bias, *mean, *var]
+                vec![scale, bias, mean, var]
             }
             Op::Input
             | Op::Unary(_)

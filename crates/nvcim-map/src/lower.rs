@@ -147,19 +147,7 @@ impl<'a> State<'a> {
 
     /// The operator with its constants taken over into the program.
     fn move_consts(&mut self, mut op: Op) -> Op {
-        match &mut op {
-            Op::Const(value) => self.move_const(value),
-            Op::BatchNorm { scale, bias, mean, var, epsilon: _ } => {
-                for id in [scale, bias, mean, var] {
-                    self.move_const(id);
-                }
-            }
-            Op::Conv { weight, bias, .. } => {
-                self.move_const(weight);
-                bias.iter_mut().for_each(|bias| self.move_const(bias));
-            }
-            other => debug_assert!(other.consts().is_empty(), "`{}` owns constants", other.name()),
-        }
+        op.consts_mut().into_iter().for_each(|id| self.move_const(id));
         op
     }
 
@@ -242,6 +230,24 @@ mod tests {
         let MatrixLayer { blocks, bias, ranges, .. } = &lowered.layers[Id::new(0)];
         assert_eq!(blocks, array![[[0.0], [1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0], [7.0]]]);
         assert_eq!((&bias[..], &ranges[..]), (&[0.0, 0.0][..], &[7.0, 7.0][..]));
+    }
+
+    #[test]
+    fn tables_move_with_the_operators_that_look_into_them() {
+        let (mut net, x) = Builder::new(2, &[3]);
+        let scores = net.dense(x, 4, false);
+        let most = net.add(Op::ArgMax { axis: 0, last: false }, &[scores], &[1]);
+        let table = net.value(&[4, 2], (0..8).map(|value| value as f32).collect());
+        let word = net.add(Op::Lookup { table }, &[most], &[1, 2]);
+        let graph = net.finish(&[word]);
+        let lowered = lower_graph(&graph, Depthwise::Arrays);
+        let images = random_tensor(7, &[9, 3]);
+        let want = run_graph::run_graph(&graph, &images, &mut |_, _| {});
+        let mut engine = FloatEngine::new(&lowered.layers);
+        let got =
+            run_program::run_program(&lowered.program, &images, 0, &mut engine, &mut |_, _| {});
+        assert!(got[0].iter().all(|value| value.is_finite()), "{got:?}");
+        assert_eq!(got, want);
     }
 
     #[test]
