@@ -11,10 +11,14 @@ use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use ndarray::IxDyn;
+use nvcim_chip::presets::find_preset;
 use nvcim_ir::diag::{Diagnostic, Kind, Warned};
+use nvcim_map::map_graph::lower_only;
 use nvcim_onnx::import::import_model;
 use nvcim_onnx::tensor_data::NoExternalData;
+use nvcim_ops::float_engine::FloatEngine;
 use nvcim_ops::run_graph::run_graph;
+use nvcim_ops::run_program::run_program;
 use nvcim_ops::tensor::Tensor;
 use nvcim_tests::repository;
 use serde_json::Value;
@@ -119,21 +123,38 @@ fn check_case(folder: &Path, case: &Value) -> Result<Outcome, Failed> {
     let whole: Vec<usize> = std::iter::once(samples).chain(input.iter().copied()).collect();
     let input = Tensor::from_shape_vec(IxDyn(&whole), elements)?;
     let got = run_graph(&graph, &input, &mut |_, _| ());
+    if let Some(how) = compare(&got, folder, case)? {
+        return Ok(Outcome::Wrong(how));
+    }
+    // What is mapped computes the same: matrices folded and lowered, in float.
+    let net = lower_only(&graph, &find_preset("ideal").map_err(|it| format!("{it:?}"))?);
+    let net = net.map_err(|it| format!("{name}: {it:?}"))?;
+    let mut engine = FloatEngine::new(&net.layers);
+    let got = run_program(&net.program, &input, 0, &mut engine, &mut |_, _| ());
+    match compare(&got, folder, case)? {
+        Some(how) => Ok(Outcome::Wrong(format!("mapped, {how}"))),
+        None => Ok(Outcome::Passed),
+    }
+}
+
+/// Where outputs differ from what is expected, if they do.
+fn compare(got: &[Tensor], folder: &Path, case: &Value) -> Result<Option<String>, Failed> {
+    let name = text(case, "name");
     let [rtol, atol] = ["rtol", "atol"].map(|key| case[key].as_f64().unwrap_or(1e-5) as f32);
     for (at, got) in got.iter().enumerate() {
         let want = read_floats(&folder.join(format!("{name}.output{at}")))?;
         let shape = &case["outputs"][at]["shape"];
         if got.len() != want.len() {
-            return Ok(Outcome::Wrong(format!("output {at} is {:?}, not {shape}", got.shape())));
+            return Ok(Some(format!("output {at} is {:?}, not {shape}", got.shape())));
         }
         for (place, (got, want)) in got.iter().zip(&want).enumerate() {
             let near = (got - want).abs() <= atol + rtol * want.abs();
             if !(near || got == want || (got.is_nan() && want.is_nan())) {
-                return Ok(Outcome::Wrong(format!("output {at}[{place}] is {got}, not {want}")));
+                return Ok(Some(format!("output {at}[{place}] is {got}, not {want}")));
             }
         }
     }
-    Ok(Outcome::Passed)
+    Ok(None)
 }
 
 /// The first reason, without the names that tell its network from others.
