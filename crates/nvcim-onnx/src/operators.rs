@@ -29,7 +29,11 @@ What of ONNX an imported network may hold, made by `NVCIM_BLESS=1 cargo test -p 
 the table that the import reads. `since` is the first operator set accepted that holds the operator; each
 is read as its later sets define it, too. What runs on arrays is programmed into cells; what is digital
 has a reason, which `nvcim check` prints for every node. Constant, Shape, and whatever depends on nothing
-but constants are computed at import.
+but constants are computed at import. The batch may leave axis 0 where samples stay apart.
+
+`cargo test --workspace --test parity -- --nocapture` counts, operator by operator, which node tests of the
+ONNX standard and which small networks as PyTorch exports them give the numbers of their makers, once the
+scripts in `tests/parity` have written them; a wrong number fails it.
 
 ";
 

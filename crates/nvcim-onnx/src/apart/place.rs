@@ -8,6 +8,7 @@ use ndarray::Axis;
 use super::Seen;
 use crate::analyse::Fact;
 use crate::attributes;
+use crate::ops;
 use crate::proto::NodeProto;
 use crate::site::whole_axis;
 
@@ -72,17 +73,7 @@ impl Followed<'_> {
             "Softmax" | "LogSoftmax" => self.beside(self.int("axis", -1)?, false),
             "LayerNormalization" | "RMSNormalization" => self.beside(self.int("axis", -1)?, true),
             "QuantizeLinear" | "DequantizeLinear" => self.scale(),
-            "AveragePool"
-            | "BatchNormalization"
-            | "Conv"
-            | "ConvTranspose"
-            | "DepthToSpace"
-            | "GlobalAveragePool"
-            | "GlobalMaxPool"
-            | "GroupNormalization"
-            | "InstanceNormalization"
-            | "MaxPool"
-            | "SpaceToDepth" => self.stay_in_front(),
+            op_type if ops::wants_batch(op_type) => self.stay_in_front(),
             "Resize" | "Upsample" => {
                 let (place, shape) = self.first()?;
                 (self.output.get(place.axis) == shape.get(place.axis)).then_some(place)

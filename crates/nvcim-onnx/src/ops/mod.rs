@@ -69,7 +69,7 @@ pub(crate) fn convert(converter: Converter, mut site: Site<'_>) -> Result<Conver
 }
 
 /// Whether the standard gives the operator's first operand a batch axis.
-fn wants_batch(op_type: &str) -> bool {
+pub(crate) fn wants_batch(op_type: &str) -> bool {
     matches!(
         op_type,
         "AveragePool"
