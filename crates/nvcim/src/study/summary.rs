@@ -59,6 +59,8 @@ pub struct Overall {
     pub worst_recovery: Option<(f64, usize)>,
     /// Cells in which recovery is stated.
     pub n_stated: usize,
+    /// Cells that it was measured in.
+    pub n_cells: usize,
     /// Most points lost in a cell in which it is not.
     pub most_points_elsewhere: Option<f64>,
     /// Share of good dies of all cells in percent.
@@ -130,9 +132,11 @@ impl Summary {
         self.measured.0 == self.measured.1
     }
 
-    /// The strongest method that was measured.
+    /// The strongest method that was measured in as many cells as any: what speaks for a few must not stand for all.
     pub fn strongest(&self) -> Option<(Method, Overall)> {
-        self.overall.iter().rev().find(|(method, _)| *method != Method::Naive).copied()
+        let others = || self.overall.iter().filter(|(method, _)| *method != Method::Naive);
+        let most = others().map(|(_, it)| it.n_cells).max()?;
+        others().rev().find(|(_, it)| it.n_cells == most).copied()
     }
 }
 
@@ -212,6 +216,7 @@ impl Overall {
             mean_recovery: (!stated.is_empty()).then(|| sum / stated.len() as f64),
             worst_recovery: stated.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0)),
             n_stated: stated.len(),
+            n_cells: found.len(),
             most_points_elsewhere: elsewhere
                 .map(|(_, it)| it.figures.lost.points)
                 .max_by(f64::total_cmp),

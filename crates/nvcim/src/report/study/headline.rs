@@ -79,10 +79,16 @@ fn write_figures(findings: &Findings<'_>) -> String {
                 &figure("gain", &share(worst), "recovered, worst", &format!("{name}, one cell"));
         }
     }
+    let strongest = findings.summary.strongest().map(|(method, _)| method);
+    if let Some((method, Overall { mean_recovery: Some(mean), n_stated, .. })) =
+        overall(Method::Both).filter(|(method, _)| Some(*method) != strongest)
+    {
+        let note = format!("{}, {}", method.name(), counted(*n_stated, "cell", "cells"));
+        figures += &figure("gain", &share(*mean), "trained too, mean", &note);
+    }
     if let Some((_, Overall { mean_recovery: Some(mean), .. })) = overall(Method::Lab) {
         figures += &figure("", &share(*mean), "by hand, mean", "what a lab does today: lab");
     }
-    let strongest = findings.summary.strongest().map(|(method, _)| method);
     for method in [Some(Method::Naive), strongest].into_iter().flatten() {
         if let Some((_, it)) = overall(method) {
             let name = format!("good dies, {}", method.name());

@@ -12,7 +12,7 @@ use crate::study::method::Method;
 use crate::study::results::Results;
 use crate::study::run::{Options, Shard};
 use crate::study::sources::Sources;
-use crate::study::summary::Summary;
+use crate::study::summary::{Overall, Summary};
 
 const STUDY: &str = r#"
 schema = 1
@@ -117,6 +117,22 @@ fn the_page_is_well_formed_self_contained_and_in_order() {
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
     assert!(!page.contains("NaN") && !page.contains("inf "));
     assert!(page.len() < 600_000, "{} bytes", page.len());
+}
+
+/// Training was measured on one of two chips: the headline speaks for both.
+#[test]
+fn a_method_of_few_cells_does_not_speak_for_all() {
+    let mut sample = Sample::shared().clone();
+    let (_, of_all) = sample.summary.strongest().unwrap();
+    assert_eq!(sample.summary.strongest().unwrap().0, Method::Corrected);
+    let of_one = Overall { n_cells: 1, n_stated: 1, mean_recovery: Some(12.25), ..of_all };
+    sample.summary.overall.push((Method::Both, of_one));
+    assert_eq!(sample.summary.strongest().unwrap(), (Method::Corrected, of_all));
+    let page = sample.page();
+    assert!(page.contains("<em>corrected</em> brings back"));
+    assert!(page.contains("trained too, mean") && page.contains("both, 1 cell"));
+    sample.summary.overall.last_mut().unwrap().1.n_cells = of_all.n_cells;
+    assert_eq!(sample.summary.strongest().unwrap().0, Method::Both);
 }
 
 #[test]
