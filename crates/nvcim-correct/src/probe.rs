@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, ArrayView2, Axis, ShapeBuilder, concatenate, s};
 use nvcim_chip::describe::{Chip, NegativeInputs};
 use nvcim_chip::die::{Conversion, Die};
+use nvcim_chip::effects::dac::split_passes;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::ArrayId;
 use nvcim_ir::programmed::ProgrammedTile;
@@ -29,7 +30,7 @@ pub(crate) fn probe_tile(
     if !two_pass {
         return Ok(Codes { passes: vec![probe_pass(die, tile, ranges, drives)?] });
     }
-    let parts = [drives.mapv(|x| x.max(0.0)), drives.mapv(|x| (-x).max(0.0))];
+    let parts = split_passes(drives);
     let passes = parts.iter().map(|part| probe_pass(die, tile, ranges, part.view()));
     Ok(Codes { passes: passes.collect::<Result<_>>()? })
 }

@@ -61,11 +61,12 @@ pub(crate) fn import_file(bytes: &[u8], external: &dyn ExternalData) -> Result<I
         }
         // What mixes the samples of an open batch would only hide it with a batch of 1.
         if network_input::fixed_batch(&model).is_none() && !imported.is_broken() {
-            let whole = match imported.is_about_samples() {
-                true => import_whole(&model, &layout, external, &initializers)?,
-                false => None,
-            };
-            return Ok(whole.unwrap_or(imported));
+            if imported.is_about_samples()
+                && let Some(whole) = import_whole(&model, &layout, external, &initializers)?
+            {
+                return Ok(whole);
+            }
+            return Ok(imported);
         }
         // Shapes that fit one batch only look broken with every other, and time is no batch.
         let burden = |it: &Imported| (it.takes_batch_for_time(), it.is_broken(), it.problems.len());

@@ -211,12 +211,12 @@ impl Step<'_> {
         };
         let mut used = dims.map(Array2::zeros);
         let mut read_sd = self.noise().map(|_| dims.map(Array2::zeros));
+        let strength = self.strength_of(tile);
         for (at, side) in sides.into_iter().enumerate() {
             let read_sd = read_sd.as_mut().map(|it| &mut it[at]);
-            let strength = self.strength_of(tile);
             self.follow(side, &told[at], stuck[at].as_ref(), strength, (&mut used[at], read_sd));
         }
-        TileCells { used, read_sd, wanted: if corrected { Some(wanted) } else { None } }
+        TileCells { used, read_sd, wanted: corrected.then_some(wanted) }
     }
 
     /// The conductances that stand for a tile's weights where nothing is wrong.

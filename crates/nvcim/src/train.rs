@@ -97,10 +97,10 @@ pub fn train_model(
     task: &TrainTask<'_>,
     audience: &mut dyn Audience,
 ) -> Result<Warned<TrainedModel>> {
-    let mut warnings = Vec::new();
-    let graph = model.import()?.unload(&mut warnings);
-    let shape = graph.node(graph.input()).shape.clone();
-    let images = data.batch(0..data.len(), &shape)?;
+    let imported = model.load()?;
+    let mut warnings = imported.warnings.clone();
+    let graph = &imported.graph;
+    let images = data.batch(0..data.len(), imported.input_shape())?;
     let labels = read_labels(data)?;
     let n_images = count_lessons(data.len(), task)?;
     let numbers: Vec<usize> = (0..data.len()).collect();
@@ -110,14 +110,14 @@ pub fn train_model(
     let calibration =
         lessons.slice_axis(Axis(0), (0..n_images.min(CALIBRATION_IMAGES)).into()).to_owned();
 
-    let homes = find_homes(&graph, chip.arrays.depthwise)?;
-    let mapped = map_graph_with(&graph, chip, Some(&calibration), &Default::default())?
-        .unload(&mut warnings);
-    check_homes(&graph, &homes, &mapped.net)?;
+    let homes = find_homes(graph, chip.arrays.depthwise)?;
+    let mapped =
+        map_graph_with(graph, chip, Some(&calibration), &Default::default())?.unload(&mut warnings);
+    check_homes(graph, &homes, &mapped.net)?;
     warnings.extend(task.conditions.check_time(chip)?);
     let biases: IdVec<LayerId, bool> =
         mapped.net.layers.ids().map(|layer| homes.holds_bias(layer)).collect();
-    let stamp = stamp_task(model, chip, &lessons, labels.as_deref(), task)?;
+    let stamp = stamp_task(&imported, chip, &lessons, labels.as_deref(), task);
     let state = task.resume.map(|bytes| checkpoint::decode(bytes, &stamp)).transpose()?;
     let labels = labels.as_deref();
     let pupil = Lessons {
@@ -129,7 +129,7 @@ pub fn train_model(
         model,
         chip,
         task,
-        graph: &graph,
+        untrained: &imported,
         homes: &homes,
         calibration: &calibration,
         held_out: &held_out,
@@ -145,11 +145,11 @@ pub fn train_model(
     let trained = train(mapped.net, &ground, pupil, &task.options, state, &mut school)?;
     let Trained { parameters, epochs } = trained;
     school.tell(&epochs);
-    let mut layers = nvcim_map::map_graph::lower_only(&graph, chip)?.layers;
+    let mut layers = nvcim_map::map_graph::lower_only(graph, chip)?.layers;
     for (layer, [weights, bias]) in layers.iter_mut().zip(parameters.iter()) {
         fill_layer(layer, weights, bias);
     }
-    let bytes = write_back(model, &graph, &homes, &layers)?;
+    let bytes = write_back(model, graph, &homes, &layers)?;
     let output = TrainedModel { bytes, epochs, images: n_images };
     Ok(Warned { output, warnings })
 }
@@ -208,15 +208,15 @@ fn count_lessons(n: usize, task: &TrainTask<'_>) -> Result<usize> {
 
 /// A hash of all that a training's result depends on.
 fn stamp_task(
-    model: &Model,
+    model: &Imported,
     chip: &Chip,
     lessons: &Tensor,
     labels: Option<&[usize]>,
     task: &TrainTask<'_>,
-) -> Result<[u8; 32]> {
+) -> [u8; 32] {
     let TrainTask { conditions, die, corrected, held_out, dies, options, resume: _ } = task;
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&model.hash()?);
+    hasher.update(&model.hash);
     hasher.update(write_chip(chip).as_bytes());
     hasher.update(&hash_tensor(lessons));
     let labels = labels.unwrap_or_default().iter().flat_map(|it| it.to_le_bytes());
@@ -228,7 +228,7 @@ fn stamp_task(
         env!("CARGO_PKG_VERSION")
     );
     hasher.update(text.as_bytes());
-    Ok(hasher.finalize().into())
+    hasher.finalize().into()
 }
 
 /// What training asks of the stages around it.
@@ -236,7 +236,8 @@ struct School<'a> {
     model: &'a Model,
     chip: &'a Chip,
     task: &'a TrainTask<'a>,
-    graph: &'a Graph,
+    /// The model before training.
+    untrained: &'a Imported,
     homes: &'a Homes,
     calibration: &'a Tensor,
     held_out: &'a Tensor,
@@ -281,9 +282,9 @@ impl School<'_> {
 
     /// Conversions of each layer of the untrained model on a corrected die, for each one of its naive mapping.
     fn count_copies(&self) -> Result<IdVec<LayerId, f64>> {
-        let model = self.model.load()?;
-        let naive = compile_imported(model.clone(), self.chip, &self.naive_options())?.output.image;
-        let corrected = self.correct(&model, &self.find_die(&naive, FIRST_DIE))?;
+        let (model, options) = (self.untrained, self.naive_options());
+        let naive = compile_imported(model.clone(), self.chip, &options)?.output.image;
+        let corrected = self.correct(model, &self.find_die(&naive, FIRST_DIE))?;
         let count = |net: &ProgrammedNet| {
             let mut counts: IdVec<LayerId, usize> = net.layers.iter().map(|_| 0).collect();
             net.tiles.iter().for_each(|tile| counts[tile.layer] += tile.readouts.len());
@@ -315,7 +316,7 @@ impl Coach for School<'_> {
             return Ok(None);
         };
         let answers: Vec<i64> = answers.iter().map(|&answer| answer as i64).collect();
-        let bytes = write_back(self.model, self.graph, self.homes, &net.layers)?;
+        let bytes = write_back(self.model, &self.untrained.graph, self.homes, &net.layers)?;
         let model = self.model.with_bytes(bytes).load()?;
         let naive = compile_imported(model.clone(), self.chip, &self.naive_options())?.output.image;
         let n_dies = if self.task.die.is_some() || self.task.conditions.effects == EffectSet::NONE {
