@@ -248,8 +248,11 @@ class Replay:
         self.counts["outputs_agree"] = bool(close)
         return self.counts
 
-    def passes(self, layer, x):
-        """Whole drives of every pass in steps of the DAC, or in full scales without it."""
+    def passes(self, layer, x, shift):
+        """Whole drives of every pass in steps of the DAC, or in full scales without it.
+
+        A tile may add a `shift` of its own to the sizes of inputs before they are rounded.
+        """
         per_input = 1.0 / np.float64(np.float32(layer["full_scale"]))
         x = x.astype(np.float64)
         if not layer["signed"]:
@@ -260,12 +263,13 @@ class Replay:
             parts = [np.maximum(x * per_input, 0.0), np.maximum(x * -per_input, 0.0)]
         if self.chip.dac_bits is None:
             return parts
-        return [np.rint(np.clip(part, -1.0, 1.0) * (2.0**self.chip.dac_bits - 1)) for part in parts]
+        steps = 2.0**self.chip.dac_bits - 1
+        sizes = [np.rint(np.clip(np.abs(part), 0.0, 1.0) * steps + shift) for part in parts]
+        return [np.copysign(np.clip(size, 0.0, steps), part) for size, part in zip(sizes, parts)]
 
     def multiply(self, name, x):
         """A layer's outputs for input vectors, [rows, columns]."""
         layer, chip = self.layers[name], self.chip
-        passes = self.passes(layer, x)
         bias = self.export[layer["bias"]]
         out = np.repeat(bias[:, None], x.shape[1], axis=1)
         correlation = chip.effects.get("read", {}).get("correlation", "mvm")
@@ -273,6 +277,7 @@ class Replay:
         if chip.reads_vary and correlation == "image" and per_image * (chip.n_slices or 1) > 1:
             raise Unsupported("read noise that holds for an image")
         for tile in (it for it in self.tiles if it.tile["layer"] == name):
+            passes = self.passes(layer, x, tile.tile["drive_shift"])
             rows = slice(*tile.tile["rows"])
             values = [tile.value(self.convert(tile, p, it[rows])) for p, it in enumerate(passes)]
             y = values[0] - values[1] if len(values) == 2 else values[0]

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, global: &Global, terminal: &Terminal) -> Result<E
     let title = Title {
         model: &model.name,
         chip: &chip.name,
-        corrections: plan.limited_to(chip.holds).names(),
+        corrections: plan.limited_to(&chip).names(),
         at_s: conditions.at_s,
         extrapolated: !conditions.check_time(&chip)?.is_empty(),
         dies: args.dies,

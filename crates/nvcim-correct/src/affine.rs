@@ -113,6 +113,12 @@ impl Products {
     }
 }
 
+/// The part of the variance of `p` that `y` does not say.
+pub(crate) fn unsaid(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> f64 {
+    let Products { pp, yy, py, .. } = Products::new(p, y);
+    (if yy > 0.0 { pp - py * py / yy } else { pp }) / p.len().max(1) as f64
+}
+
 /// Gain and offset of one readout: `y` is nearly `gain p + offset`, `p` what is expected; `None` where that
 /// cannot be said.
 pub(crate) fn regress(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> Option<[f64; 2]> {

@@ -203,7 +203,8 @@ impl Student for Bench<'_> {
     ) -> Result<()> {
         fill_bias(&mut out, &self.programmed.layers[layer].bias);
         for id in self.tiles_of[layer].clone() {
-            let (drives, signed) = self.drives(id, x.t());
+            let (shares, signed) = self.shares(id, x.t());
+            let drives = self.drives(id, shares);
             let ranges = ranges_of(&self.programmed.tiles[id]);
             let currents = self.measure(id, drives.view(), signed, &ranges)?;
             let tile = &self.programmed.tiles[id];
@@ -216,13 +217,24 @@ impl Student for Bench<'_> {
 }
 
 impl Bench<'_> {
-    /// Drives of a tile for inputs `[vectors, n_rows]` of its layer, and whether they may be negative.
-    fn drives(&self, id: TileId, x: ArrayView2<'_, f32>) -> (Array2<f32>, bool) {
+    /// Inputs of a tile as shares of full scale, for those of its layer, `[vectors, n_rows]`, and whether they may
+    /// be negative.
+    fn shares(&self, id: TileId, x: ArrayView2<'_, f32>) -> (Array2<f32>, bool) {
         let tile = &self.programmed.tiles[id];
         let input = self.programmed.layers[tile.layer].input;
         let least = if input.signed { -1.0 } else { 0.0 };
         let x = x.slice_axis(Axis(1), tile.rows.clone().into());
         (x.mapv(|x| (x / input.full_scale).clamp(least, 1.0)), input.signed)
+    }
+
+    /// What drivers are asked for: `shares`, where a tile rounds its own way already rounded.
+    fn drives(&self, id: TileId, shares: Array2<f32>) -> Array2<f32> {
+        match self.programmed.tiles[id].drive_shift {
+            0.0 => shares,
+            shift => {
+                shares.mapv_into(|x| dac::quantize_shifted(x, self.known.chip.dac.bits, shift))
+            }
+        }
     }
 
     /// What is known to be stuck under a tile.
@@ -265,18 +277,21 @@ impl Bench<'_> {
         let tile = &self.programmed.tiles[id];
         let layer = &self.net.layers[tile.layer];
         let code = WeightCode::new(self.known.chip);
-        let (drives, signed) = self.drives(id, x);
+        let (shares, signed) = self.shares(id, x);
+        let full_scale = self.programmed.layers[tile.layer].input.full_scale;
         // Only offset-coded weights ask, whose columns have one range.
         let range = layer.ranges[tile.cols.start];
-        let worth = f64::from(range) * f64::from(layer.input.full_scale);
+        let worth = f64::from(range) * f64::from(full_scale);
         let faults = self.faults_of(tile);
         let seen = predict_readouts(tile, self.known, &self.statistics, &faults);
         let seen = seen.mapv(|it| it as f32);
+        // Whoever asks goes through it readout by readout.
+        let expected = seen.t().dot(&shares.t()).reversed_axes();
+        let drives = self.drives(id, shares);
         Ok(Probe {
             drive_sums: self.drive_sums(tile, &drives),
             offset_per_drive: code.offset_per_drive(worth, &self.known.chip.cell) as f32,
-            // Whoever asks goes through it readout by readout.
-            expected: seen.t().dot(&drives.t()).reversed_axes(),
+            expected,
             drives,
             signed,
         })

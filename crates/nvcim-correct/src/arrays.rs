@@ -27,6 +27,15 @@ use crate::yard::{Yard, tiles_by_array};
 /// The most copies of a tile: each costs conversions, and gains ever less.
 pub(crate) const MAX_COPIES: usize = 8;
 
+/// Where copies are wanted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// On free columns of the array, which share its word lines.
+    Beside,
+    /// On arrays of their own, whose drivers may round elsewhere.
+    Apart,
+}
+
 /// Where the copies of every tile go.
 #[derive(Debug)]
 pub(crate) struct Spread {
@@ -58,8 +67,18 @@ struct Household {
     tiles: Vec<TileId>,
     /// The number of the site that mapping chose.
     site: usize,
-    /// Copies of every column on the same array.
-    copies: usize,
+    /// Copies of every column that there is room for on the same array.
+    beside: usize,
+}
+
+impl Household {
+    /// Copies of every column that take the same array in any case.
+    fn least(&self, copies: Copies) -> usize {
+        match copies {
+            Copies::Beside => self.beside,
+            Copies::Apart => 1,
+        }
+    }
 }
 
 /// Spreads tiles over the arrays of a die.
@@ -67,8 +86,8 @@ pub(crate) fn spread(
     net: &TiledNet,
     yards: &IdVec<TileId, Yard>,
     wishes: &IdVec<TileId, Wish>,
-    known: &Known<'_>,
-    ground: &Ground<'_>,
+    (known, ground): (&Known<'_>, &Ground<'_>),
+    copies: Copies,
 ) -> Result<Spread, ArrayId> {
     let households = list_households(net, known, ground);
     let sites = survey_all(&households, known, ground)?;
@@ -83,7 +102,7 @@ pub(crate) fn spread(
     let mut free: BTreeSet<usize> = (0..sites.len()).collect();
     for round in 0..MAX_COPIES {
         let wanting: Vec<usize> = (0..chosen.len())
-            .filter(|&at| round == 0 || (round + 1) * households[at].copies <= MAX_COPIES)
+            .filter(|&at| round == 0 || (round + 1) * households[at].least(copies) <= MAX_COPIES)
             .collect();
         let left: Vec<usize> = free.iter().copied().collect();
         if wanting.is_empty() || wanting.len() > left.len() {
@@ -103,13 +122,14 @@ pub(crate) fn spread(
     }
     let mut pieces: BTreeMap<TileId, Vec<Piece>> = BTreeMap::new();
     for (household, chosen) in households.iter().zip(&chosen) {
-        let Household { tiles, site, copies } = household;
+        let Household { tiles, site, beside } = household;
+        let beside = (*beside).min(MAX_COPIES / chosen.len()).max(household.least(copies));
         spread.moved += if chosen[0] == *site { 0 } else { tiles.len() };
         for &id in tiles {
             let piece = |&site: &usize| {
                 let tile = &net.tiles[id];
                 Piece::new(id, tile, &yards[id], sites[site].clone(), &ground.grid)
-                    .with_copies(*copies)
+                    .with_copies(beside)
             };
             pieces.insert(id, chosen.iter().map(piece).collect());
         }
@@ -122,11 +142,11 @@ pub(crate) fn spread(
 fn list_households(net: &TiledNet, known: &Known<'_>, ground: &Ground<'_>) -> Vec<Household> {
     let per_site = known.chip.arrays.arrays_per_tile();
     let household = |(array, tiles): (ArrayId, Vec<TileId>)| {
-        let copies = match tiles[..] {
+        let beside = match tiles[..] {
             [alone] => copies_inside(&net.tiles[alone], known, ground),
             _ => 1,
         };
-        Household { tiles, site: array.index() / per_site, copies }
+        Household { tiles, site: array.index() / per_site, beside }
     };
     tiles_by_array(net).into_iter().map(household).collect()
 }

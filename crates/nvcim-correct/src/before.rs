@@ -20,7 +20,8 @@ use nvcim_ir::tiled::{AdcRange, MatrixLayer, Readout, TiledNet};
 use nvcim_ops::run_program::{Columns, fill_bias};
 use rayon::prelude::*;
 
-use crate::arrays;
+use crate::arrays::{self, Copies};
+use crate::drives::{Choice, Rounding, shift_of};
 use crate::grid::Grid;
 use crate::holding::{SpreadLaw, hold, largest};
 use crate::known::Known;
@@ -204,7 +205,10 @@ impl<'a> Drafts<'a> {
             self.wish(id, &self.whole_ranges(id), &energies[tile.rows.clone()])
         };
         let wishes = self.net.tiles.iter_enumerated().map(wish).collect();
-        let spread = arrays::spread(self.net, &self.yards, &wishes, self.known, &self.ground);
+        let drives = self.plan.has(Correction::Drives);
+        let copies = if drives { Copies::Apart } else { Copies::Beside };
+        let ground = (self.known, &self.ground);
+        let spread = arrays::spread(self.net, &self.yards, &wishes, ground, copies);
         let spread = spread.map_err(explain_missing)?;
         let wanted: f64 = wishes.iter().map(Wish::size).sum();
         let errors = spread.damage.map(|damage| (damage / wanted).sqrt());
@@ -325,8 +329,9 @@ impl<'a> Drafts<'a> {
         let (targets, on_stuck) = hold(pieces, shares.view(), &self.ground, &self.statistics);
         let mut outcomes = Vec::new();
         let n_pieces = pieces.len();
-        let finish = |(piece, targets)| self.finish_piece(piece, targets, ranges, n_pieces);
-        let mut tiles: Vec<_> = pieces.iter().zip(targets).map(finish).collect();
+        let finish =
+            |(at, (piece, targets))| self.finish_piece(piece, targets, ranges, (at, n_pieces));
+        let mut tiles: Vec<_> = pieces.iter().zip(targets).enumerate().map(finish).collect();
         let wires = wires_of(self.known).filter(|_| self.distorts());
         // Its neighbours load the same wires, and are not all known yet.
         if wires.is_some() && !self.yards[id].is_alone {
@@ -350,12 +355,13 @@ impl<'a> Drafts<'a> {
         piece: &Piece,
         targets: Targets,
         ranges: &[f64],
-        n_pieces: usize,
+        (at, n_pieces): (usize, usize),
     ) -> ProgrammedTile {
         let tile = &self.net.tiles[piece.tile];
-        let layer = &self.net.layers[tile.layer];
         let Ground { code, used, chip, .. } = &self.ground;
-        let full_scale = f64::from(layer.input.full_scale);
+        let full_scale = f64::from(self.layers[tile.layer].input.full_scale);
+        // Currents under another full scale than the one that ranges were mapped for.
+        let louder = f64::from(self.net.layers[tile.layer].input.full_scale) / full_scale;
         let copies = piece.copies();
         // Output units of a full-scale drive on a weight of 1 in one of all the copies.
         let share = full_scale / (copies * n_pieces) as f64;
@@ -374,7 +380,7 @@ impl<'a> Drafts<'a> {
             // The same outputs in a smaller or larger current.
             let nominal =
                 chip.cell.g_max / chip.cell.range() * mapped.get(col).copied().unwrap_or(shared);
-            let stretch = (piece.signs[col] * nominal / per_current) as f32;
+            let stretch = (piece.signs[col] * louder * nominal / per_current) as f32;
             for copy in 0..copies {
                 let slice = readout.slice + (copy * code.n_slices()) as u32;
                 let range = stretch_range(readout.range, stretch);
@@ -397,6 +403,10 @@ impl<'a> Drafts<'a> {
             targets,
             readouts,
             drive_sum,
+            drive_shift: match self.plan.has(Correction::Drives) {
+                true => shift_of(at, n_pieces),
+                false => 0.0,
+            },
         }
     }
 
@@ -408,7 +418,7 @@ impl<'a> Drafts<'a> {
         for id in self.tiles_of(layer) {
             for (tile, piece) in self.tiles[&id].iter().zip(&self.pieces[id]) {
                 let seen = predict_readouts(tile, self.known, &self.statistics, &piece.site.faults);
-                let held = predict_weights(tile, &seen, matrix.input.full_scale);
+                let held = predict_weights(tile, &seen, self.layers[layer].input.full_scale);
                 let mut there = weights.slice_mut(s![tile.rows.clone(), tile.cols.clone()]);
                 there += &held;
             }
@@ -419,6 +429,9 @@ impl<'a> Drafts<'a> {
 
 impl Student for Drafts<'_> {
     fn fit(&mut self, layer: LayerId, samples: &Samples) -> Result<()> {
+        if self.plan.has(Correction::Drives) {
+            self.fit_drives(layer, samples);
+        }
         let moments = Moments::new(samples.fit_x(), samples.fit_z());
         let held_out = Moments::new(samples.held_out_x(), samples.held_out_z());
         let energies = moments.energies().to_vec();
@@ -458,6 +471,24 @@ impl Student for Drafts<'_> {
 }
 
 impl Drafts<'_> {
+    /// Chooses the full scale of a layer's inputs, unless a tile stays as it is.
+    fn fit_drives(&mut self, layer: LayerId, samples: &Samples) {
+        let tiles = self.tiles_of(layer);
+        if tiles.iter().any(|id| self.pinned.contains_key(id)) {
+            return;
+        }
+        let n_copies = tiles.iter().map(|&id| self.pieces[id].len()).min().unwrap_or(1);
+        let rounding = Rounding { bits: self.known.chip.dac.bits, n_copies };
+        let matrix = &self.net.layers[layer];
+        let shape = matrix.shape();
+        let weights = matrix.weights(0..shape.n_rows, 0..shape.n_cols);
+        let Choice { is_new, input, errors } =
+            rounding.choose(samples, weights.view(), matrix.input);
+        self.layers[layer].input = input;
+        let of_layer = (Correction::Drives, Place::Layer(layer));
+        self.outcomes.push(Outcome::new(of_layer, is_new, 1, errors));
+    }
+
     fn set_bias(&mut self, layer: LayerId, bias: Array1<f64>, moments: &Moments) {
         let old = &mut self.layers[layer].bias;
         let moved: f64 =

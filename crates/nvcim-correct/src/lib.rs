@@ -15,6 +15,7 @@ pub mod before;
 pub mod box_l1;
 pub mod compensate;
 mod contributions;
+mod drives;
 mod faults;
 mod grid;
 mod holding;

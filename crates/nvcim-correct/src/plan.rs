@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use nvcim_chip::describe::Holds;
+use nvcim_chip::describe::Chip;
 use nvcim_ir::diag::{Diagnostic, Result};
+
+use crate::drives::has_coarse_drives;
 
 /// The corrections by name, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +13,8 @@ use nvcim_ir::diag::{Diagnostic, Result};
 pub enum Correction {
     /// Tiles go to the arrays that harm them least, and copies of them to what is left.
     Arrays,
+    /// Full scales of inputs, and where copies round them, follow what coarse drives lose.
+    Drives,
     /// Rows, columns and column signs are chosen against the fault map.
     Rows,
     /// Pairs come as close to their weights as stuck cells let them.
@@ -35,8 +39,9 @@ pub enum Correction {
 
 impl Correction {
     /// Every correction, in the order in which they run.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Arrays,
+        Self::Drives,
         Self::Rows,
         Self::Closest,
         Self::Pairs,
@@ -53,6 +58,7 @@ impl Correction {
     pub fn name(self) -> &'static str {
         match self {
             Self::Arrays => "arrays",
+            Self::Drives => "drives",
             Self::Rows => "rows",
             Self::Closest => "closest",
             Self::Pairs => "pairs",
@@ -154,10 +160,14 @@ impl Plan {
         }
     }
 
-    /// The plan without what the chip has no room for.
+    /// The plan without what the chip has no room for, and without what it has no need of.
     #[must_use]
-    pub fn limited_to(self, holds: Holds) -> Self {
+    pub fn limited_to(self, chip: &Chip) -> Self {
+        let holds = chip.holds;
         let mut plan = self;
+        if !has_coarse_drives(&chip.dac) {
+            plan = plan.without(Correction::Drives);
+        }
         if !holds.ranges {
             plan = plan.without(Correction::Ranges);
         }
@@ -180,8 +190,8 @@ impl Plan {
 
     /// Whether anything before programming looks at calibration images.
     pub fn looks_at_images(self) -> bool {
-        use Correction::{Arrays, Bias, Box, Drift, IrDrop, Pairs, Rows};
-        [Arrays, Rows, Pairs, Drift, Box, IrDrop, Bias].into_iter().any(|it| self.has(it))
+        use Correction::{Arrays, Bias, Box, Drift, Drives, IrDrop, Pairs, Rows};
+        [Arrays, Drives, Rows, Pairs, Drift, Box, IrDrop, Bias].into_iter().any(|it| self.has(it))
     }
 
     /// The corrections that run, in the order in which they run.
@@ -206,6 +216,7 @@ fn explain_unknown(entry: &str) -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use nvcim_chip::describe::Holds;
+    use nvcim_chip::presets::find_preset;
 
     use super::{Correction, Plan};
 
@@ -230,8 +241,12 @@ mod tests {
 
     #[test]
     fn what_a_chip_cannot_hold_is_left_out() {
-        let limited = Plan::FULL.limited_to(Holds::NOTHING);
+        let mut chip = find_preset("ideal").unwrap();
+        chip.holds = Holds::NOTHING;
+        let limited = Plan::FULL.limited_to(&chip);
         assert_eq!(limited.names(), ["arrays", "closest", "box", "ir_drop", "bias"]);
         assert!(!limited.measures());
+        chip.dac.bits = 2;
+        assert!(Plan::FULL.limited_to(&chip).has(Correction::Drives));
     }
 }

@@ -12,7 +12,7 @@ use crate::section::Kind;
 pub(crate) const MAGIC: [u8; 8] = *b"\x89NVCIM\r\n";
 
 /// The version of the format that is written, and the newest that can be read.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What helps against every kind of damage.
 pub(crate) const REMEDY: &str = "compile the network again";

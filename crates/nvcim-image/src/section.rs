@@ -1,6 +1,6 @@
 //! The closed list of sections, in the order in which they stand in the file.
 
-/// A section of version 2.
+/// A section of version 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// How the image came to be: one record.

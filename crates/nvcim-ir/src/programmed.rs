@@ -90,6 +90,9 @@ pub struct ProgrammedTile {
     /// What each output gains per unit of the digital sum of all drives, in output units, one per tile
     /// column; empty where nothing is. Takes the offset off offset-coded weights.
     pub drive_sum: Vec<f32>,
+    /// Steps of the drivers that are added to the size of every input before it is rounded, within half a step.
+    /// Copies of a tile that round differently have finer steps together than any has alone.
+    pub drive_shift: f32,
 }
 
 /// A network as the chip runs it.
@@ -112,7 +115,8 @@ pub struct ProgrammedNet {
 ///    a chip has levels or it does not, and all tiles follow it.
 /// 5. Every slice of every tile column has a readout, with a finite non-empty range, scale and shift, and
 ///    rows to drive; there is a finite `drive_sum` per column, or none at all.
-/// 6. Every output column of every layer is reached by a tile.
+/// 6. Drives are shifted by no more than half a step.
+/// 7. Every output column of every layer is reached by a tile.
 pub fn verify_programmed(
     net: &ProgrammedNet,
     size: ArraySize,
@@ -194,6 +198,9 @@ fn check_tile(
     if !(sums.is_empty() || sums.len() == tile.cols.len()) || sums.iter().any(|it| !it.is_finite())
     {
         return Err(format!("needs {} finite drive sums or none", tile.cols.len()));
+    }
+    if !(-0.5..=0.5).contains(&tile.drive_shift) {
+        return Err(format!("shifts drives by {} steps, must be within a half", tile.drive_shift));
     }
     Ok(())
 }

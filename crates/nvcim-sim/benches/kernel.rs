@@ -23,7 +23,7 @@ use nvcim_ir::ids::{Id, TileId};
 use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_program::{Columns, Nth};
 use nvcim_sim::conditions::Conditions;
-use nvcim_sim::drive::{Driver, Drives, Part};
+use nvcim_sim::drive::{Coding, Driver, Drives, Part};
 use nvcim_sim::kernel::{Currents, Kernel};
 use nvcim_sim::noise::{Block, Purpose};
 use nvcim_sim::periphery::{Periphery, Sense, Slicing};
@@ -96,6 +96,7 @@ impl<T: Real> Bench<T> {
                 kernel: Kernel::new(&periphery, &currents, &senses),
                 worths: (0..N).map(worth).collect(),
                 drive_sum: Vec::new(),
+                shift: 0,
             },
             drives: Drives::default(),
             scratch: TileScratch::default(),
@@ -107,7 +108,7 @@ impl<T: Real> Bench<T> {
         let columns = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
         self.out.fill(0.0);
-        self.drives.fill(&self.driver, &[Part::Positive], T::ONE, x, block);
+        self.drives.fill(&self.driver, &[Part::Positive], Coding::plain(T::ONE), x, block);
         self.tile.multiply(&self.drives, columns, self.out.view_mut(), &mut self.scratch);
     }
 }

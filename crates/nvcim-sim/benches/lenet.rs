@@ -234,6 +234,7 @@ impl Builder {
             },
             readouts: (0..n_cols as u32).map(readout).collect(),
             drive_sum: Vec::new(),
+            drive_shift: 0.0,
             rows,
             cols: 0..n_cols,
         });

@@ -23,7 +23,7 @@ use crate::answer::Answer;
 use crate::cells::{ArrayCells, Writer};
 use crate::circuits::{Levels, draw_gain_age};
 use crate::conditions::Conditions;
-use crate::drive::{Driver, Drives, Part};
+use crate::drive::{Coding, Driver, Drives, Part};
 use crate::kernel::{Currents, Kernel, Scratch};
 use crate::network::Network;
 use crate::noise::{Block, Purpose, place};
@@ -339,7 +339,7 @@ impl Die for SimDie {
         let number = array.index() as u32;
         let block = Block { purpose: Purpose::Mvm, unit: number, cells: number, columns };
         let mut driven = Drives::default();
-        driven.fill(&self.driver(), &[Part::Whole], 1.0, drives.t(), block);
+        driven.fill(&self.driver(), &[Part::Whole], Coding::plain(1.0), drives.t(), block);
         let mut codes = vec![0.0; conversions.len() * drives.nrows()];
         let drive = driven.pass(0, 0..rows.len());
         ready.kernel.convert(&drive, block, &mut codes, &mut Scratch::default());

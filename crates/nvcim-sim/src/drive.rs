@@ -6,6 +6,9 @@
 //! numbers, which products keep exact for longer than shares of full scale. Without the effect `dac` the
 //! drive is `x p` as it stands.
 //!
+//! A tile may shift its drives by `d` steps, to round elsewhere than its copies do: `|code| =
+//! clip(rint(clip(|x p|, 0, 1) s + d), 0, s)`, with the sign of `x`.
+//!
 //! Where a design's steps are uneven, word lines see `code + [inl]` for positive codes, `code - [inl]` for
 //! negative ones and 0 at rest, with inl that of `|code|`, rounded to `T`. Codes themselves stay what they
 //! are: sums of drives are digital.
@@ -22,7 +25,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Zip, s};
 use nvcim_chip::describe::{Accumulate, NegativeInputs};
-use nvcim_chip::effects::dac::{drive_code, drive_steps};
+use nvcim_chip::effects::dac::{drive_code, drive_steps, shifted_drive_code};
 use nvcim_chip::effects::driver_errors::uneven_steps;
 use nvcim_chip::effects::read::Correlation;
 use nvcim_chip::random::Stream;
@@ -60,6 +63,22 @@ pub fn choose_passes(signed: bool, negative: NegativeInputs) -> &'static [Part] 
 /// product meets every draw once, and noise that holds for a sample is as good as new for each product.
 pub(crate) fn holds_for_columns(correlation: Correlation, n_columns: usize) -> bool {
     correlation == Correlation::Image && n_columns > 1
+}
+
+/// From input units to steps of the drivers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Coding<T> {
+    /// Full scales per input unit.
+    pub per_input: T,
+    /// Steps that are added to the size of every input, within half of one.
+    pub shift: T,
+}
+
+impl<T: Real> Coding<T> {
+    /// Inputs rounded to the nearest step.
+    pub fn plain(per_input: T) -> Self {
+        Self { per_input, shift: T::ZERO }
+    }
 }
 
 /// The drivers of a die.
@@ -128,28 +147,32 @@ impl<T: Real> Driver<T> {
     fn code<X: Real>(
         &self,
         part: Part,
-        per_input: T,
+        Coding { per_input, shift }: Coding<T>,
         x: ArrayView2<'_, X>,
         out: ArrayViewMut2<'_, T>,
     ) {
         match part {
-            Part::Whole => self.code_with(x, out, |x| x * per_input),
-            Part::Positive => self.code_with(x, out, |x| (x * per_input).max(T::ZERO)),
-            Part::Negative => self.code_with(x, out, |x| (x * -per_input).max(T::ZERO)),
+            Part::Whole => self.code_with(shift, x, out, |x| x * per_input),
+            Part::Positive => self.code_with(shift, x, out, |x| (x * per_input).max(T::ZERO)),
+            Part::Negative => self.code_with(shift, x, out, |x| (x * -per_input).max(T::ZERO)),
         }
     }
 
     fn code_with<X: Real>(
         &self,
+        shift: T,
         x: ArrayView2<'_, X>,
         out: ArrayViewMut2<'_, T>,
         part: impl Fn(T) -> T,
     ) {
         let zip = Zip::from(out).and(x);
         match self.steps {
-            Some(steps) => {
+            Some(steps) if shift == T::ZERO => {
                 zip.for_each(|out, &x| *out = drive_code(part(T::from_real(x)), steps));
             }
+            Some(steps) => zip.for_each(|out, &x| {
+                *out = shifted_drive_code(part(T::from_real(x)), steps, shift);
+            }),
             None => zip.for_each(|out, &x| *out = part(T::from_real(x))),
         }
     }
@@ -233,13 +256,13 @@ fn groups(layout: Layout, n_slices: usize) -> impl Iterator<Item = (usize, Range
 }
 
 impl<T: Real> Drives<T> {
-    /// Drives `x`, `[rows, columns]`, in `passes`; `per_input` is full scales per input unit. `block`
+    /// Drives `x`, `[rows, columns]`, in `passes`. `block`
     /// names the draws of the first pass, the next unit those of the second.
     pub fn fill<X: Real>(
         &mut self,
         driver: &Driver<T>,
         passes: &[Part],
-        per_input: T,
+        coding: Coding<T>,
         x: ArrayView2<'_, X>,
         block: Block,
     ) {
@@ -248,7 +271,7 @@ impl<T: Real> Drives<T> {
         self.n_slices = driver.n_slices();
         self.unit = driver.steps.map_or(T::ONE, |steps| T::ONE / steps);
         for ((pass, &part), room) in (0..).zip(passes).zip(&mut self.passes) {
-            driver.code(part, per_input, x, self.layout.take(&mut room.codes));
+            driver.code(part, coding, x, self.layout.take(&mut room.codes));
             let block = Block { unit: block.unit + pass, ..block };
             room.drive(driver, self.layout, block);
             room.has_squares = driver.needs_squares(block.columns);
@@ -417,7 +440,7 @@ mod tests {
     use nvcim_chip::effects::{Effect, EffectSet};
     use nvcim_ops::run_program::{Columns, Nth};
 
-    use super::{Driver, Drives, Part, choose_passes};
+    use super::{Coding, Driver, Drives, Part, choose_passes};
     use crate::noise::{Block, Purpose};
     use crate::periphery::Periphery;
     use crate::testing::{fresh, plain_chip};
@@ -429,11 +452,21 @@ mod tests {
     }
 
     fn drive(chip: &Chip, effects: EffectSet, parts: &[Part], x: ArrayView2<'_, f32>) -> Drives {
+        drive_as(chip, effects, parts, Coding::plain(0.5), x)
+    }
+
+    fn drive_as(
+        chip: &Chip,
+        effects: EffectSet,
+        parts: &[Part],
+        coding: Coding<f32>,
+        x: ArrayView2<'_, f32>,
+    ) -> Drives {
         let periphery = Periphery::new(chip, 0, &fresh(effects));
         let columns = Columns { first_sample: 0, per_sample: 1, layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Mvm, unit: 0, cells: 0, columns };
         let mut drives = Drives::default();
-        drives.fill(&Driver::new(&periphery), parts, 0.5, x, block);
+        drives.fill(&Driver::new(&periphery), parts, coding, x, block);
         drives
     }
 
@@ -453,6 +486,23 @@ mod tests {
         assert_eq!(drives(Part::Positive, x.view()), whole.mapv(|x: f32| x.max(0.0)));
         assert_eq!(drives(Part::Negative, x.view()), whole.mapv(|x: f32| (-x).max(0.0)));
         assert_eq!(drives(Part::Whole, x.t()), whole.t());
+    }
+
+    #[test]
+    fn a_shift_moves_where_sizes_are_rounded_in_every_pass() {
+        let x = array![[-5.0, -0.7, 0.0], [0.3, 1.9, 5.0]];
+        let drives = |part, effects| {
+            let coding = Coding { per_input: 0.5, shift: 0.4 };
+            let drives = drive_as(&two_bit_chip(), effects, &[part], coding, x.view());
+            drives.pass(0, 0..2).groups().next().unwrap().driven.to_owned()
+        };
+        // Sizes 3, 1.05, 0; 0.45, 2.85, 3 in steps.
+        let whole = array![[-3.0, -1.0, 0.0], [1.0, 3.0, 3.0]];
+        assert_eq!(drives(Part::Whole, EffectSet::ALL), whole);
+        assert_eq!(drives(Part::Positive, EffectSet::ALL), whole.mapv(|x: f32| x.max(0.0)));
+        assert_eq!(drives(Part::Negative, EffectSet::ALL), whole.mapv(|x: f32| (-x).max(0.0)));
+        // What is not rounded is not shifted.
+        assert_eq!(drives(Part::Whole, EffectSet::NONE), x.mapv(|x: f32| 0.5 * x));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use nvcim_ir::ids::{Id, IdVec, LayerId, TileId};
 use nvcim_ops::run_program::{Columns, MatrixEngine, fill_bias};
 
 use crate::clips::{ClipCount, Clips};
-use crate::drive::{Driver, Drives, Part};
+use crate::drive::{Coding, Driver, Drives, Part};
 use crate::noise::{Block, Purpose};
 use crate::record::{Conversions, Place, Recorder};
 use crate::tile::{PreparedTile, TileScratch};
@@ -21,6 +21,8 @@ pub(crate) struct PreparedLayer<T> {
     pub(crate) bias: Vec<f32>,
     /// Full scales per input unit.
     pub(crate) per_input: T,
+    /// The different shifts of drives among the tiles, in the order in which they are met.
+    pub(crate) shifts: Vec<T>,
     /// The passes over every tile.
     pub(crate) passes: &'static [Part],
     /// The tiles, in the order in which their contributions are summed.
@@ -34,7 +36,8 @@ pub struct ChipEngine<'a, T = f32> {
     layers: &'a IdVec<LayerId, PreparedLayer<T>>,
     driver: &'a Driver<T>,
     counts: IdVec<TileId, ClipCount>,
-    drives: Drives<T>,
+    /// One for each shift of a layer, or more.
+    drives: Vec<Drives<T>>,
     scratch: TileScratch<T>,
 }
 
@@ -46,7 +49,7 @@ impl<'a, T: Real> ChipEngine<'a, T> {
             layers,
             driver,
             counts: (0..n_tiles).map(|_| ClipCount::default()).collect(),
-            drives: Drives::default(),
+            drives: Vec::new(),
             scratch: TileScratch::default(),
         }
     }
@@ -90,12 +93,16 @@ impl<T: Real> MatrixEngine for ChipEngine<'_, T> {
         mut out: ArrayViewMut2<'_, f32>,
     ) {
         let Self { layers, driver, counts, drives, scratch } = self;
-        let PreparedLayer { bias, per_input, passes, tiles } = &layers[layer];
+        let PreparedLayer { bias, per_input, shifts, passes, tiles } = &layers[layer];
         fill_bias(&mut out, bias);
         let number = layer.index() as u32;
         let block = Block { purpose: Purpose::Inference, unit: 2 * number, cells: number, columns };
-        drives.fill(driver, passes, *per_input, x, block);
+        drives.resize_with(shifts.len().max(drives.len()), Drives::default);
+        for (drives, &shift) in drives.iter_mut().zip(shifts) {
+            drives.fill(driver, passes, Coding { per_input: *per_input, shift }, x, block);
+        }
         for tile in tiles {
+            let drives = &drives[tile.shift];
             counts[tile.id] += tile.multiply(drives, columns, out.view_mut(), scratch);
         }
     }

@@ -80,12 +80,15 @@ impl<T: Real> Machine<T> {
         let bare = net.layers.iter().map(|layer| PreparedLayer {
             bias: layer.bias.clone(),
             per_input: T::ONE / T::from_real(layer.input.full_scale),
+            shifts: Vec::new(),
             passes: choose_passes(layer.input.signed, chip.dac.negative),
             tiles: Vec::new(),
         });
         let mut layers: IdVec<LayerId, _> = bare.collect();
         for (id, tile) in net.tiles.iter_enumerated() {
-            layers[tile.layer].tiles.push(prepare_tile(&mut die, id, tile)?);
+            let PreparedLayer { shifts, tiles, .. } = &mut layers[tile.layer];
+            let shift = find_or_add(shifts, T::from_real(tile.drive_shift));
+            tiles.push(prepare_tile(&mut die, id, tile, shift)?);
         }
         let driver = die.driver();
         Ok(Self { program: net.program.clone(), layers, driver })
@@ -138,6 +141,7 @@ fn prepare_tile<T: Real>(
     die: &mut SimDie,
     id: TileId,
     tile: &ProgrammedTile,
+    shift: usize,
 ) -> Result<PreparedTile<T>> {
     let kernel = die.prepare(&tap_tile(tile), tile.rows.len())?;
     let worth = |&ScaledReadout { readout, scale, shift }: &ScaledReadout| Worth {
@@ -151,7 +155,16 @@ fn prepare_tile<T: Real>(
     let worths = tile.readouts.iter().map(worth).collect();
     let drive_sum = tile.drive_sum.iter().map(|&per_drive| T::from_real(per_drive)).collect();
     let (rows, cols) = (tile.rows.clone(), tile.cols.clone());
-    Ok(PreparedTile { id, rows, cols, kernel, worths, drive_sum })
+    Ok(PreparedTile { id, rows, cols, kernel, worths, drive_sum, shift })
+}
+
+/// The index of `value`, which joins `values` where it is new.
+fn find_or_add<T: PartialEq>(values: &mut Vec<T>, value: T) -> usize {
+    let found = values.iter().position(|it| *it == value);
+    found.unwrap_or_else(|| {
+        values.push(value);
+        values.len() - 1
+    })
 }
 
 /// Joins the runs of consecutive samples.

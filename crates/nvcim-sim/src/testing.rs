@@ -143,6 +143,7 @@ pub(crate) fn tile(chip: &Chip, weights: &Array2<f32>) -> ProgrammedTile {
         targets: Targets::Siemens { plus: lanes.mapv(|pair| pair.0 as f32), minus },
         readouts: readouts(chip, &code, n_rows, n_cols),
         drive_sum: if digital { vec![taken_off; n_cols] } else { Vec::new() },
+        drive_shift: 0.0,
         wiring,
     }
 }

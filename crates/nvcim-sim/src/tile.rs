@@ -39,6 +39,8 @@ pub struct PreparedTile<T = f32> {
     /// Output units per unit of summed drive over the tile's rows, in full scales, by column of the tile;
     /// empty for none. What weights with an offset take back digitally.
     pub drive_sum: Vec<T>,
+    /// Index of the shift of its drives among those of its layer.
+    pub shift: usize,
 }
 
 /// What a conversion's result is worth: the outputs of `target` gain `scale y + shift`.
@@ -162,7 +164,7 @@ mod tests {
     use nvcim_ops::run_program::{Columns, Nth};
 
     use super::{PreparedTile, Target, TileScratch, Worth};
-    use crate::drive::{Driver, Drives, Part};
+    use crate::drive::{Coding, Driver, Drives, Part};
     use crate::kernel::{Currents, Kernel};
     use crate::noise::{Block, Purpose};
     use crate::periphery::{Periphery, Sense};
@@ -190,6 +192,7 @@ mod tests {
                 worth(Target::Column(1), 2.0, 0.0),
             ],
             drive_sum: vec![T::from_f64(0.25), T::from_f64(-1.0)],
+            shift: 0,
         }
     }
 
@@ -198,7 +201,7 @@ mod tests {
         let columns = Columns { first_sample: 0, per_sample: x.ncols(), layer_use: Nth::ONLY };
         let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
         let mut drives = Drives::default();
-        drives.fill(&Driver::new(&periphery), parts, T::ONE, x.view(), block);
+        drives.fill(&Driver::new(&periphery), parts, Coding::plain(T::ONE), x.view(), block);
         let mut out = Array2::ones((4, x.ncols()));
         let tile = tile::<T>(&periphery);
         tile.multiply(&drives, columns, out.view_mut(), &mut TileScratch::default());

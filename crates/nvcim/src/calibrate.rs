@@ -112,7 +112,7 @@ fn plan_again(image: &Image) -> Result<(Plan, Scales)> {
     let plan = [Correction::Ranges, Correction::Scale, Correction::Offset]
         .into_iter()
         .fold(made, Plan::with)
-        .limited_to(image.chip.holds);
+        .limited_to(&image.chip);
     if plan.measures() {
         return Ok((plan, scales));
     }

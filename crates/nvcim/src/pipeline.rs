@@ -106,7 +106,7 @@ pub fn compile_imported(
 ) -> Result<Warned<Compiled>> {
     let Imported { name, hash: model_hash, graph, mut warnings } = model;
     let CompileOptions { die, calibration, plan, conditions, base, use_s, pack } = *options;
-    let plan = plan.limited_to(chip.holds);
+    let plan = plan.limited_to(chip);
     check_options(options, plan, &mut warnings)?;
     let plan = if die.is_some() { plan } else { Plan::NONE };
     let plan = if base.is_some() { plan.without(Correction::Arrays) } else { plan };

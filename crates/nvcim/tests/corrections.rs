@@ -190,13 +190,33 @@ fn blind_cases() -> [(&'static str, Chip, f64); 2] {
     [("pcm-hermes, an hour", drifting, 3600.0), ("programming 10 %, a year", written, 3.15e7)]
 }
 
+/// Drivers of two and three bits: full scales and copies that round apart bring back what others leave.
+#[test]
+fn copies_that_round_apart_make_up_for_coarse_drives() {
+    let bench = Bench::new(CALIBRATION);
+    for (bits, most) in [(2, 0.2), (3, 0.1)] {
+        let mut chip = find_preset("ideal").expect("a preset");
+        (chip.arrays.count, chip.dac.bits) = (Some(64), bits);
+        let die = sample_die(&chip, 0, 64);
+        let errors = [Plan::FULL.without(Correction::Drives), Plan::FULL].map(|plan| {
+            let compiled = bench.compile(&chip, &die, plan, 0.0);
+            bench.error(&compiled.image, &die, 0.0)
+        });
+        println!(
+            "{bits}-bit drives: error {:.3} without `drives`, {:.3} with it",
+            errors[0], errors[1]
+        );
+        assert!(errors[1] < most.min(0.5 * errors[0]), "{bits}: {errors:?}");
+    }
+}
+
 /// Eight images are too few to fit weights and gains to where nothing is wrong: images that are held out tell.
 #[test]
 fn what_does_not_help_is_dropped_and_said_so() {
     let (bench, mut chip) = (Bench::new(8), find_preset("ideal").expect("a preset"));
     chip.cell.n_levels = None;
     let die = sample_die(&chip, 1, 24);
-    let plan = Plan::FULL.limited_to(chip.holds);
+    let plan = Plan::FULL.limited_to(&chip);
     let dropped = |outcomes: &[Outcome], correction| -> Vec<LayerId> {
         let mine = outcomes.iter().filter(|it| it.correction == correction);
         let layers = mine.filter(|it| it.status == Status::Dropped).map(|it| {
@@ -306,7 +326,7 @@ fn norms_of_gain_and_offset() {
         let die = sample_die(&chip, 1, 32);
         let known =
             Known { chip: &chip, die: Some(&die), effects: EffectSet::ALL, at_s: 0.0, use_s: None };
-        let plan = Plan::FULL.limited_to(chip.holds);
+        let plan = Plan::FULL.limited_to(&chip);
         let teacher = Teacher::new(&mapped.net, &bench.calibration);
         let targeted = correct_before(&mapped.net, &known, Some(&teacher), plan);
         let net = targeted.expect("the die fits").net;

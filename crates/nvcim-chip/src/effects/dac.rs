@@ -20,10 +20,24 @@ pub fn drive_code<T: Real>(x: T, steps: T) -> T {
     (x.clamp(-T::ONE, T::ONE) * steps).round_half_even()
 }
 
+/// [`drive_code`] with `shift` steps, within half of one, added to the size before it is rounded: rest stays
+/// rest, full scale full scale.
+#[inline]
+pub fn shifted_drive_code<T: Real>(x: T, steps: T, shift: T) -> T {
+    let size = x.abs().clamp(T::ZERO, T::ONE) * steps + shift;
+    size.round_half_even().clamp(T::ZERO, steps).copysign(x)
+}
+
 /// The drive that a converter of `bits` bits, 1 to 16, makes of `x`, both in full scales.
 pub fn quantize_drive(x: f32, bits: u32) -> f32 {
     let steps: f32 = drive_steps(bits);
     drive_code(x, steps) / steps
+}
+
+/// [`quantize_drive`] with a shift, in steps, as [`shifted_drive_code`] has it.
+pub fn quantize_shifted(x: f32, bits: u32, shift: f32) -> f32 {
+    let steps: f32 = drive_steps(bits);
+    shifted_drive_code(x, steps, shift) / steps
 }
 
 /// What two passes drive of signed drives: their positive parts, and the sizes of their negative ones.
@@ -55,7 +69,7 @@ pub fn slice_drive(code: f32, slice: u32, bits_per_slice: u32) -> f32 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{drive_code, quantize_drive, slice_drive};
+    use super::{drive_code, quantize_drive, quantize_shifted, slice_drive};
 
     #[test]
     fn two_bits_make_seven_drives() {
@@ -72,6 +86,24 @@ mod tests {
                 [-2.0, -1.0, 0.0, 1.0].map(|x| quantize_drive(x, bits)),
                 [-1.0, -1.0, 0.0, 1.0]
             );
+        }
+    }
+
+    #[test]
+    fn shifts_move_what_lies_between_and_nothing_else() {
+        for shift in [-0.49, -0.25, 0.0, 0.25, 0.49] {
+            assert_eq!(
+                [-2.0, -1.0, 0.0, 1.0].map(|x| quantize_shifted(x, 2, shift)),
+                [-1.0, -1.0, 0.0, 1.0]
+            );
+        }
+        // Together, four that round at four places have four times as many steps.
+        let shifts = [-0.375, -0.125, 0.125, 0.375];
+        for step in 0..=12 {
+            let x = step as f32 / 12.0;
+            let sum: f32 = shifts.iter().map(|&shift| quantize_shifted(x, 2, shift)).sum();
+            assert!((sum / 4.0 - x).abs() < 1e-6, "{x} {sum}");
+            assert_eq!(shifts.map(|it| quantize_shifted(-x, 2, it)).iter().sum::<f32>(), -sum);
         }
     }
 

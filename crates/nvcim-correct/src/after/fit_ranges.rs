@@ -12,7 +12,7 @@ use nvcim_ir::ids::TileId;
 use nvcim_ir::tiled::AdcRange;
 
 use super::{Bench, Probe, ranges_of, some_of};
-use crate::affine::Products;
+use crate::affine::unsaid;
 use crate::plan::Correction;
 use crate::ranges::{
     MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
@@ -168,12 +168,6 @@ fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
         }
     }
     groups.into_values().collect()
-}
-
-/// The part of the variance of `p` that `y` does not say.
-fn unsaid(p: ArrayView1<'_, f32>, y: ArrayView1<'_, f32>) -> f64 {
-    let Products { pp, yy, py, .. } = Products::new(p, y);
-    (if yy > 0.0 { pp - py * py / yy } else { pp }) / p.len().max(1) as f64
 }
 
 /// Ranges round the currents expected, `[vectors, readouts]`, with some room; the present ones where none

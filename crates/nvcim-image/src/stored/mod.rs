@@ -95,9 +95,9 @@ mod tests {
     #[test]
     fn wincode_reads_and_writes_the_same_bytes() {
         let golden: [&[u8]; 3] = [
-            include_bytes!("../../tests/golden/v2.nvcim"),
-            include_bytes!("../../tests/golden/v2-words.nvcim"),
-            include_bytes!("../../tests/golden/v2-siemens.nvcim"),
+            include_bytes!("../../tests/golden/v3.nvcim"),
+            include_bytes!("../../tests/golden/v3-words.nvcim"),
+            include_bytes!("../../tests/golden/v3-siemens.nvcim"),
         ];
         for bytes in golden {
             let [provenance, chip, steps, outputs, constants, layers, tiles] =

@@ -33,6 +33,7 @@ pub(crate) struct StoredTile {
     targets: StoredTargets,
     readouts: Items<StoredReadout>,
     drive_sum: Items<f32>,
+    drive_shift: f32,
 }
 
 /// From `start` up to, not including, `end`.
@@ -87,6 +88,7 @@ impl StoredTile {
             targets,
             readouts,
             drive_sum,
+            drive_shift,
         } = tile;
         let wires = |wires: &[u32]| wires.iter().copied().collect();
         Ok(Self {
@@ -103,6 +105,7 @@ impl StoredTile {
             targets: StoredTargets::store(targets, n_levels),
             readouts: readouts.iter().map(StoredReadout::store).collect(),
             drive_sum: drive_sum.iter().copied().collect(),
+            drive_shift: *drive_shift,
         })
     }
 
@@ -122,6 +125,7 @@ impl StoredTile {
             targets,
             readouts,
             drive_sum: Items(drive_sum),
+            drive_shift,
         } = self;
         let (rows, cols) = (rows.load(), cols.load());
         let n_lanes = [plus_cols.len(), minus_cols.len()];
@@ -140,6 +144,7 @@ impl StoredTile {
                 minus_array: minus_array.map(load_id),
             },
             drive_sum,
+            drive_shift,
             readouts: readouts.0.into_iter().map(StoredReadout::load).collect(),
         })
     }

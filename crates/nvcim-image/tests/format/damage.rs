@@ -79,14 +79,14 @@ fn files_of_another_kind_and_newer_images_have_their_own_remedies() {
     assert_eq!(other.hints, ["pass a file that `nvcim compile` wrote"]);
 
     let mut newer = small_image();
-    newer[8] = 3;
+    newer[8] = 4;
     let [newer] = &problems(&newer)[..] else { panic!() };
-    assert_eq!(newer.message, "has format version 3, this nvcim reads up to 2");
+    assert_eq!(newer.message, "has format version 4, this nvcim reads up to 3");
     assert_eq!(newer.hints, ["use a newer nvcim"]);
 
     let mut older = small_image();
     older[8] = 1;
     let [older] = &problems(&older)[..] else { panic!() };
-    assert_eq!(older.message, "has format version 1, this nvcim reads version 2");
+    assert_eq!(older.message, "has format version 1, this nvcim reads version 3");
     assert_eq!(older.hints, ["compile the model again"]);
 }

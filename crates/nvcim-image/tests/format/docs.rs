@@ -9,12 +9,12 @@ use nvcim_ir::program::{Lowering, StepOp};
 const PAGE: &str = include_str!("../../../../docs/image-format.md");
 
 const GOLDEN: [&[u8]; 6] = [
-    include_bytes!("../golden/v2.nvcim"),
-    include_bytes!("../golden/v2-words.nvcim"),
-    include_bytes!("../golden/v2-siemens.nvcim"),
-    include_bytes!("../golden/v2-operators.nvcim"),
-    include_bytes!("../golden/v2-several-uses.nvcim"),
-    include_bytes!("../golden/v2-lookup.nvcim"),
+    include_bytes!("../golden/v3.nvcim"),
+    include_bytes!("../golden/v3-words.nvcim"),
+    include_bytes!("../golden/v3-siemens.nvcim"),
+    include_bytes!("../golden/v3-operators.nvcim"),
+    include_bytes!("../golden/v3-several-uses.nvcim"),
+    include_bytes!("../golden/v3-lookup.nvcim"),
 ];
 
 /// A table under a heading that is a name in backticks.

@@ -15,12 +15,12 @@ use crate::sample::sample_image;
 /// One golden file per stored form of targets, and one per time that operators joined.
 fn files() -> [(&'static str, Image); 6] {
     [
-        ("v2", sample_image(Some(16))),
-        ("v2-words", sample_image(Some(1000))),
-        ("v2-siemens", sample_image(None)),
-        ("v2-operators", sample_later_operators(&later_operators())),
-        ("v2-several-uses", sample_several_uses()),
-        ("v2-lookup", sample_lookup()),
+        ("v3", sample_image(Some(16))),
+        ("v3-words", sample_image(Some(1000))),
+        ("v3-siemens", sample_image(None)),
+        ("v3-operators", sample_later_operators(&later_operators())),
+        ("v3-several-uses", sample_several_uses()),
+        ("v3-lookup", sample_lookup()),
     ]
 }
 

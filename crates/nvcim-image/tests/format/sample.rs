@@ -168,6 +168,7 @@ fn sample_tile(
             .map(readout)
             .collect(),
         drive_sum: if layer == 1 { vec![-0.5; n_cols] } else { Vec::new() },
+        drive_shift: if layer == 1 { 0.25 } else { 0.0 },
     }
 }
 

@@ -21,7 +21,7 @@ fn peak_kib() -> Option<u64> {
 #[test]
 fn no_number_makes_the_decoder_panic_or_allocate() {
     let golden: [&[u8]; 2] =
-        [include_bytes!("../golden/v2.nvcim"), include_bytes!("../golden/v2-siemens.nvcim")];
+        [include_bytes!("../golden/v3.nvcim"), include_bytes!("../golden/v3-siemens.nvcim")];
     let values = [u64::MAX, (1 << 40) | (1 << 31), 1 << 28, 1 << 15];
     for bytes in golden {
         decode_image(bytes).unwrap();

@@ -10,7 +10,7 @@ use nvcim_ops::run_program::{Columns, Nth};
 
 use super::{Currents, Kernel, Scratch};
 use crate::clips::ClipCount;
-use crate::drive::{Driver, Drives, Part};
+use crate::drive::{Coding, Driver, Drives, Part};
 use crate::noise::{Block, Purpose};
 use crate::periphery::{Periphery, Sense};
 use crate::testing::{fresh, plain_chip};
@@ -66,7 +66,7 @@ fn convert_leaking<T: Real>(
     let kernel = Kernel::new(&periphery, &currents, &senses);
     let block = Block { purpose: Purpose::Inference, unit: 0, cells: 0, columns };
     let mut driven = Drives::default();
-    driven.fill(&Driver::new(&periphery), &[Part::Whole], T::ONE, drives, block);
+    driven.fill(&Driver::new(&periphery), &[Part::Whole], Coding::plain(T::ONE), drives, block);
     let mut codes = vec![T::ZERO; 2 * drives.ncols()];
     let clips = kernel.convert(&driven.pass(0, 0..3), block, &mut codes, &mut Scratch::default());
     (Array2::from_shape_vec((2, drives.ncols()), codes).unwrap(), clips)

@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 use ndarray::{Array2, Zip};
 use nvcim_chip::describe::Accumulate;
-use nvcim_sim::drive::{Driver, Drives, Part};
+use nvcim_sim::drive::{Coding, Driver, Drives, Part};
 use nvcim_sim::kernel::{Kernel, Scratch};
 use nvcim_sim::periphery::Periphery;
 use nvcim_sim::tile::Target;
@@ -80,7 +80,7 @@ fn exact_codes(case: &Case, setup: &Setup, drive: &Array2<f64>) -> Array2<f64> {
         Periphery { dac_bits: None, slicing: None, rounds: false, ..setup.periphery.clone() };
     let kernel = Kernel::<f64>::new(&bare, &setup.currents, &setup.senses);
     let mut drives = Drives::default();
-    drives.fill(&Driver::new(&bare), &[Part::Whole], 1.0, drive.view(), block(case));
+    drives.fill(&Driver::new(&bare), &[Part::Whole], Coding::plain(1.0), drive.view(), block(case));
     let mut codes = Array2::zeros((setup.senses.len(), case.x.ncols()));
     let room = codes.as_slice_mut().expect("a new array is contiguous");
     let drive = drives.pass(0, 0..case.x.nrows());

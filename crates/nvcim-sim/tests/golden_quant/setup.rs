@@ -8,7 +8,7 @@ use nvcim_chip::real::Real;
 use nvcim_ir::ids::{Id, TileId};
 use nvcim_ops::run_program::{Columns, Nth};
 use nvcim_sim::conditions::Conditions;
-use nvcim_sim::drive::{Driver, Drives, Part};
+use nvcim_sim::drive::{Coding, Driver, Drives, Part};
 use nvcim_sim::kernel::{Currents, Kernel};
 use nvcim_sim::noise::{Block, Purpose};
 use nvcim_sim::periphery::{Periphery, Sense};
@@ -88,7 +88,7 @@ impl Setup {
     pub(crate) fn drives<T: Real>(&self, case: &Case) -> Drives<T> {
         let mut drives = Drives::default();
         let driver = Driver::new(&self.periphery);
-        drives.fill(&driver, &[self.part], T::ONE, case.x.view(), block(case));
+        drives.fill(&driver, &[self.part], Coding::plain(T::ONE), case.x.view(), block(case));
         drives
     }
 
@@ -107,6 +107,7 @@ impl Setup {
             } else {
                 vec![T::from_f64(drive_sum); self.n_outputs]
             },
+            shift: 0,
         };
         let mut y = Array2::from_elem((self.n_outputs, case.x.ncols()), O::ZERO);
         let drives = self.drives(case);

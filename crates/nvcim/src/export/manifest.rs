@@ -83,6 +83,7 @@ fn tile_document(id: &str, tile: &ProgrammedTile) -> Value {
         "minus_rows": tile.wiring.minus_rows,
         "plus_cols": tile.wiring.plus_cols,
         "minus_cols": tile.wiring.minus_cols,
+        "drive_shift": tile.drive_shift,
         "readouts": tile.readouts.iter().map(readout).collect::<Vec<_>>(),
     })
 }

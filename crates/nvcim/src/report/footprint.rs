@@ -176,6 +176,7 @@ mod tests {
             targets: Targets::Levels { plus: Array2::zeros((0, 0)), minus: Array2::zeros((0, 0)) },
             readouts: Vec::new(),
             drive_sum: Vec::new(),
+            drive_shift: 0.0,
         };
         assert_eq!(count_stuck_weights(&tile(3, 1), |_| &stuck), 2);
         // The last column is a reference; all slices are one weight.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use nvcim_chip::describe::Chip;
 use nvcim_chip::file::hash_chip;
 use nvcim_ir::diag::Result;
 
@@ -44,10 +45,10 @@ impl Key {
         key
     }
 
-    /// The key of one method on one die.
-    pub(super) fn of_method(&self, method: Method, die: u64) -> String {
+    /// The key of one method on one die of a chip.
+    pub(super) fn of_method(&self, method: Method, chip: &Chip, die: u64) -> String {
         let mut key = Self(self.0.clone());
-        key.line("corrections", &method.plan().names().join(","));
+        key.line("corrections", &method.plan().limited_to(chip).names().join(","));
         key.line("die", &die.to_string());
         key.finish()
     }

@@ -118,10 +118,11 @@ impl Study {
             [(false, naive_model), (true, trained_model)].map(|(trained, model)| {
                 Key::of_cell(&self.cell(cell, trained), model, &network.data.1)
             });
+        let chip = &self.chips[item.chip];
         let given = methods.iter().filter(|it| !it.is_trained() || item.trained.is_some());
         let keys_of = |&method: &Method| {
             let key = if method.is_trained() { &trained } else { &naive };
-            (method, (0..dies).map(|die| key.of_method(method, die)).collect::<Vec<_>>())
+            (method, (0..dies).map(|die| key.of_method(method, chip, die)).collect::<Vec<_>>())
         };
         let methods: Vec<_> = given.map(keys_of).collect();
         let effects = &self.agenda.chips[item.chip].effects;
