@@ -6,24 +6,14 @@
 //! times the steps. Rest stays at rest and full scale at full scale, whatever is added.
 
 use ndarray::{Array2, ArrayView2};
-use nvcim_chip::describe::Dac;
 use nvcim_chip::effects::dac::quantize_shifted;
 use nvcim_ir::tiled::InputCoding;
 
 use crate::affine::unsaid;
 use crate::samples::Samples;
 
-/// Drives of up to this many bits are coarse: on finer ones nothing is to be gained that other errors leave to
-/// be seen.
-const COARSE_BITS: u32 = 4;
-
 /// Full scales that are tried, as shares of the largest input.
 const SHARES: [f32; 12] = [1.0, 0.85, 0.72, 0.6, 0.5, 0.42, 0.36, 0.3, 0.25, 0.2, 0.16, 0.12];
-
-/// Whether something is to be gained by looking at how inputs are rounded.
-pub(crate) fn has_coarse_drives(dac: &Dac) -> bool {
-    dac.bits <= COARSE_BITS
-}
 
 /// What copy `copy` of `n_copies` adds to inputs before it rounds them, in steps.
 pub(crate) fn shift_of(copy: usize, n_copies: usize) -> f32 {

@@ -5,7 +5,7 @@ use std::fmt;
 use nvcim_chip::describe::Chip;
 use nvcim_ir::diag::{Diagnostic, Result};
 
-use crate::drives::has_coarse_drives;
+use crate::coarse::has_coarse_drives;
 
 /// The corrections by name, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -91,11 +91,17 @@ pub(crate) fn shrink(range: AdcRange, centre: f32, factor: f32) -> AdcRange {
 }
 
 /// Shifts the ranges of a column's copies against each other by shares of a step, so that copies with one
-/// current do not all round it the same way: together they have the steps of a finer converter.
-pub(crate) fn stagger(tile: &mut ProgrammedTile, n_slices: usize, chip: &Chip) {
-    let copies = tile.wiring.n_slices as usize / n_slices;
+/// current do not all round it the same way: together they have the steps of a finer converter. The tile is
+/// `piece` of as many with the same weights.
+pub(crate) fn stagger(
+    tile: &mut ProgrammedTile,
+    (piece, n_pieces): (usize, usize),
+    n_slices: usize,
+    chip: &Chip,
+) {
+    let copies = tile.wiring.n_slices as usize / n_slices * n_pieces;
     for scaled in &mut tile.readouts {
-        let copy = scaled.readout.slice as usize / n_slices;
+        let copy = scaled.readout.slice as usize / n_slices * n_pieces + piece;
         let range = &mut scaled.readout.range;
         let step = (range.hi - range.lo) / chip.adc.max_code() as f32;
         let shift = step * ((copy as f32 + 0.5) / copies as f32 - 0.5);

@@ -13,13 +13,11 @@ use nvcim_ir::tiled::AdcRange;
 
 use super::{Bench, Probe, ranges_of, some_of};
 use crate::affine::unsaid;
+use crate::coarse::has_coarse_converters;
 use crate::plan::Correction;
 use crate::ranges::{
     MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
 };
-
-/// Converters above this many codes need no range narrower than their currents.
-const FINE_CODES: u32 = 64;
 
 impl Bench<'_> {
     /// Sets the ranges of a layer's tiles; answers how many changed.
@@ -35,21 +33,34 @@ impl Bench<'_> {
                 found[tile][at] = all.expect("a group has a member");
             }
         }
-        if self.known.chip.adc.max_code() < FINE_CODES && self.plan.has(Correction::Bias) {
+        let coarse = has_coarse_converters(&self.known.chip.adc);
+        if coarse && self.plan.has(Correction::Bias) {
             self.narrow(tiles, probes, &mut found, per)?;
         }
         let mut changed = 0;
-        for (&id, ranges) in tiles.iter().zip(&found) {
+        let places: Vec<_> = tiles.iter().map(|&id| self.piece_of(id, tiles)).collect();
+        for ((&id, ranges), place) in tiles.iter().zip(&found).zip(places) {
             let tile = &mut self.programmed.tiles[id];
             for (scaled, range) in tile.readouts.iter_mut().zip(ranges) {
                 changed += usize::from(scaled.readout.range != *range);
                 scaled.readout.range = *range;
             }
             if per == RangePer::Column && self.plan.has(Correction::Bias) {
-                stagger(tile, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
+                let place = if coarse { place } else { (0, 1) };
+                stagger(tile, place, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
             }
         }
         Ok(changed)
+    }
+
+    /// Which one a tile is among `tiles` that hold the same weights, and how many there are.
+    fn piece_of(&self, id: TileId, tiles: &[TileId]) -> (usize, usize) {
+        let place = |id: TileId| {
+            let tile = &self.programmed.tiles[id];
+            (tile.rows.start, tile.cols.start)
+        };
+        let same = tiles.iter().filter(|&&it| place(it) == place(id));
+        (same.clone().position(|&it| it == id).unwrap_or(0), same.count())
     }
 
     /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Chip, RangePer};
 use nvcim_chip::file::hash_chip;
+use nvcim_correct::coarse::has_coarse_converters;
+use nvcim_correct::plan::Correction;
 use nvcim_ir::diag::Result;
 
 use crate::data::Dataset;
@@ -14,6 +16,9 @@ use crate::study::method::Method;
 /// Version of everything between a model and its accuracy on a die. A change of mapping, corrections or
 /// simulation that changes accuracies raises it; what was measured before does not count from then on.
 const REVISION: u32 = 1;
+
+/// The same for what concerns coarse converters alone, whose columns have ranges that copies shift against each other.
+const REVISION_OF_COARSE_RANGES: u32 = 2;
 
 /// Hexadecimal digits of a key: as many as keep two from meeting by chance.
 const DIGITS: usize = 32;
@@ -47,8 +52,16 @@ impl Key {
 
     /// The key of one method on one die of a chip.
     pub(super) fn of_method(&self, method: Method, chip: &Chip, die: u64) -> String {
+        let plan = method.plan().limited_to(chip);
         let mut key = Self(self.0.clone());
-        key.line("corrections", &method.plan().limited_to(chip).names().join(","));
+        let staggered = chip.adc.range_per == RangePer::Column
+            && has_coarse_converters(&chip.adc)
+            && plan.has(Correction::Ranges)
+            && plan.has(Correction::Bias);
+        if staggered {
+            key.line("revision of coarse ranges", &REVISION_OF_COARSE_RANGES.to_string());
+        }
+        key.line("corrections", &plan.names().join(","));
         key.line("die", &die.to_string());
         key.finish()
     }
