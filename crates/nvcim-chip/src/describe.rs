@@ -321,9 +321,14 @@ pub struct Holds {
     pub column_signs: bool,
     /// A digital gain per tile, for refreshing after drift where there is none per conversion.
     pub tile_gain: bool,
+    /// The most copies of a tile whose outputs are averaged: each costs conversions, and gains ever less.
+    pub copies: usize,
 }
 
 impl Holds {
+    /// Copies of a tile where a file says nothing of them.
+    pub const USUAL_COPIES: usize = 8;
+
     /// Room for every correction, with gains and offsets per conversion.
     pub const PER_CONVERSION: Self =
         Self { column_affine: true, ranges: true, rows: true, column_signs: true, ..Self::NOTHING };
@@ -335,6 +340,7 @@ impl Holds {
         rows: false,
         column_signs: false,
         tile_gain: false,
+        copies: Self::USUAL_COPIES,
     };
 }
 

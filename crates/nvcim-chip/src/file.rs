@@ -18,6 +18,9 @@ use crate::reader::{Section, read_file, to_number};
 use crate::unit_costs::UnitCosts;
 use crate::writer::Writer;
 
+/// More than any chip has room for.
+const MOST_COPIES: u64 = 64;
+
 const TOPOLOGIES: &[(&str, Topology)] =
     &[("passive", Topology::Passive), ("gated", Topology::Gated)];
 const PAIR_AXES: &[(&str, PairAxis)] =
@@ -386,19 +389,25 @@ fn read_holds(section: &mut Section<'_>) -> Holds {
         rows: section.flag_or("rows", false),
         column_signs: section.flag_or("column_signs", false),
         tile_gain: section.flag_or("tile_gain", false),
+        copies: section
+            .optional_integer("copies", 1..=MOST_COPIES)
+            .map_or(Holds::USUAL_COPIES, |copies| copies as usize),
     }
 }
 
 fn write_holds(out: &mut Writer, holds: &Holds) {
-    let Holds { column_affine, ranges, rows, column_signs, tile_gain } = holds;
+    let Holds { column_affine, ranges, rows, column_signs, tile_gain, copies } = holds;
     out.section("holds");
     out.value("column_affine", column_affine);
     out.value("ranges", ranges);
     out.value("rows", rows);
     out.value("column_signs", column_signs);
-    // Younger than the first hashes of chips, which stay as they are without it.
+    // Younger than the first hashes of chips, which stay as they are without them.
     if *tile_gain {
         out.value("tile_gain", tile_gain);
+    }
+    if *copies != Holds::USUAL_COPIES {
+        out.value("copies", copies);
     }
 }
 

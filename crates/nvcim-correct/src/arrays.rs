@@ -24,9 +24,6 @@ use crate::piece::{Ground, Piece, Site, excess};
 use crate::rows::Wish;
 use crate::yard::{Yard, tiles_by_array};
 
-/// The most copies of a tile: each costs conversions, and gains ever less.
-pub(crate) const MAX_COPIES: usize = 8;
-
 /// Where copies are wanted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Copies {
@@ -98,11 +95,12 @@ pub(crate) fn spread(
     });
     let mapped = households.iter().enumerate().map(|(at, it)| damages[(at, it.site)]).sum();
     let mut spread = Spread { pieces: IdVec::new(), damage: [mapped; 2], gap: 0.0, moved: 0 };
+    let most = known.chip.holds.copies;
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); households.len()];
     let mut free: BTreeSet<usize> = (0..sites.len()).collect();
-    for round in 0..MAX_COPIES {
+    for round in 0..most {
         let wanting: Vec<usize> = (0..chosen.len())
-            .filter(|&at| round == 0 || (round + 1) * households[at].least(copies) <= MAX_COPIES)
+            .filter(|&at| round == 0 || (round + 1) * households[at].least(copies) <= most)
             .collect();
         let left: Vec<usize> = free.iter().copied().collect();
         if wanting.is_empty() || wanting.len() > left.len() {
@@ -123,7 +121,7 @@ pub(crate) fn spread(
     let mut pieces: BTreeMap<TileId, Vec<Piece>> = BTreeMap::new();
     for (household, chosen) in households.iter().zip(&chosen) {
         let Household { tiles, site, beside } = household;
-        let beside = (*beside).min(MAX_COPIES / chosen.len()).max(household.least(copies));
+        let beside = (*beside).min(most / chosen.len()).max(household.least(copies));
         spread.moved += if chosen[0] == *site { 0 } else { tiles.len() };
         for &id in tiles {
             let piece = |&site: &usize| {
@@ -181,5 +179,5 @@ fn damage(wish: &Wish, tile: &Tile, site: &Site, grid: &Grid) -> f64 {
 fn copies_inside(tile: &Tile, known: &Known<'_>, ground: &Ground<'_>) -> usize {
     let wires = known.chip.effects.ir_drop.is_some() && known.effects.has(Effect::IrDrop);
     let alone = wires || !ground.code.is_paired();
-    if alone { 1 } else { (ground.grid.n_cols / tile.cols.len()).clamp(1, MAX_COPIES) }
+    if alone { 1 } else { (ground.grid.n_cols / tile.cols.len()).clamp(1, known.chip.holds.copies) }
 }
