@@ -25,8 +25,8 @@ pub fn vary_chip(chip: &Chip, numbers: &[(String, f64)]) -> Result<Warned<Chip>>
     parse_chip(&file.to_string(), &place)
 }
 
-/// Puts a number under a dotted key, whole where a whole number stands there; `None` where something else
-/// than tables and numbers is in the way.
+/// Puts a number under a dotted key, as a whole one unless it is a fraction or stands for one; `None` where something
+/// else than tables and numbers is in the way.
 fn set_number(file: &mut Table, key: &str, value: f64) -> Option<()> {
     let (tables, last) = match key.rsplit_once('.') {
         Some((tables, last)) => (Some(tables), last),
@@ -39,7 +39,7 @@ fn set_number(file: &mut Table, key: &str, value: f64) -> Option<()> {
     }
     let whole = value.fract() == 0.0 && value.abs() < 1e15;
     let number = match table.get(last) {
-        Some(Value::Integer(_)) if whole => Value::Integer(value as i64),
+        Some(Value::Integer(_)) | None if whole => Value::Integer(value as i64),
         Some(Value::Integer(_) | Value::Float(_)) | None => Value::Float(value),
         Some(_) => return None,
     };
@@ -73,6 +73,7 @@ mod tests {
     #[test]
     fn whole_numbers_stay_whole_and_missing_effects_are_made() {
         assert_eq!(vary(&[("adc.bits", 4.0)]).unwrap().adc.bits, 4);
+        assert_eq!(vary(&[("holds.copies", 16.0)]).unwrap().holds.copies, 16);
         let noisy = vary(&[("effects.output_noise.sd_lsb", 2.0)]).unwrap();
         assert_eq!(noisy.effects.output_noise.map(|it| it.sd_lsb), Some(2.0));
     }

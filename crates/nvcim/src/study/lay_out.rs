@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nvcim_chip::effects::EffectSet;
 use nvcim_chip::file::hash_chip;
-use nvcim_ir::diag::{Result, fail_if_any};
+use nvcim_ir::diag::{Diagnostic, Result, fail_if_any};
 
 use crate::model::Model;
 use crate::pipeline::name_effects;
@@ -186,7 +186,12 @@ fn describe_sweep(entry: &SweepEntry) -> SweepItem {
 }
 
 fn open_trained(entry: &TrainedEntry, sources: &Sources) -> Result<[Model; 2]> {
-    Ok([sources.open_model(&entry.model)?, sources.open_model(&entry.control)?])
+    let hint = "`nvcim train` makes such files; those of the built-in study come from its train.sh";
+    let open = |spec: &str| -> Result<Model> {
+        let explain = |problem: Diagnostic| problem.hint(hint);
+        sources.open_model(spec).map_err(|found| found.into_iter().map(explain).collect())
+    };
+    Ok([open(&entry.model)?, open(&entry.control)?])
 }
 
 /// Every output, or every problem of all.
