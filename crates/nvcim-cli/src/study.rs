@@ -260,13 +260,15 @@ impl Gathered {
             let strongest = cell.methods.last().and_then(|it| it.figures.from_naive);
             text += &format!(" {:>8}\n", percent(strongest.map(|it| it.percent), 1));
         }
-        text += "\nmethod      mean recovery     worst     yield\n";
+        text += "\nmethod      mean recovery  over cells     worst  lower bound     yield\n";
         for (method, overall) in summary.overall.iter().filter(|(it, _)| *it != Method::Naive) {
             text += &format!(
-                "{:<11} {:>11} % {:>7} % {:>7} %\n",
+                "{:<11} {:>11} % {:>11} {:>7} % {:>10} % {:>7} %\n",
                 method.name(),
                 percent(overall.mean_recovery, 1),
+                overall.n_stated,
                 percent(overall.worst_recovery.map(|it| it.0), 1),
+                percent(overall.least_bound, 1),
                 percent(Some(overall.yield_percent), 1)
             );
         }

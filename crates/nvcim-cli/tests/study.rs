@@ -126,6 +126,7 @@ fn a_study_says_what_came_back_in_the_same_bytes_however_it_is_run() {
     }
     let of = |key: &str, method: &str| document[key][method].as_f64().expect("a number");
     assert!(of("worst_recovery", "lab") <= of("mean_recovery", "lab"));
+    assert!(of("worst_lower_bound", "lab") <= of("worst_recovery", "lab"));
     assert!(of("mean_recovery", "corrected") > 80.0, "{document}");
     assert!(document["mean_recovery"].get("naive").is_none());
     assert_eq!(document["sweeps"][0]["points"][1]["label"], "8");

@@ -38,6 +38,7 @@ pub fn write_json(agenda: &Agenda, summary: &Summary) -> Value {
         "asked": asked,
         "mean_recovery": beyond_naive(&|it| json!(it.mean_recovery)),
         "worst_recovery": beyond_naive(&|it| json!(it.worst_recovery.map(|(percent, _)| percent))),
+        "worst_lower_bound": beyond_naive(&|it| json!(it.least_bound)),
         "cells_with_recovery": beyond_naive(&|it| json!(it.n_stated)),
         "yield_points": agenda.yield_points,
         "yield": overall(&|it| json!(it.yield_percent)),

@@ -57,6 +57,8 @@ pub struct Overall {
     pub mean_recovery: Option<f64>,
     /// The lowest recovery, and the index of its cell among those of the summary.
     pub worst_recovery: Option<(f64, usize)>,
+    /// The lowest end of the 95 % intervals of recovery.
+    pub least_bound: Option<f64>,
     /// Cells in which recovery is stated.
     pub n_stated: usize,
     /// Cells that it was measured in.
@@ -211,10 +213,12 @@ impl Overall {
         let good = |(_, it): &(usize, &MethodSummary)| {
             it.yield_percent * it.accuracies.len() as f64 / dies as f64
         };
+        let bounds = found.iter().filter_map(|(_, it)| Some(it.figures.from_naive?.ci95[0]));
         let sum: f64 = stated.iter().map(|(percent, _)| percent).sum();
         Some(Self {
             mean_recovery: (!stated.is_empty()).then(|| sum / stated.len() as f64),
             worst_recovery: stated.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0)),
+            least_bound: bounds.min_by(f64::total_cmp),
             n_stated: stated.len(),
             n_cells: found.len(),
             most_points_elsewhere: elsewhere
