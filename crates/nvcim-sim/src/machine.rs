@@ -9,6 +9,8 @@
 //! [`crate::kernel`] from drives to codes, [`crate::tile`] from codes to outputs. Cells come in as f64, from
 //! targets in f32 siemens; a perfect cell of a perfect pair weighs `(g+ - g-) / g_max`.
 
+use std::collections::BTreeSet;
+
 use ndarray::{Axis, Slice, concatenate};
 use nvcim_chip::die::program_net;
 use nvcim_chip::real::Real;
@@ -51,6 +53,8 @@ pub struct Run {
     pub outputs: Vec<Tensor>,
     /// What its converters clipped.
     pub clips: Clips,
+    /// Layers that got an input which is no number.
+    pub astray: BTreeSet<LayerId>,
 }
 
 impl Machine {
@@ -130,7 +134,7 @@ impl<T: Real> Machine<T> {
             let first_sample = first_sample + start as u64;
             let outputs =
                 run_program(&self.program, &chunk, first_sample, &mut engine, &mut |_, _| ());
-            Run { outputs, clips: engine.clips() }
+            Run { outputs, clips: engine.clips(), astray: engine.astray().clone() }
         };
         join_runs(&starts.par_iter().map(run_chunk).collect::<Vec<_>>())
     }
@@ -176,7 +180,8 @@ fn join_runs(runs: &[Run]) -> Run {
     let (first, rest) = runs.split_first().expect("there is at least one chunk");
     let mut clips = first.clips.clone();
     rest.iter().for_each(|run| clips += &run.clips);
-    Run { outputs: (0..first.outputs.len()).map(join_output).collect(), clips }
+    let astray = runs.iter().flat_map(|run| &run.astray).copied().collect();
+    Run { outputs: (0..first.outputs.len()).map(join_output).collect(), clips, astray }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use nvcim_chip::real::Real;
 use nvcim_chip::record::{ArrayRecord, DieRecord};
 use nvcim_image::layout::Image;
 use nvcim_ir::diag::{Diagnostic, Result};
+use nvcim_ir::ids::LayerId;
 use nvcim_ir::programmed::count_arrays;
 use nvcim_ops::tensor::Tensor;
 use nvcim_sim::clips::ClipCount;
@@ -104,7 +105,7 @@ pub fn check_stamp(image: &Image, die: &DieRecord) -> Result<()> {
 /// Runs the first `data.len()` images; `progress` hears how many more are done.
 ///
 /// # Errors
-/// Data that does not suit the network's input.
+/// Data that does not suit the network's input; a layer's input or an answer that is no number.
 pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> Result<DieRun> {
     let sample = machine.input_shape().to_vec();
     let mut parts = Vec::new();
@@ -114,7 +115,9 @@ pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> 
         let range = first..(first + IMAGES_AT_ONCE).min(data.len());
         let count = range.len();
         let run = machine.run(&data.batch(range.clone(), &sample)?, first as u64);
+        let astray = run.astray.first().copied();
         let output = run.outputs.into_iter().next().expect("a verified program has an output");
+        check_numbers(astray, &output, first)?;
         if let Some(labels) = data.labels(range) {
             correct += count_correct(&output, labels);
         }
@@ -131,6 +134,25 @@ pub fn run_data(machine: &Machine, data: &Dataset, progress: &dyn Fn(usize)) -> 
         accuracy: right.map(|right| 100.0 * right as f64 / data.len() as f64),
         clip_fraction: clips.fraction(),
     })
+}
+
+/// Refuses a layer's input, or outputs, that are no numbers; the first of the images is number `first` of the data.
+fn check_numbers(astray: Option<LayerId>, outputs: &Tensor, first: usize) -> Result<()> {
+    let last = first + outputs.len_of(Axis(0)) - 1;
+    let message = match astray {
+        Some(layer) => {
+            format!(
+                "gets an input that is no number in layer {layer}, for one of images {first} to {last}"
+            )
+        }
+        None if outputs.fold(false, |any, value| any | value.is_nan()) => {
+            format!("gives an answer that is no number for one of images {first} to {last}")
+        }
+        None => return Ok(()),
+    };
+    let hint = "look for values that the network does not take: numbers of words beyond its table, or what is no \
+                number already";
+    Err(Diagnostic::bad_input("network", message).hint(hint).into())
 }
 
 /// A warning of networks that a solver left before its tolerance; `None` where there is none.
@@ -180,4 +202,32 @@ pub fn write_outputs(runs: &[&Tensor]) -> Result<Vec<u8>> {
     npz.add_array("outputs", &outputs).map_err(|error| failed(error.to_string()))?;
     let file = npz.finish().map_err(|error| failed(error.to_string()))?;
     Ok(file.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use nvcim_chip::presets::find_preset;
+
+    use super::{DieChoice, ideal_conditions, load_image, resolve_die, run_data};
+    use crate::data::{Dataset, Preprocess};
+    use crate::demo;
+    use crate::model::Model;
+    use crate::pipeline::{CompileOptions, compile_model};
+
+    #[test]
+    fn what_is_no_number_is_not_counted() {
+        let model = Model::from_bytes(demo::MODEL.0, demo::MODEL.1);
+        let chip = find_preset(demo::CHIP).unwrap();
+        let image = compile_model(&model, &chip, &CompileOptions::default()).unwrap().output.image;
+        let die = resolve_die(&image, DieChoice::Perfect);
+        let machine = load_image(&image, &die, ideal_conditions()).unwrap();
+        let preprocess =
+            Preprocess { limit: Some(3), scale: Some(f32::NAN), ..Preprocess::default() };
+        let data = Dataset::open("digits", preprocess).unwrap();
+        let problems = run_data(&machine, &data, &|_| ()).unwrap_err();
+        assert_eq!(
+            problems[0].message,
+            "gets an input that is no number in layer l0, for one of images 0 to 2"
+        );
+    }
 }

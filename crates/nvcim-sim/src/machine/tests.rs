@@ -267,7 +267,7 @@ fn tiles_add_up_and_count_their_clips() {
     let input =
         array![[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.25, 0.0]].into_dyn();
     let set = EffectSet::ALL.without(Effect::Dac);
-    let Run { outputs, clips } = run_on(&image, &sample_die(&chip, 0, 2), set, &input);
+    let Run { outputs, clips, astray: _ } = run_on(&image, &sample_die(&chip, 0, 2), set, &input);
     let mut expected = product(&weights(), &input) + array![[11.0, 20.0, 30.0]].into_dyn();
     expected[[1, 0]] -= 0.5;
     assert_near(&outputs[0], &expected, 8.0 / 255.0);
