@@ -194,7 +194,7 @@ fn blind_cases() -> [(&'static str, Chip, f64); 2] {
 #[test]
 fn copies_that_round_apart_make_up_for_coarse_drives() {
     let bench = Bench::new(CALIBRATION);
-    for (bits, most) in [(2, 0.2), (3, 0.1)] {
+    for (bits, most) in [(2, 0.2_f64), (3, 0.1)] {
         let mut chip = find_preset("ideal").expect("a preset");
         (chip.arrays.count, chip.dac.bits) = (Some(64), bits);
         let die = sample_die(&chip, 0, 64);
