@@ -1,6 +1,6 @@
 //! Multiplies by the matrix layers of a loaded image: drives, passes, tiles, conversions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::mem;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -36,7 +36,6 @@ pub struct ChipEngine<'a, T = f32> {
     layers: &'a IdVec<LayerId, PreparedLayer<T>>,
     driver: &'a Driver<T>,
     counts: IdVec<TileId, ClipCount>,
-    astray: BTreeSet<LayerId>,
     /// One for each shift of a layer, or more.
     drives: Vec<Drives<T>>,
     scratch: TileScratch<T>,
@@ -50,7 +49,6 @@ impl<'a, T: Real> ChipEngine<'a, T> {
             layers,
             driver,
             counts: (0..n_tiles).map(|_| ClipCount::default()).collect(),
-            astray: BTreeSet::new(),
             drives: Vec::new(),
             scratch: TileScratch::default(),
         }
@@ -74,12 +72,6 @@ impl<'a, T: Real> ChipEngine<'a, T> {
         recorder.map(Recorder::into_conversions).unwrap_or_default()
     }
 
-    /// Layers that got an input which is no number since the engine was made: drivers clip it, and nothing behind them
-    /// shows it any more.
-    pub fn astray(&self) -> &BTreeSet<LayerId> {
-        &self.astray
-    }
-
     /// What has been clipped since the engine was made.
     pub fn clips(&self) -> Clips {
         let sum = |layer: &PreparedLayer<T>| {
@@ -100,14 +92,11 @@ impl<T: Real> MatrixEngine for ChipEngine<'_, T> {
         x: ArrayView2<'_, f32>,
         mut out: ArrayViewMut2<'_, f32>,
     ) {
-        let Self { layers, driver, counts, astray, drives, scratch } = self;
+        let Self { layers, driver, counts, drives, scratch } = self;
         let PreparedLayer { bias, per_input, shifts, passes, tiles } = &layers[layer];
         fill_bias(&mut out, bias);
         let number = layer.index() as u32;
         let block = Block { purpose: Purpose::Inference, unit: 2 * number, cells: number, columns };
-        if x.fold(false, |any, value| any | value.is_nan()) {
-            astray.insert(layer);
-        }
         drives.resize_with(shifts.len().max(drives.len()), Drives::default);
         for (drives, &shift) in drives.iter_mut().zip(shifts) {
             drives.fill(driver, passes, Coding { per_input: *per_input, shift }, x, block);

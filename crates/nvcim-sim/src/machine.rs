@@ -9,7 +9,7 @@
 //! [`crate::kernel`] from drives to codes, [`crate::tile`] from codes to outputs. Cells come in as f64, from
 //! targets in f32 siemens; a perfect cell of a perfect pair weighs `(g+ - g-) / g_max`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Axis, Slice, concatenate};
 use nvcim_chip::die::program_net;
@@ -18,7 +18,7 @@ use nvcim_chip::record::DieRecord;
 use nvcim_image::layout::Image;
 use nvcim_ir::diag::Result;
 use nvcim_ir::ids::{Id, IdVec, LayerId, StepId, TileId};
-use nvcim_ir::program::Program;
+use nvcim_ir::program::{Program, StepOp};
 use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout, verify_programmed};
 use nvcim_ops::run_program::run_program;
 use nvcim_ops::tensor::Tensor;
@@ -53,7 +53,7 @@ pub struct Run {
     pub outputs: Vec<Tensor>,
     /// What its converters clipped.
     pub clips: Clips,
-    /// Layers that got an input which is no number.
+    /// Layers that got an input which is no number: drivers clip it, and nothing behind them shows it any more.
     pub astray: BTreeSet<LayerId>,
 }
 
@@ -127,14 +127,22 @@ impl<T: Real> Machine<T> {
         let n_samples = input.len_of(Axis(0));
         // An empty input makes one empty chunk, which gives outputs of the right shape.
         let starts: Vec<_> = (0..n_samples.max(1)).step_by(SAMPLES_AT_ONCE).collect();
+        let drivers = list_drivers(&self.program);
         let run_chunk = |&start: &usize| {
             let end = (start + SAMPLES_AT_ONCE).min(n_samples);
             let chunk = input.slice_axis(Axis(0), Slice::from(start..end)).to_owned();
             let mut engine = self.engine();
             let first_sample = first_sample + start as u64;
-            let outputs =
-                run_program(&self.program, &chunk, first_sample, &mut engine, &mut |_, _| ());
-            Run { outputs, clips: engine.clips(), astray: engine.astray().clone() }
+            let mut astray = BTreeSet::new();
+            let mut look = |step: StepId, tensor: &Tensor| {
+                if let Some(&layer) = drivers.get(&step)
+                    && tensor.fold(false, |any, value| any | value.is_nan())
+                {
+                    astray.insert(layer);
+                }
+            };
+            let outputs = run_program(&self.program, &chunk, first_sample, &mut engine, &mut look);
+            Run { outputs, clips: engine.clips(), astray }
         };
         join_runs(&starts.par_iter().map(run_chunk).collect::<Vec<_>>())
     }
@@ -169,6 +177,17 @@ fn find_or_add<T: PartialEq>(values: &mut Vec<T>, value: T) -> usize {
         values.push(value);
         values.len() - 1
     })
+}
+
+/// The steps whose tensors drive a layer, and the first layer that each drives.
+fn list_drivers(program: &Program) -> BTreeMap<StepId, LayerId> {
+    let mut drivers = BTreeMap::new();
+    for step in &program.steps {
+        if let StepOp::Matrix { layer, .. } = step.op {
+            drivers.entry(step.operands[0]).or_insert(layer);
+        }
+    }
+    drivers
 }
 
 /// Joins the runs of consecutive samples.
