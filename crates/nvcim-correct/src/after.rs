@@ -237,6 +237,16 @@ impl Bench<'_> {
         }
     }
 
+    /// The places among a layer's tiles of those that hold the same weights, by rows and columns.
+    fn group_copies(&self, tiles: &[TileId]) -> Vec<Vec<usize>> {
+        let mut copies: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+        for (at, &id) in tiles.iter().enumerate() {
+            let tile = &self.programmed.tiles[id];
+            copies.entry([tile.rows.start, tile.cols.start]).or_default().push(at);
+        }
+        copies.into_values().collect()
+    }
+
     /// What is known to be stuck under a tile.
     fn faults_of(&self, tile: &ProgrammedTile) -> Faults {
         let arrays = [tile.array, tile.wiring.minus_array(tile.array)];

@@ -21,7 +21,8 @@ use nvcim_ops::run_program::{Columns, fill_bias};
 use rayon::prelude::*;
 
 use crate::arrays::{self, Copies};
-use crate::drives::{Choice, Rounding, shift_of};
+use crate::coarse::shift_of;
+use crate::drives::{Choice, Rounding};
 use crate::grid::Grid;
 use crate::holding::{SpreadLaw, hold, largest};
 use crate::known::Known;

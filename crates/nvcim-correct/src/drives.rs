@@ -10,15 +10,11 @@ use nvcim_chip::effects::dac::quantize_shifted;
 use nvcim_ir::tiled::InputCoding;
 
 use crate::affine::unsaid;
+use crate::coarse::shift_of;
 use crate::samples::Samples;
 
 /// Full scales that are tried, as shares of the largest input.
 const SHARES: [f32; 12] = [1.0, 0.85, 0.72, 0.6, 0.5, 0.42, 0.36, 0.3, 0.25, 0.2, 0.16, 0.12];
-
-/// What copy `copy` of `n_copies` adds to inputs before it rounds them, in steps.
-pub(crate) fn shift_of(copy: usize, n_copies: usize) -> f32 {
-    (copy as f32 + 0.5) / n_copies as f32 - 0.5
-}
 
 /// How the inputs of a layer are rounded.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +88,8 @@ mod tests {
     use ndarray::{Array2, array};
     use nvcim_ir::tiled::InputCoding;
 
-    use super::{Rounding, shift_of};
+    use super::Rounding;
+    use crate::coarse::shift_of;
     use crate::samples::Samples;
 
     /// Vectors of a few inputs, most of them small and one of a hundred large.

@@ -13,7 +13,7 @@ mod ageing;
 mod arrays;
 pub mod before;
 pub mod box_l1;
-pub mod coarse;
+mod coarse;
 pub mod compensate;
 mod contributions;
 mod drives;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use nvcim_chip::describe::Chip;
+use nvcim_chip::describe::{Chip, RangePer};
 use nvcim_ir::diag::{Diagnostic, Result};
 
-use crate::coarse::has_coarse_drives;
+use crate::coarse::{has_coarse_converters, has_coarse_drives};
 
 /// The corrections by name, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,6 +181,14 @@ impl Plan {
             plan = plan.without(Correction::Rows);
         }
         plan
+    }
+
+    /// Whether ranges are shifted against each other over all copies of a tile, rather than over those of one array.
+    pub fn shifts_over_arrays(self, chip: &Chip) -> bool {
+        has_coarse_converters(&chip.adc)
+            && chip.adc.range_per == RangePer::Column
+            && self.has(Correction::Ranges)
+            && self.has(Correction::Bias)
     }
 
     /// Whether anything is to be measured after programming.

@@ -9,6 +9,7 @@ use nvcim_chip::describe::Chip;
 use nvcim_ir::programmed::ProgrammedTile;
 use nvcim_ir::tiled::AdcRange;
 
+use crate::coarse::shift_of;
 use crate::probe::Codes;
 
 /// Factor by which a clipped range grows about its centre.
@@ -104,7 +105,7 @@ pub(crate) fn stagger(
         let copy = scaled.readout.slice as usize / n_slices * n_pieces + piece;
         let range = &mut scaled.readout.range;
         let step = (range.hi - range.lo) / chip.adc.max_code() as f32;
-        let shift = step * ((copy as f32 + 0.5) / copies as f32 - 0.5);
+        let shift = step * shift_of(copy, copies);
         *range = AdcRange { lo: range.lo + shift, hi: range.hi + shift };
     }
 }

@@ -33,34 +33,34 @@ impl Bench<'_> {
                 found[tile][at] = all.expect("a group has a member");
             }
         }
-        let coarse = has_coarse_converters(&self.known.chip.adc);
-        if coarse && self.plan.has(Correction::Bias) {
+        if has_coarse_converters(&self.known.chip.adc) && self.plan.has(Correction::Bias) {
             self.narrow(tiles, probes, &mut found, per)?;
         }
         let mut changed = 0;
-        let places: Vec<_> = tiles.iter().map(|&id| self.piece_of(id, tiles)).collect();
-        for ((&id, ranges), place) in tiles.iter().zip(&found).zip(places) {
+        for (&id, ranges) in tiles.iter().zip(&found) {
             let tile = &mut self.programmed.tiles[id];
             for (scaled, range) in tile.readouts.iter_mut().zip(ranges) {
                 changed += usize::from(scaled.readout.range != *range);
                 scaled.readout.range = *range;
             }
-            if per == RangePer::Column && self.plan.has(Correction::Bias) {
-                let place = if coarse { place } else { (0, 1) };
-                stagger(tile, place, WeightCode::new(self.known.chip).n_slices(), self.known.chip);
-            }
+        }
+        if per == RangePer::Column && self.plan.has(Correction::Bias) {
+            self.stagger(tiles);
         }
         Ok(changed)
     }
 
-    /// Which one a tile is among `tiles` that hold the same weights, and how many there are.
-    fn piece_of(&self, id: TileId, tiles: &[TileId]) -> (usize, usize) {
-        let place = |id: TileId| {
-            let tile = &self.programmed.tiles[id];
-            (tile.rows.start, tile.cols.start)
-        };
-        let same = tiles.iter().filter(|&&it| place(it) == place(id));
-        (same.clone().position(|&it| it == id).unwrap_or(0), same.count())
+    /// Shifts the ranges of copies against each other.
+    fn stagger(&mut self, tiles: &[TileId]) {
+        let chip = self.known.chip;
+        let n_slices = WeightCode::new(chip).n_slices();
+        let apart = self.plan.shifts_over_arrays(chip);
+        for copies in self.group_copies(tiles) {
+            for (piece, &at) in copies.iter().enumerate() {
+                let place = if apart { (piece, copies.len()) } else { (0, 1) };
+                stagger(&mut self.programmed.tiles[tiles[at]], place, n_slices, chip);
+            }
+        }
     }
 
     /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.

@@ -1,7 +1,5 @@
 //! Scales and shifts of a layer's conversions: one by one, together, and by what images that were held out say.
 
-use std::collections::BTreeMap;
-
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, ShapeBuilder, s};
 use nvcim_chip::coding::WeightCode;
 use nvcim_ir::ids::{LayerId, TileId};
@@ -141,12 +139,7 @@ impl Bench<'_> {
         probes: &[Probe],
         samples: &Samples,
     ) {
-        let mut copies: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
-        for (at, &id) in tiles.iter().enumerate() {
-            let tile = &self.programmed.tiles[id];
-            copies.entry([tile.rows.start, tile.cols.start]).or_default().push(at);
-        }
-        for of_tile in copies.into_values() {
+        for of_tile in self.group_copies(tiles) {
             let n_fit = currents[of_tile[0]].nrows();
             let mut wanted = self.partial_product(tiles[of_tile[0]], samples.fit_x());
             let mut made = Array2::zeros(wanted.dim());

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use nvcim_chip::describe::{Chip, RangePer};
+use nvcim_chip::describe::Chip;
 use nvcim_chip::file::hash_chip;
-use nvcim_correct::coarse::has_coarse_converters;
-use nvcim_correct::plan::Correction;
 use nvcim_ir::diag::Result;
 
 use crate::data::Dataset;
@@ -54,11 +52,7 @@ impl Key {
     pub(super) fn of_method(&self, method: Method, chip: &Chip, die: u64) -> String {
         let plan = method.plan().limited_to(chip);
         let mut key = Self(self.0.clone());
-        let staggered = chip.adc.range_per == RangePer::Column
-            && has_coarse_converters(&chip.adc)
-            && plan.has(Correction::Ranges)
-            && plan.has(Correction::Bias);
-        if staggered {
+        if plan.shifts_over_arrays(chip) {
             key.line("revision of coarse ranges", &REVISION_OF_COARSE_RANGES.to_string());
         }
         key.line("corrections", &plan.names().join(","));
