@@ -8,11 +8,12 @@
 //! 2. Against execution order, what is left into every Conv or Dense that reads it (`before`).
 //!
 //! The first pass comes first because it costs no input range: the second merges channels of different
-//! magnitude onto one drive scale. Sums and products are taken in f64 and stored in f32.
+//! magnitude onto one drive scale. It leaves quantisers' zero points where they are (`codes`). Sums and products are taken in f64 and stored in f32.
 
 mod affine;
 mod after;
 mod before;
+mod codes;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -226,6 +227,36 @@ mod tests {
         let flat = net.flatten(moved);
         let out = net.dense(flat, 2, true);
         assert_eq!(ops(&fold(&net.finish(&[out]))), ["input", "reshape", "dense"]);
+    }
+
+    #[test]
+    fn a_zero_point_stays_in_front_of_the_matrix_and_its_scale_does_not() {
+        // What importing makes of QuantizeLinear and DequantizeLinear.
+        let (mut net, x) = Builder::new(11, &[2, 3, 3]);
+        let act = relu(&mut net, x);
+        let rounded = net.map(Op::Unary(Unary::Round), &[act]);
+        let zero = net.operand(&[]);
+        let moved = net.map(Op::Binary(Binary::Add), &[rounded, zero]);
+        let codes = net.map(Op::Unary(Unary::Clip { lo: -128.0, hi: 127.0 }), &[moved]);
+        let pooled = net.add(Op::MaxPool { window: Window::square(3, 1, 0) }, &[codes], &[2, 1, 1]);
+        let back = net.map(Op::Binary(Binary::Sub), &[pooled, zero]);
+        let scaled = with_const(&mut net, Binary::Mul, back, &[]);
+        let flat = net.flatten(scaled);
+        let out = net.dense(flat, 4, true);
+        let folded = fold(&net.finish(&[out]));
+        let left = [
+            "input", "relu", "round", "const", "add", "clip", "max_pool", "sub", "reshape", "dense",
+        ];
+        assert_eq!(ops(&folded), left);
+        assert_eq!(folded.into[&scaled], out);
+
+        // The same difference on what is no code.
+        let (mut net, x) = Builder::new(11, &[2, 3, 3]);
+        let act = relu(&mut net, x);
+        let moved = with_const(&mut net, Binary::Sub, act, &[]);
+        let flat = net.flatten(moved);
+        let out = net.dense(flat, 4, true);
+        assert_eq!(ops(&fold(&net.finish(&[out]))), ["input", "relu", "reshape", "dense"]);
     }
 
     #[test]

@@ -24,6 +24,11 @@ pub(super) struct Channels {
 }
 
 impl Affine {
+    /// Whether it does more than scale.
+    pub(super) fn shifts(&self) -> bool {
+        self.shift.iter().any(|&shift| shift != 0.0)
+    }
+
     /// One entry per index of `axis`, or `None` where two elements of one index differ.
     pub(super) fn along(&self, shape: &[usize], axis: usize) -> Option<Channels> {
         let len = shape[axis];

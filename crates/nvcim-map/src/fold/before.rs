@@ -3,12 +3,17 @@
 //! `W^T (scale x + shift) + b = (scale W)^T x + (W^T shift + b)`. A convolution that pads would see
 //! `shift` missing from its padding, which is zero before and after the map alike: there only a map
 //! without shift is legal.
+//!
+//! One such map is legal, and does harm: taking off a quantiser's zero point. Codes rest there, which is what most
+//! activations do most of the time. Once the bias has the zero point, what is at rest drives its word lines, and
+//! noise of cells that is as large as their currents comes with it. The subtraction stays digital.
 
 use nvcim_ir::graph::Graph;
 use nvcim_ir::ids::NodeId;
 use nvcim_ir::op::Op;
 
 use super::affine::{Affine, read_affine};
+use super::codes::holds_codes;
 use super::weights::{Side, Weights, channel_axis, take_in};
 
 /// What folding changes besides the affine node itself.
@@ -26,6 +31,9 @@ struct Changes {
 /// is no longer the one that the ONNX file names. The emptied node `id` is left without users.
 pub(super) fn fold_into_readers(graph: &mut Graph, id: NodeId) -> Option<NodeId> {
     let (source, affine) = read_affine(graph, id)?;
+    if affine.shifts() && holds_codes(graph, source) {
+        return None;
+    }
     let Changes { matrices, passed } = plan_readers(graph, id, &affine)?;
     let &(first, _) = matrices.first()?;
     for (matrix, weights) in matrices {
