@@ -103,13 +103,13 @@ pub struct SweepEntry {
     pub points: Vec<(f64, String, ChipEntry)>,
 }
 
-/// A network that was trained for a chip.
+/// A network that was trained for a chip, or for all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainedEntry {
     /// The network that training began with.
     pub network: String,
-    /// The chip that it was trained for.
-    pub chip: String,
+    /// The chip that it is put on; `None` for every chip that has no entry of its own.
+    pub chip: Option<String>,
     /// The trained ONNX file.
     pub model: String,
     /// The ONNX file of the same training with all effects off.
@@ -174,7 +174,7 @@ fn read_study(root: &mut Section<'_>) -> StudyFile {
     });
     let trained = root.tables("trained", |section| TrainedEntry {
         network: read_name(section, "network", &names),
-        chip: read_name(section, "chip", &chip_names),
+        chip: section.has("chip").then(|| read_name(section, "chip", &chip_names)),
         model: section.required_text("model"),
         control: section.required_text("control"),
     });
@@ -370,7 +370,10 @@ impl Quick {
         study.networks.retain(|it| networks.contains(&it.name));
         study.chips.retain(|it| chips.contains(&it.name));
         study.sweeps.retain(|it| sweeps.contains(&it.name));
-        study.trained.retain(|it| networks.contains(&it.network) && chips.contains(&it.chip));
+        study.trained.retain(|it| {
+            networks.contains(&it.network)
+                && it.chip.as_ref().is_none_or(|chip| chips.contains(chip))
+        });
         for sweep in &mut study.sweeps {
             sweep.networks.retain(|it| networks.contains(it));
             sweep.dies = dies.unwrap_or(sweep.dies).min(sweep.dies);

@@ -72,9 +72,7 @@ impl Study {
             let waterfall_dies = if waterfall { file.waterfall.1 } else { 0 };
             for (chip, chip_entry) in file.chips.iter().enumerate() {
                 let cell = self.agenda.cells.len();
-                let fits =
-                    |it: &TrainedEntry| it.network == entry.name && it.chip == chip_entry.name;
-                let at = file.trained.iter().position(fits);
+                let at = find_trained(file, &entry.name, &chip_entry.name);
                 if let Some(at) = at {
                     self.trained.insert(cell, opened[at].clone());
                 }
@@ -158,6 +156,15 @@ impl Study {
     }
 }
 
+/// The trained network for a cell: that of its chip, or else the one for all chips.
+fn find_trained(file: &StudyFile, network: &str, chip: &str) -> Option<usize> {
+    let find = |chip: Option<&str>| {
+        let fits = |it: &TrainedEntry| it.network == network && it.chip.as_deref() == chip;
+        file.trained.iter().position(fits)
+    };
+    find(Some(chip)).or_else(|| find(None))
+}
+
 /// The chips of a study: those of the matrix, then the points of sweeps with their places.
 fn list_chips(
     file: &StudyFile,
@@ -205,4 +212,51 @@ fn collect<T>(parts: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
     }
     fail_if_any(problems)?;
     Ok(outputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find_trained;
+    use crate::study::file::parse_study;
+
+    #[test]
+    fn a_network_trained_for_a_chip_goes_before_the_one_for_all() {
+        let text = "\
+schema = 1
+kind = \"study\"
+name = \"s\"
+[[network]]
+name = \"n\"
+model = \"bundled:lenet-digits.onnx\"
+data = \"digits\"
+calibration = \"digits:train\"
+[[network]]
+name = \"m\"
+model = \"bundled:lenet-digits.onnx\"
+data = \"digits\"
+calibration = \"digits:train\"
+[[chip]]
+name = \"a\"
+file = \"stress-a\"
+[[chip]]
+name = \"b\"
+file = \"stress-b\"
+[[trained]]
+network = \"n\"
+model = \"all.onnx\"
+control = \"control.onnx\"
+[[trained]]
+network = \"n\"
+chip = \"b\"
+model = \"b.onnx\"
+control = \"control.onnx\"
+";
+        let file = parse_study(text, "s.toml", false).unwrap().output;
+        let model = |network: &str, chip: &str| {
+            find_trained(&file, network, chip).map(|at| file.trained[at].model.as_str())
+        };
+        assert_eq!(model("n", "a"), Some("all.onnx"));
+        assert_eq!(model("n", "b"), Some("b.onnx"));
+        assert_eq!(model("m", "a"), None);
+    }
 }
