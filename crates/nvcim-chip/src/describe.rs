@@ -321,12 +321,13 @@ pub struct Holds {
     pub column_signs: bool,
     /// A digital gain per tile, for refreshing after drift where there is none per conversion.
     pub tile_gain: bool,
-    /// The most copies of a tile whose outputs are averaged: each costs conversions, and gains ever less.
-    pub copies: usize,
+    /// The most copies of a tile whose outputs are averaged: each costs conversions, and gains ever less. `None` for
+    /// [`USUAL_COPIES`](Self::USUAL_COPIES), and more where cells are noisy.
+    pub copies: Option<usize>,
 }
 
 impl Holds {
-    /// Copies of a tile where a file says nothing of them.
+    /// Copies of a tile where a file says nothing of them, unless noise asks for more.
     pub const USUAL_COPIES: usize = 8;
 
     /// Room for every correction, with gains and offsets per conversion.
@@ -340,7 +341,7 @@ impl Holds {
         rows: false,
         column_signs: false,
         tile_gain: false,
-        copies: Self::USUAL_COPIES,
+        copies: None,
     };
 }
 

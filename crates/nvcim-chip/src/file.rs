@@ -389,9 +389,7 @@ fn read_holds(section: &mut Section<'_>) -> Holds {
         rows: section.flag_or("rows", false),
         column_signs: section.flag_or("column_signs", false),
         tile_gain: section.flag_or("tile_gain", false),
-        copies: section
-            .optional_integer("copies", 1..=MOST_COPIES)
-            .map_or(Holds::USUAL_COPIES, |copies| copies as usize),
+        copies: section.optional_integer("copies", 1..=MOST_COPIES).map(|copies| copies as usize),
     }
 }
 
@@ -406,7 +404,7 @@ fn write_holds(out: &mut Writer, holds: &Holds) {
     if *tile_gain {
         out.value("tile_gain", tile_gain);
     }
-    if *copies != Holds::USUAL_COPIES {
+    if let Some(copies) = copies {
         out.value("copies", copies);
     }
 }

@@ -48,7 +48,7 @@ fn chips_of_every_form() -> Vec<Chip> {
     bit_serial.dac.coding =
         InputDrive::BitSerial(BitSerial { bits_per_slice: 2, accumulate: Accumulate::Analog });
     bit_serial.holds.tile_gain = true;
-    bit_serial.holds.copies = 2;
+    bit_serial.holds.copies = Some(2);
     chips.push(bit_serial);
     let mut gated = plain_chip();
     gated.arrays.topology = Topology::Gated;

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn whole_numbers_stay_whole_and_missing_effects_are_made() {
         assert_eq!(vary(&[("adc.bits", 4.0)]).unwrap().adc.bits, 4);
-        assert_eq!(vary(&[("holds.copies", 16.0)]).unwrap().holds.copies, 16);
+        assert_eq!(vary(&[("holds.copies", 16.0)]).unwrap().holds.copies, Some(16));
         let noisy = vary(&[("effects.output_noise.sd_lsb", 2.0)]).unwrap();
         assert_eq!(noisy.effects.output_noise.map(|it| it.sd_lsb), Some(2.0));
     }

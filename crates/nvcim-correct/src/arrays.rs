@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::Array2;
+use nvcim_chip::describe::Holds;
 use nvcim_chip::effects::Effect;
 use nvcim_ir::ids::{ArrayId, Id, IdVec, TileId};
 use nvcim_ir::tiled::{Tile, TiledNet};
@@ -20,6 +21,7 @@ use nvcim_lp::assign::assign;
 
 use crate::grid::Grid;
 use crate::known::Known;
+use crate::need::Need;
 use crate::piece::{Ground, Piece, Site, excess};
 use crate::rows::Wish;
 use crate::yard::{Yard, tiles_by_array};
@@ -64,7 +66,11 @@ struct Household {
     tiles: Vec<TileId>,
     /// The number of the site that mapping chose.
     site: usize,
-    /// Copies of every column that there is room for on the same array.
+    /// The most copies that any of them asks for.
+    most: usize,
+    /// The noise of one copy over what is tolerated, of the noisiest of them.
+    noise: f64,
+    /// Copies of every column that there is room for on the same array, up to `most`.
     beside: usize,
 }
 
@@ -82,11 +88,11 @@ impl Household {
 pub(crate) fn spread(
     net: &TiledNet,
     yards: &IdVec<TileId, Yard>,
-    wishes: &IdVec<TileId, Wish>,
+    (wishes, need): (&IdVec<TileId, Wish>, &Need),
     (known, ground): (&Known<'_>, &Ground<'_>),
     copies: Copies,
 ) -> Result<Spread, ArrayId> {
-    let households = list_households(net, known, ground);
+    let households = list_households(net, need, known, ground);
     let sites = survey_all(&households, known, ground)?;
     let damages = Array2::from_shape_fn((households.len(), sites.len()), |(household, site)| {
         let tiles = households[household].tiles.iter();
@@ -95,15 +101,12 @@ pub(crate) fn spread(
     });
     let mapped = households.iter().enumerate().map(|(at, it)| damages[(at, it.site)]).sum();
     let mut spread = Spread { pieces: IdVec::new(), damage: [mapped; 2], gap: 0.0, moved: 0 };
-    let most = known.chip.holds.copies;
     let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); households.len()];
     let mut free: BTreeSet<usize> = (0..sites.len()).collect();
-    for round in 0..most {
-        let wanting: Vec<usize> = (0..chosen.len())
-            .filter(|&at| round == 0 || (round + 1) * households[at].least(copies) <= most)
-            .collect();
+    for round in 0.. {
         let left: Vec<usize> = free.iter().copied().collect();
-        if wanting.is_empty() || wanting.len() > left.len() {
+        let wanting = choose_wanting(&households, round, copies, left.len());
+        if wanting.is_empty() {
             break;
         }
         let costs = Array2::from_shape_fn((wanting.len(), left.len()), |(at, site)| {
@@ -120,7 +123,7 @@ pub(crate) fn spread(
     }
     let mut pieces: BTreeMap<TileId, Vec<Piece>> = BTreeMap::new();
     for (household, chosen) in households.iter().zip(&chosen) {
-        let Household { tiles, site, beside } = household;
+        let Household { tiles, site, most, beside, .. } = household;
         let beside = (*beside).min(most / chosen.len()).max(household.least(copies));
         spread.moved += if chosen[0] == *site { 0 } else { tiles.len() };
         for &id in tiles {
@@ -136,15 +139,45 @@ pub(crate) fn spread(
     Ok(spread)
 }
 
+/// The households that take one of `n_left` arrays in a round, ascending: all that ask for more copies than they have.
+/// Where arrays do not suffice for these, none but the noisiest of those that ask for more than is usual; in the first
+/// round, in which tiles are placed, none.
+fn choose_wanting(
+    households: &[Household],
+    round: usize,
+    copies: Copies,
+    n_left: usize,
+) -> Vec<usize> {
+    let wants = |it: &Household| round == 0 || (round + 1) * it.least(copies) <= it.most;
+    let mut wanting: Vec<usize> =
+        (0..households.len()).filter(|&at| wants(&households[at])).collect();
+    if wanting.len() > n_left {
+        wanting.retain(|&at| round > 0 && households[at].most > Holds::USUAL_COPIES);
+        let left_over = |at: usize| households[at].noise / households[at].least(copies) as f64;
+        wanting.sort_by(|&a, &b| left_over(b).total_cmp(&left_over(a)));
+        wanting.truncate(n_left);
+        wanting.sort_unstable();
+    }
+    wanting
+}
+
 /// The tiles of every array in use, ascending.
-fn list_households(net: &TiledNet, known: &Known<'_>, ground: &Ground<'_>) -> Vec<Household> {
+fn list_households(
+    net: &TiledNet,
+    need: &Need,
+    known: &Known<'_>,
+    ground: &Ground<'_>,
+) -> Vec<Household> {
     let per_site = known.chip.arrays.arrays_per_tile();
     let household = |(array, tiles): (ArrayId, Vec<TileId>)| {
+        let most = tiles.iter().map(|&id| need.most[id]).max().unwrap_or(1);
+        let noises = tiles.iter().map(|&id| need.noise[net.tiles[id].layer]);
+        let noise = noises.fold(0.0, f64::max);
         let beside = match tiles[..] {
-            [alone] => copies_inside(&net.tiles[alone], known, ground),
+            [alone] => copies_inside(&net.tiles[alone], known, ground).clamp(1, most),
             _ => 1,
         };
-        Household { tiles, site: array.index() / per_site, beside }
+        Household { tiles, site: array.index() / per_site, most, noise, beside }
     };
     tiles_by_array(net).into_iter().map(household).collect()
 }
@@ -179,5 +212,5 @@ fn damage(wish: &Wish, tile: &Tile, site: &Site, grid: &Grid) -> f64 {
 fn copies_inside(tile: &Tile, known: &Known<'_>, ground: &Ground<'_>) -> usize {
     let wires = known.chip.effects.ir_drop.is_some() && known.effects.has(Effect::IrDrop);
     let alone = wires || !ground.code.is_paired();
-    if alone { 1 } else { (ground.grid.n_cols / tile.cols.len()).clamp(1, known.chip.holds.copies) }
+    if alone { 1 } else { ground.grid.n_cols / tile.cols.len() }
 }

@@ -27,6 +27,7 @@ use crate::grid::Grid;
 use crate::holding::{SpreadLaw, hold, largest};
 use crate::known::Known;
 use crate::moments::{BoxFit, Moments};
+use crate::need::{Laws, Need};
 use crate::outcome::{Outcome, Place};
 use crate::piece::{Ground, Piece};
 use crate::pinned::pin;
@@ -126,7 +127,7 @@ struct Drafts<'a> {
     rules: &'a RowRules,
     ground: Ground<'a>,
     statistics: CellStatistics,
-    spread: SpreadLaw,
+    laws: Laws,
     yards: IdVec<TileId, Yard>,
     pieces: IdVec<TileId, Vec<Piece>>,
     /// What stays as it is, by tile of the tiled net.
@@ -159,8 +160,15 @@ impl<'a> Drafts<'a> {
         let used = used_cell(&chip.cell, &statistics);
         let code = WeightCode::new(chip);
         // How much cells spread is the chip's business, whether or not their mean is made up for.
-        let spread = CellStatistics::new(chip, known.effects, known.aim_s());
-        let spread = SpreadLaw::new(&code, &used, &chip.cell, &spread);
+        let all = CellStatistics::new(chip, known.effects, known.aim_s());
+        let square = |sd: f64| sd * sd;
+        let law =
+            |variance: &dyn Fn(f64) -> f64| SpreadLaw::new(&code, &used, &chip.cell, variance);
+        let laws = Laws {
+            cells: law(&|g| square(all.sd(g))),
+            reads: law(&|g| square(all.read_sd(g))),
+            both: law(&|g| square(all.sd(g)) + square(all.read_sd(g))),
+        };
         let die = known.faults(plan);
         let grid = Grid::new(chip);
         Self {
@@ -170,7 +178,7 @@ impl<'a> Drafts<'a> {
             rules,
             ground: Ground { chip, grid, code, used, die },
             statistics,
-            spread,
+            laws,
             yards: find_yards(net, &grid),
             pieces: IdVec::new(),
             pinned: BTreeMap::new(),
@@ -209,7 +217,8 @@ impl<'a> Drafts<'a> {
         let drives = self.plan.has(Correction::Drives);
         let copies = if drives { Copies::Apart } else { Copies::Beside };
         let ground = (self.known, &self.ground);
-        let spread = arrays::spread(self.net, &self.yards, &wishes, ground, copies);
+        let need = Need::find(self.net, &wishes, teacher, self.laws, &self.known.chip.holds);
+        let spread = arrays::spread(self.net, &self.yards, (&wishes, &need), ground, copies);
         let spread = spread.map_err(explain_missing)?;
         let wanted: f64 = wishes.iter().map(Wish::size).sum();
         let errors = spread.damage.map(|damage| (damage / wanted).sqrt());
@@ -627,10 +636,11 @@ impl Drafts<'_> {
 
     /// What the spread of cells costs the weights of every row, by their copies.
     fn spread_of_layer(&self, layer: LayerId, n_rows: usize) -> Vec<SpreadLaw> {
-        let mut laws = vec![self.spread; n_rows];
+        let spread = self.laws.both;
+        let mut laws = vec![spread; n_rows];
         for id in self.tiles_of(layer) {
             let copies = self.pieces[id].iter().map(Piece::copies).sum();
-            laws[self.net.tiles[id].rows.clone()].fill(self.spread.of_copies(copies));
+            laws[self.net.tiles[id].rows.clone()].fill(spread.of_copies(copies));
         }
         laws
     }

@@ -194,23 +194,24 @@ pub(crate) struct SpreadLaw {
 }
 
 impl SpreadLaw {
-    /// The law of one copy: exact at 0 and at the largest weight.
+    /// The law of one copy whose cells have `variance` at a target, both in siemens: exact at 0 and at the largest weight.
     pub(crate) fn new(
         code: &WeightCode,
         used: &Cell,
         cell: &Cell,
-        statistics: &CellStatistics,
+        variance: impl Fn(f64) -> f64,
     ) -> Self {
-        let variance = |g: f64| {
-            let (sd, read) = (statistics.sd(g), statistics.read_sd(g));
-            sd * sd + read * read
-        };
         let per_share = 1.0 / (used.range() * used.range());
         let sides = if code.is_paired() { 2.0 } else { 1.0 };
         let slices: f64 = code.factors().iter().map(|factor| factor * factor).sum();
         let at_rest = slices * per_share * variance(cell.g_min);
         let at_full = slices * per_share * variance(cell.g_max);
         Self { constant: sides * at_rest, square: at_full - at_rest }
+    }
+
+    /// The variance at a share of the largest weight.
+    pub(crate) fn at(self, share: f64) -> f64 {
+        self.constant + self.square * share * share
     }
 
     /// The same for the mean of `copies`.

@@ -24,6 +24,7 @@ pub mod ir_drop;
 pub mod known;
 pub mod localize;
 mod moments;
+mod need;
 pub mod outcome;
 mod piece;
 mod pinned;

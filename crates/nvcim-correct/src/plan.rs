@@ -3,6 +3,7 @@
 use std::fmt;
 
 use nvcim_chip::describe::{Chip, RangePer};
+use nvcim_chip::effects::Effect;
 use nvcim_ir::diag::{Diagnostic, Result};
 
 use crate::coarse::{has_coarse_converters, has_coarse_drives};
@@ -87,6 +88,17 @@ impl fmt::Display for Correction {
 /// The corrections to run; what the chip cannot hold is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Plan(u16);
+
+/// Effects after which cells that were told the same differ, or answer reads differently.
+const SPREADING: [Effect; 7] = [
+    Effect::Programming,
+    Effect::Measured,
+    Effect::Gradient,
+    Effect::Drift,
+    Effect::Disturb,
+    Effect::Rtn,
+    Effect::Read,
+];
 
 const LEVELS: [(&str, Plan); 5] = [
     ("none", Plan::NONE),
@@ -189,6 +201,12 @@ impl Plan {
             && chip.adc.range_per == RangePer::Column
             && self.has(Correction::Ranges)
             && self.has(Correction::Bias)
+    }
+
+    /// Whether tiles get as many copies as the noise of cells asks for.
+    pub fn chooses_copies(self, chip: &Chip) -> bool {
+        let errs = SPREADING.iter().any(|effect| chip.describes(*effect));
+        self.has(Correction::Arrays) && chip.holds.copies.is_none() && errs
     }
 
     /// Whether anything is to be measured after programming.

@@ -82,6 +82,10 @@ pub struct Teacher<'a> {
     kept: IdVec<LayerId, Vec<Kept>>,
     /// Mean squares of clean inputs about their means, `[n_rows]`, in squares of input units.
     pub(crate) input_variances: IdVec<LayerId, Vec<f64>>,
+    /// Mean squares of clean inputs, `[n_rows]`, in squares of input units.
+    pub(crate) input_squares: IdVec<LayerId, Vec<f64>>,
+    /// Mean squares of clean outputs about their means, summed over outputs, in squares of output units.
+    pub(crate) output_variances: IdVec<LayerId, f64>,
 }
 
 impl<'a> Teacher<'a> {
@@ -111,16 +115,20 @@ impl<'a> Teacher<'a> {
         };
         let mut kept: IdVec<LayerId, Vec<Kept>> =
             watcher.seen.iter().zip(&net.layers).map(keep).collect();
-        let variances = |kept: &Vec<Kept>| {
-            let inputs: Vec<_> = kept.iter().map(|it| it.x.view()).collect();
-            variances(concatenate(Axis(0), &inputs).expect("inputs have one length").view())
+        let join = |kept: &[Kept], part: fn(&Kept) -> ArrayView2<'_, f32>| {
+            let parts: Vec<_> = kept.iter().map(part).collect();
+            concatenate(Axis(0), &parts).expect("vectors of a layer have one length")
         };
-        let input_variances = kept.iter().map(variances).collect();
+        let inputs = || kept.iter().map(|kept| join(kept, |it| it.x.view()));
+        let input_variances = inputs().map(|x| variances(x.view())).collect();
+        let input_squares = inputs().map(|x| squares(x.view())).collect();
+        let outputs = kept.iter().map(|kept| join(kept, |it| it.z.view()));
+        let output_variances = outputs.map(|z| variances(z.view()).iter().sum()).collect();
         for first in kept.iter_mut().filter_map(|uses| uses.first_mut()) {
             // The student brings its own.
             first.x = Array2::zeros((0, 0));
         }
-        Self { images, kept, input_variances }
+        Self { images, kept, input_variances, input_squares, output_variances }
     }
 }
 
@@ -279,6 +287,14 @@ fn variances(x: ArrayView2<'_, f32>) -> Vec<f64> {
     let of_column = |column: ndarray::ArrayView1<'_, f32>| {
         let mean = column.iter().fold(0.0, |sum, &x| sum + f64::from(x)) / n;
         column.iter().fold(0.0, |sum, &x| sum + (f64::from(x) - mean) * (f64::from(x) - mean)) / n
+    };
+    x.columns().into_iter().map(of_column).collect()
+}
+
+fn squares(x: ArrayView2<'_, f32>) -> Vec<f64> {
+    let n = x.nrows().max(1) as f64;
+    let of_column = |column: ndarray::ArrayView1<'_, f32>| {
+        column.iter().fold(0.0, |sum, &x| sum + f64::from(x) * f64::from(x)) / n
     };
     x.columns().into_iter().map(of_column).collect()
 }

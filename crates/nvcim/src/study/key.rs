@@ -18,6 +18,15 @@ const REVISION: u32 = 1;
 /// The same for what concerns coarse converters alone, whose columns have ranges that copies shift against each other.
 const REVISION_OF_COARSE_RANGES: u32 = 2;
 
+/// The same for what concerns quantised networks alone, whose zero points stay in the digital program.
+const REVISION_OF_ZERO_POINTS: u32 = 2;
+
+/// What an ONNX file of a quantised network says somewhere.
+const SIGN_OF_ZERO_POINTS: &[u8] = b"DequantizeLinear";
+
+/// The same for what concerns cells that err alone: there, noise says how many copies tiles get.
+const REVISION_OF_COPIES: u32 = 2;
+
 /// Hexadecimal digits of a key: as many as keep two from meeting by chance.
 const DIGITS: usize = 32;
 
@@ -45,6 +54,10 @@ impl Key {
         key.line("corrected at", &format!("{:?}", cell.corrected_at_s));
         key.line("used at", &format!("{:?}", cell.used_at_s));
         key.line("run seed", &cell.run_seed.to_string());
+        let mut windows = cell.model.bytes.windows(SIGN_OF_ZERO_POINTS.len());
+        if windows.any(|it| it == SIGN_OF_ZERO_POINTS) {
+            key.line("revision of zero points", &REVISION_OF_ZERO_POINTS.to_string());
+        }
         key
     }
 
@@ -54,6 +67,9 @@ impl Key {
         let mut key = Self(self.0.clone());
         if plan.shifts_over_arrays(chip) {
             key.line("revision of coarse ranges", &REVISION_OF_COARSE_RANGES.to_string());
+        }
+        if plan.chooses_copies(chip) {
+            key.line("revision of copies", &REVISION_OF_COPIES.to_string());
         }
         key.line("corrections", &plan.names().join(","));
         key.line("die", &die.to_string());
