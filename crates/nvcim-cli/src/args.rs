@@ -20,7 +20,7 @@ pub(crate) struct Global {
     /// Print one JSON document on stdout instead of text.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Key of per-run noise.
+    /// Key of everything that is drawn: noise of a run, a sampled die, batches of training.
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
     /// Worker threads; results do not depend on them [default: all cores].

@@ -34,9 +34,12 @@ pub(crate) fn run(args: &Args, terminal: &Terminal) -> Result<ExitCode, Failure>
         "contents": details,
     });
     terminal.print(&document, || {
-        let head =
-            format!("{} version {}, {} bytes", contents.kind(), contents.version(), bytes.len());
-        format!("{head}\nhash {hash}\n{text}").trim_end().to_owned()
+        let kind = match &contents {
+            // Its version says nothing of how it is read.
+            Contents::Onnx(_) => contents.kind().to_owned(),
+            other => format!("{} version {}", other.kind(), other.version()),
+        };
+        format!("{kind}, {} bytes\nhash {hash}\n{text}", bytes.len()).trim_end().to_owned()
     });
     Ok(ExitCode::SUCCESS)
 }
