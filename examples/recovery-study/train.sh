@@ -12,7 +12,10 @@ shared=$(cd "${NVCIM_SHARED:-../shared}" && pwd)
 nvcim=${NVCIM:-target/release/nvcim}
 out=examples/recovery-study/trained
 mkdir -p "$out"
-[ $# -gt 0 ] || set -- lenet5-ccoltong lenet5-jinsoo mnist-8 lenet5-fashion resnet8-f32 resnet20-aka
+all="lenet5-ccoltong lenet5-jinsoo mnist-8 lenet5-fashion resnet8-f32 resnet20-aka"
+# The words of the list are names of their own.
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $all
 
 for name in "$@"; do
     images=mnist:train
@@ -28,7 +31,7 @@ for name in "$@"; do
         look="--normalize 0.485/0.456/0.406,0.229/0.224/0.225"
         ;;
     *)
-        echo "train.sh: no network \`$name\`" >&2
+        echo "train.sh: no network \`$name\`, give some of $all" >&2
         exit 2
         ;;
     esac

@@ -64,8 +64,7 @@ fn plan_readers(graph: &Graph, id: NodeId, affine: &Affine) -> Option<Changes> {
                 continue;
             }
             let channels = affine.along(shape, channel_axis(op, shape)?)?;
-            let shifts = channels.shift.iter().any(|&shift| shift != 0.0);
-            if shifts && pads(op) {
+            if affine.shifts() && pads(op) {
                 return None;
             }
             changes.matrices.push((user, take_in(graph, user, Side::Inputs, &channels)?));

@@ -392,11 +392,9 @@ impl Quick {
     }
 }
 
+/// A study of one network on two chips with two sweeps, for tests.
 #[cfg(test)]
-mod tests {
-    use super::{Method, parse_study};
-
-    const SMALL: &str = "\
+pub(super) const SMALL: &str = "\
 schema = 1
 kind = \"study\"
 name = \"s\"
@@ -438,6 +436,10 @@ chips = [\"b\"]
 sweeps = [\"bits\"]
 dies = 2
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::{Method, SMALL, parse_study};
 
     fn problems(from: &str, to: &str) -> Vec<String> {
         let text = SMALL.replace(from, to);

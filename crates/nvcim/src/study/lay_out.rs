@@ -217,30 +217,11 @@ fn collect<T>(parts: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::find_trained;
-    use crate::study::file::parse_study;
+    use crate::study::file::{SMALL, parse_study};
 
     #[test]
     fn a_network_trained_for_a_chip_goes_before_the_one_for_all() {
-        let text = "\
-schema = 1
-kind = \"study\"
-name = \"s\"
-[[network]]
-name = \"n\"
-model = \"bundled:lenet-digits.onnx\"
-data = \"digits\"
-calibration = \"digits:train\"
-[[network]]
-name = \"m\"
-model = \"bundled:lenet-digits.onnx\"
-data = \"digits\"
-calibration = \"digits:train\"
-[[chip]]
-name = \"a\"
-file = \"stress-a\"
-[[chip]]
-name = \"b\"
-file = \"stress-b\"
+        let trained = "
 [[trained]]
 network = \"n\"
 model = \"all.onnx\"
@@ -251,7 +232,7 @@ chip = \"b\"
 model = \"b.onnx\"
 control = \"control.onnx\"
 ";
-        let file = parse_study(text, "s.toml", false).unwrap().output;
+        let file = parse_study(&format!("{SMALL}{trained}"), "s.toml", false).unwrap().output;
         let model = |network: &str, chip: &str| {
             find_trained(&file, network, chip).map(|at| file.trained[at].model.as_str())
         };
