@@ -400,4 +400,12 @@ impl Chip {
         matches!(effect, Effect::Dac | Effect::Adc)
             || self.effects.models().iter().any(|(present, _)| *present == effect)
     }
+
+    /// Whether nothing is drawn for a die of this chip, nor for its reads: then all dies are the same.
+    pub fn dies_are_alike(&self) -> bool {
+        let Circuits { dac, adc } = &self.circuits;
+        let sds = [self.dac.jitter_sd_steps, dac.gain_sd, dac.offset_sd_steps, adc.capacitor_sd];
+        let effects = self.effects.models();
+        effects.iter().all(|(effect, _)| !effect.is_drawn()) && sds.iter().all(|sd| *sd == 0.0)
+    }
 }

@@ -7,6 +7,7 @@
 
 mod fit_ranges;
 mod fit_scales;
+mod narrow;
 
 use std::collections::BTreeMap;
 

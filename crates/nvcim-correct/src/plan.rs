@@ -195,12 +195,16 @@ impl Plan {
         plan
     }
 
-    /// Whether ranges are shifted against each other over all copies of a tile, rather than over those of one array.
-    pub fn shifts_over_arrays(self, chip: &Chip) -> bool {
+    /// Whether ranges are as narrow as what all copies of a tile say together asks for.
+    pub fn narrows_ranges(self, chip: &Chip) -> bool {
         has_coarse_converters(&chip.adc)
-            && chip.adc.range_per == RangePer::Column
             && self.has(Correction::Ranges)
             && self.has(Correction::Bias)
+    }
+
+    /// Whether ranges are shifted against each other over all copies of a tile, rather than over those of one array.
+    pub(crate) fn shifts_over_arrays(self, chip: &Chip) -> bool {
+        self.narrows_ranges(chip) && chip.adc.range_per == RangePer::Column
     }
 
     /// Whether tiles get as many copies as the noise of cells asks for.

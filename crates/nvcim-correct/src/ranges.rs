@@ -5,8 +5,9 @@
 //! by a factor while an end clips, closes in on the extremes that it measured otherwise, and ends when
 //! what it measured fills the range.
 
+use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::Chip;
-use nvcim_ir::programmed::ProgrammedTile;
+use nvcim_ir::programmed::{ProgrammedTile, ScaledReadout};
 use nvcim_ir::tiled::AdcRange;
 
 use crate::coarse::shift_of;
@@ -91,23 +92,27 @@ pub(crate) fn shrink(range: AdcRange, centre: f32, factor: f32) -> AdcRange {
     }
 }
 
-/// Shifts the ranges of a column's copies against each other by shares of a step, so that copies with one
-/// current do not all round it the same way: together they have the steps of a finer converter. The tile is
-/// `piece` of as many with the same weights.
-pub(crate) fn stagger(
-    tile: &mut ProgrammedTile,
+/// By how many steps the ranges of a column's copies are shifted against each other, so that copies with one current do
+/// not all round it the same way: together they have the steps of a finer converter. The tile is `piece` of as many with
+/// the same weights; one entry per readout.
+pub(crate) fn shifts_of(
+    tile: &ProgrammedTile,
     (piece, n_pieces): (usize, usize),
-    n_slices: usize,
     chip: &Chip,
-) {
+) -> Vec<f32> {
+    let n_slices = WeightCode::new(chip).n_slices();
     let copies = tile.wiring.n_slices as usize / n_slices * n_pieces;
-    for scaled in &mut tile.readouts {
+    let of_readout = |scaled: &ScaledReadout| {
         let copy = scaled.readout.slice as usize / n_slices * n_pieces + piece;
-        let range = &mut scaled.readout.range;
-        let step = (range.hi - range.lo) / chip.adc.max_code() as f32;
-        let shift = step * shift_of(copy, copies);
-        *range = AdcRange { lo: range.lo + shift, hi: range.hi + shift };
-    }
+        shift_of(copy, copies)
+    };
+    tile.readouts.iter().map(of_readout).collect()
+}
+
+/// A range shifted by `share` of its step.
+pub(crate) fn shift(range: AdcRange, share: f32, chip: &Chip) -> AdcRange {
+    let shift = (range.hi - range.lo) / chip.adc.max_code() as f32 * share;
+    AdcRange { lo: range.lo + shift, hi: range.hi + shift }
 }
 
 #[cfg(test)]

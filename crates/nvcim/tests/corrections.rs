@@ -21,6 +21,7 @@ use nvcim::simulate::{DieChoice, load_image, resolve_die};
 use nvcim::tensor::Tensor;
 use nvcim_chip::die;
 use nvcim_chip::effects::programming::Programming;
+use nvcim_chip::effects::temperature::{Temperature, TemperatureLaw};
 use nvcim_correct::affine_norm::AffineNorm;
 use nvcim_correct::after::{AfterOptions, correct_after};
 use nvcim_correct::before::{Bounds, Targeted, correct_before, correct_before_by};
@@ -208,6 +209,55 @@ fn copies_that_round_apart_make_up_for_coarse_drives() {
         );
         assert!(errors[1] < most.min(0.5 * errors[0]), "{bits}: {errors:?}");
     }
+}
+
+/// Converters of three and four bits: eight copies, whose ranges are shifted against each other by eighths of a step, do
+/// what three bits more would, which they cannot under ranges as narrow as one of them alone is best with.
+#[test]
+fn copies_with_shifted_ranges_make_up_for_coarse_converters() {
+    let bench = Bench::new(CALIBRATION);
+    for (bits, most) in [(3, 0.07_f64), (4, 0.04)] {
+        let errors = [1, 8].map(|copies| {
+            let mut chip = find_preset("ideal").expect("a preset");
+            (chip.arrays.count, chip.adc.bits) = (Some(64), bits);
+            chip.holds.copies = Some(copies);
+            let die = sample_die(&chip, 0, 64);
+            let compiled = bench.compile(&chip, &die, Plan::FULL, 0.0);
+            bench.error(&compiled.image, &die, 0.0)
+        });
+        println!(
+            "{bits}-bit converters: error {:.3} with one copy, {:.3} with eight",
+            errors[0], errors[1]
+        );
+        assert!(errors[1] < most.min(0.3 * errors[0]), "{bits}: {errors:?}");
+    }
+}
+
+/// Where nothing is drawn, what is measured on one die holds for all; without stuck cells `closest` and `rows` have nothing
+/// to do.
+#[test]
+fn dies_that_are_alike_get_the_same_image_and_give_the_same_answers() {
+    let bench = Bench::new(CALIBRATION);
+    let mut chip = find_preset("ideal").expect("a preset");
+    (chip.arrays.count, chip.adc.bits) = (Some(64), 4);
+    let law = TemperatureLaw::Linear { per_kelvin: 0.005, reference_celsius: 25.0 };
+    chip.effects.temperature = Some(Temperature { celsius: 85.0, law });
+    assert!(chip.dies_are_alike());
+    let dies = [0, 1].map(|seed| sample_die(&chip, seed, 64));
+    let run = |die: &DieRecord, plan| {
+        let image = bench.compile(&chip, die, plan, 0.0).image;
+        let answers = bench.answers(&image, die, conditions(0.0));
+        (image.net, answers)
+    };
+    for plan in [Plan::NONE, Plan::LAB, Plan::FULL] {
+        let [first, second] = dies.each_ref().map(|die| run(die, plan));
+        assert!(first == second, "{:?}", plan.names());
+    }
+    for (plan, more) in [(Plan::NONE, Plan::CLOSEST), (Plan::LAB, Plan::ROWS)] {
+        assert!(run(&dies[0], plan) == run(&dies[0], more), "{:?}", more.names());
+    }
+    chip.dac.jitter_sd_steps = 0.1;
+    assert!(!chip.dies_are_alike());
 }
 
 /// Eight images are too few to fit weights and gains to where nothing is wrong: images that are held out tell.

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use cpu_time::ThreadTime;
-use nvcim::describe::{Chip, Effects};
+use nvcim::describe::Chip;
 use nvcim::diag::{Diagnostic, Result};
 use nvcim::effects::EffectSet;
 use nvcim::file::hash_chip;
@@ -142,7 +142,7 @@ impl Study {
     /// What a measurement is filed under: one key for all that must come out the same.
     fn key(&self, bench: &Bench<'_>, method: &Method, die: u64) -> Key {
         let hash = hash_chip(&bench.chip);
-        let die = if dies_are_alike(&bench.chip) { 0 } else { die };
+        let die = if bench.chip.dies_are_alike() { 0 } else { die };
         Key {
             tag: self.tag.clone(),
             case: bench.case.name.to_owned(),
@@ -227,12 +227,6 @@ impl Bench<'_> {
     }
 }
 
-/// Whether no effect draws anything: then every die is the first one.
-fn dies_are_alike(chip: &Chip) -> bool {
-    let drawing = Effects { ir_drop: None, ..chip.effects.clone() };
-    drawing == Effects::default()
-}
-
 /// The method whose image another one compiles too: without stuck cells, the closest reachable value is the
 /// target itself, and rows have nothing to move around.
 fn effective_method<'a>(chip: &Chip, method: &'a str) -> &'a str {
@@ -254,9 +248,10 @@ fn labelled(accuracy: Option<f64>) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
+    use nvcim::describe::Chip;
     use nvcim::plan::Plan;
 
-    use super::{Method, dies_are_alike, effective_method};
+    use super::{Method, effective_method};
     use crate::recovery::cases::CASES;
 
     #[test]
@@ -266,7 +261,7 @@ mod tests {
         let named = |holds: &dyn Fn(&_) -> bool| -> Vec<_> {
             chips.iter().filter(|(_, chip)| holds(chip)).map(|(name, _)| *name).collect()
         };
-        assert_eq!(named(&dies_are_alike), ["wires-separate", "wires-interleaved", "adc-4"]);
+        assert_eq!(named(&Chip::dies_are_alike), ["wires-separate", "wires-interleaved", "adc-4"]);
         let idle = |chip: &_| effective_method(chip, "closest") == Method::NAIVE;
         let rest = ["columns", "drift-refresh", "drift-never"];
         assert_eq!(

@@ -110,6 +110,31 @@ impl Effect {
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|effect| effect.name() == name)
     }
+
+    /// Whether something of the effect is drawn; of the others all is known from the chip's description. What
+    /// converters as they are built draw is not part of `dac` and `adc`.
+    pub fn is_drawn(self) -> bool {
+        match self {
+            Self::Temperature
+            | Self::Disturb
+            | Self::Dac
+            | Self::Iv
+            | Self::IrDrop
+            | Self::Leakage
+            | Self::Nonlinearity
+            | Self::Adc => false,
+            Self::Programming
+            | Self::Gradient
+            | Self::Measured
+            | Self::Drift
+            | Self::Stuck
+            | Self::Rtn
+            | Self::Read
+            | Self::ColumnGain
+            | Self::ColumnOffset
+            | Self::OutputNoise => true,
+        }
+    }
 }
 
 impl fmt::Display for Effect {
@@ -171,6 +196,18 @@ impl EffectSet {
 #[cfg(test)]
 mod tests {
     use super::{Effect, EffectSet};
+    use crate::presets::{PRESETS, find_preset};
+
+    #[test]
+    fn effects_that_draw_for_cells_say_so() {
+        for (name, _) in PRESETS {
+            let chip = find_preset(name).unwrap();
+            for (effect, model) in chip.effects.models() {
+                let draws = model.on_cells().is_some_and(|model| !model.draws().is_empty());
+                assert!(effect.is_drawn() || !draws, "{name}: {effect}");
+            }
+        }
+    }
 
     #[test]
     fn names_find_their_effects() {

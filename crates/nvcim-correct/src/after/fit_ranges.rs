@@ -1,10 +1,8 @@
-//! Ranges of a layer's conversions: found by search, shared where the chip shares them, narrowed where steps are
-//! coarse.
+//! Ranges of a layer's conversions: found by search, shared where the chip shares them, shifted between copies.
 
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate};
-use nvcim_chip::coding::WeightCode;
 use nvcim_chip::describe::{Accumulate, BitSerial, InputDrive, RangePer};
 use nvcim_chip::effects::dac;
 use nvcim_ir::diag::Result;
@@ -12,12 +10,8 @@ use nvcim_ir::ids::TileId;
 use nvcim_ir::tiled::AdcRange;
 
 use super::{Bench, Probe, ranges_of, some_of};
-use crate::affine::unsaid;
-use crate::coarse::has_coarse_converters;
 use crate::plan::Correction;
-use crate::ranges::{
-    MAX_ROUNDS, SHRINKS, close_in, is_inside, is_settled, join, shrink, stagger, widen,
-};
+use crate::ranges::{MAX_ROUNDS, close_in, is_inside, is_settled, join, shift, shifts_of, widen};
 
 impl Bench<'_> {
     /// Sets the ranges of a layer's tiles; answers how many changed.
@@ -33,83 +27,38 @@ impl Bench<'_> {
                 found[tile][at] = all.expect("a group has a member");
             }
         }
-        if has_coarse_converters(&self.known.chip.adc) && self.plan.has(Correction::Bias) {
+        if self.plan.narrows_ranges(self.known.chip) {
             self.narrow(tiles, probes, &mut found, per)?;
         }
+        let shifts = self.shifts(tiles);
         let mut changed = 0;
-        for (&id, ranges) in tiles.iter().zip(&found) {
-            let tile = &mut self.programmed.tiles[id];
-            for (scaled, range) in tile.readouts.iter_mut().zip(ranges) {
+        for ((&id, ranges), shifts) in tiles.iter().zip(&found).zip(&shifts) {
+            let readouts = self.programmed.tiles[id].readouts.iter_mut();
+            for (scaled, (range, share)) in readouts.zip(ranges.iter().zip(shifts)) {
                 changed += usize::from(scaled.readout.range != *range);
-                scaled.readout.range = *range;
+                scaled.readout.range = shift(*range, *share, self.known.chip);
             }
-        }
-        if per == RangePer::Column && self.plan.has(Correction::Bias) {
-            self.stagger(tiles);
         }
         Ok(changed)
     }
 
-    /// Shifts the ranges of copies against each other.
-    fn stagger(&mut self, tiles: &[TileId]) {
+    /// By how many steps the range of every conversion is shifted, so that copies round apart; by none where ranges
+    /// are shared.
+    pub(super) fn shifts(&self, tiles: &[TileId]) -> Vec<Vec<f32>> {
         let chip = self.known.chip;
-        let n_slices = WeightCode::new(chip).n_slices();
+        let n_readouts = |id: &TileId| self.programmed.tiles[*id].readouts.len();
+        let mut shifts: Vec<_> = tiles.iter().map(|id| vec![0.0; n_readouts(id)]).collect();
+        if chip.adc.range_per != RangePer::Column || !self.plan.has(Correction::Bias) {
+            return shifts;
+        }
         let apart = self.plan.shifts_over_arrays(chip);
         for copies in self.group_copies(tiles) {
             for (piece, &at) in copies.iter().enumerate() {
                 let place = if apart { (piece, copies.len()) } else { (0, 1) };
-                stagger(&mut self.programmed.tiles[tiles[at]], place, n_slices, chip);
+                shifts[at] = shifts_of(&self.programmed.tiles[tiles[at]], place, chip);
             }
         }
-    }
-
-    /// Narrows ranges until what is lost by clipping would be more than what finer steps gain.
-    fn narrow(
-        &mut self,
-        tiles: &[TileId],
-        probes: &[Probe],
-        found: &mut [Vec<AdcRange>],
-        per: RangePer,
-    ) -> Result<()> {
-        let groups = groups(found, per);
-        let mut best = vec![(f64::INFINITY, 1.0_f32); groups.len()];
-        let mut centres: Vec<Vec<f32>> = Vec::new();
-        for (&id, (probe, ranges)) in tiles.iter().zip(probes.iter().zip(found.iter())) {
-            let currents = self.measure(id, probe.some_drives(), probe.signed, ranges)?;
-            let mean = currents.mean_axis(Axis(0)).map_or(Vec::new(), |mean| mean.to_vec());
-            centres.push(mean);
-        }
-        for factor in SHRINKS {
-            let mut errors: Vec<Vec<f64>> = Vec::new();
-            for (at, (&id, probe)) in tiles.iter().zip(probes).enumerate() {
-                let ranges: Vec<_> = found[at]
-                    .iter()
-                    .zip(&centres[at])
-                    .map(|(range, &centre)| shrink(*range, centre, factor))
-                    .collect();
-                let currents = self.measure(id, probe.some_drives(), probe.signed, &ranges)?;
-                let scales =
-                    self.programmed.tiles[id].readouts.iter().map(|it| f64::from(it.scale));
-                let expected = some_of(&probe.expected);
-                let columns = expected.columns().into_iter().zip(currents.columns());
-                let lost = columns.zip(scales).map(|((p, y), scale)| scale * scale * unsaid(p, y));
-                errors.push(lost.collect());
-            }
-            for (group, best) in groups.iter().zip(&mut best) {
-                let error: f64 = group.iter().map(|&(tile, at)| errors[tile][at]).sum();
-                if error < best.0 {
-                    *best = (error, factor);
-                }
-            }
-        }
-        for (group, (_, factor)) in groups.into_iter().zip(best) {
-            let mean: f32 =
-                group.iter().map(|&(tile, at)| centres[tile][at]).sum::<f32>() / group.len() as f32;
-            for (tile, at) in group {
-                found[tile][at] = shrink(found[tile][at], mean, factor);
-            }
-        }
-        Ok(())
+        shifts
     }
 
     /// Ranges that hold all that is converted of a tile.
@@ -166,7 +115,7 @@ impl Bench<'_> {
 }
 
 /// The readouts, by tile and place in it, that share one range.
-fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
+pub(super) fn groups(ranges: &[Vec<AdcRange>], per: RangePer) -> Vec<Vec<(usize, usize)>> {
     let mut groups: BTreeMap<(usize, usize), Vec<(usize, usize)>> = BTreeMap::new();
     for (tile, ranges) in ranges.iter().enumerate() {
         for at in 0..ranges.len() {

@@ -3,6 +3,8 @@
 //! A stored format of its own: a folder of results holds its agenda, so that results of several machines can be
 //! put together, and reported on, where neither networks nor images are.
 
+use std::collections::BTreeSet;
+
 use nvcim_ir::diag::{Diagnostic, Result};
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +193,8 @@ impl Agenda {
         Ok(bytes)
     }
 
-    /// Every measurement with its key, in the order in which it is best done: cell by cell, die by die.
+    /// Every measurement with its key, in the order in which it is best done: cell by cell, die by die. What several ask for
+    /// is there once, for the first of them.
     pub fn jobs(&self) -> Vec<(Job, &str)> {
         let floats = self.networks.iter().enumerate();
         let mut jobs: Vec<(Job, &str)> =
@@ -209,6 +212,8 @@ impl Agenda {
                 }));
             }
         }
+        let mut known = BTreeSet::new();
+        jobs.retain(|(_, key)| known.insert(*key));
         jobs
     }
 

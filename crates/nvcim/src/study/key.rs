@@ -15,8 +15,8 @@ use crate::study::method::Method;
 /// simulation that changes accuracies raises it; what was measured before does not count from then on.
 const REVISION: u32 = 1;
 
-/// The same for what concerns coarse converters alone, whose columns have ranges that copies shift against each other.
-const REVISION_OF_COARSE_RANGES: u32 = 2;
+/// The same for what concerns coarse converters alone, whose ranges are as narrow as copies that shift them together ask for.
+const REVISION_OF_COARSE_RANGES: u32 = 3;
 
 /// The same for what concerns quantised networks alone, whose zero points stay in the digital program.
 const REVISION_OF_ZERO_POINTS: u32 = 2;
@@ -63,24 +63,24 @@ impl Key {
 
     /// The key of one method on one die of a chip.
     pub(super) fn of_method(&self, method: Method, chip: &Chip, die: u64) -> String {
-        let plan = method.plan().limited_to(chip);
+        let plan = method.on_chip(chip).plan().limited_to(chip);
         let mut key = Self(self.0.clone());
-        if plan.shifts_over_arrays(chip) {
+        if plan.narrows_ranges(chip) {
             key.line("revision of coarse ranges", &REVISION_OF_COARSE_RANGES.to_string());
         }
         if plan.chooses_copies(chip) {
             key.line("revision of copies", &REVISION_OF_COPIES.to_string());
         }
         key.line("corrections", &plan.names().join(","));
-        key.line("die", &die.to_string());
+        key.line("die", &first_like(die, chip).to_string());
         key.finish()
     }
 
-    /// The key of the naive mapping on one die with the effects of these names only.
-    pub(super) fn of_effects(&self, effects: &[String], die: u64) -> String {
+    /// The key of the naive mapping on one die of a chip with the effects of these names only.
+    pub(super) fn of_effects(&self, effects: &[String], chip: &Chip, die: u64) -> String {
         let mut key = Self(self.0.clone());
         key.line("effects", &effects.join(","));
-        key.line("die", &die.to_string());
+        key.line("die", &first_like(die, chip).to_string());
         key.finish()
     }
 
@@ -99,6 +99,11 @@ impl Key {
     fn line(&mut self, name: &str, value: &str) {
         self.0 += &format!("{name} {value}\n");
     }
+}
+
+/// The first die of a chip that is the same as `die`.
+fn first_like(die: u64, chip: &Chip) -> u64 {
+    if chip.dies_are_alike() { 0 } else { die }
 }
 
 /// BLAKE3 of test images as the network sees them, and of their labels.

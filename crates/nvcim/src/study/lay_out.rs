@@ -125,7 +125,7 @@ impl Study {
         let methods: Vec<_> = given.map(keys_of).collect();
         let effects = &self.agenda.chips[item.chip].effects;
         let steps =
-            |die| (0..effects.len()).map(|n| naive.of_effects(&effects[..n], die)).collect();
+            |die| (0..effects.len()).map(|n| naive.of_effects(&effects[..n], chip, die)).collect();
         let waterfall: Vec<Vec<String>> = (0..waterfall_dies).map(steps).collect();
         let item = &mut self.agenda.cells[cell];
         item.methods = methods;
@@ -217,7 +217,49 @@ fn collect<T>(parts: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::find_trained;
+    use crate::study::Study;
     use crate::study::file::{SMALL, parse_study};
+    use crate::study::sources::Sources;
+
+    #[test]
+    fn what_must_come_out_the_same_is_measured_once() {
+        let count = |file: &str, bits: &str| {
+            let text = "
+schema = 1
+kind = \"study\"
+name = \"s\"
+methods = [\"closest\", \"lab\", \"rows\", \"corrected\"]
+dies = 3
+[[network]]
+name = \"n\"
+model = \"bundled:lenet-digits.onnx\"
+data = \"digits\"
+calibration = \"digits:train\"
+images = 10
+[[chip]]
+name = \"c\"
+file = \"FILE\"
+set = { SET }
+[waterfall]
+networks = [\"n\"]
+dies = 2
+";
+            let text = text.replace("FILE", file).replace("SET", bits);
+            let file = parse_study(&text, "s.toml", false).unwrap().output;
+            let sources = Sources { folder: None, shared: None };
+            let agenda = Study::open(&file, &sources, "nvcim study s.toml").unwrap().agenda;
+            let steps = agenda.cells[0].waterfall[0].len();
+            (agenda.cells[0].n_dies(), agenda.jobs().len(), steps)
+        };
+        // Float, three methods, since without stuck cells two do as naive and `lab` do, and the waterfall of one die.
+        let (dies, jobs, steps) = count("ideal", "\"adc.bits\" = 4");
+        assert_eq!((dies, jobs), (3, 1 + 3 + steps));
+        // Every column has an offset of its own: another on each die.
+        let (_, jobs, steps) = count("ideal", "\"effects.column_offset.sd_lsb\" = 1.0");
+        assert_eq!(jobs, 1 + 3 * 3 + 2 * steps);
+        let (_, jobs, steps) = count("stress-a", "\"adc.bits\" = 4");
+        assert_eq!(jobs, 1 + 5 * 3 + 2 * steps);
+    }
 
     #[test]
     fn a_network_trained_for_a_chip_goes_before_the_one_for_all() {

@@ -1,5 +1,7 @@
 //! The methods that a study compares, a closed list.
 
+use nvcim_chip::describe::Chip;
+use nvcim_chip::effects::Effect;
 use nvcim_correct::plan::Plan;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,16 @@ impl Method {
             Self::Lab => Plan::LAB,
             Self::Rows => Plan::ROWS,
             Self::Corrected | Self::Both => Plan::FULL,
+        }
+    }
+
+    /// The first method that makes the same image for every die of a chip. Without stuck cells weights are as close as can be
+    /// in naive pairs, and no row has anything to keep away from.
+    pub fn on_chip(self, chip: &Chip) -> Self {
+        match self {
+            Self::Closest if !chip.describes(Effect::Stuck) => Self::Naive,
+            Self::Rows if !chip.describes(Effect::Stuck) => Self::Lab,
+            other => other,
         }
     }
 
