@@ -29,7 +29,7 @@ pub struct CellSummary {
     pub cell: usize,
     /// Accuracy of the ONNX file in float in percent, where it is known.
     pub reference: Option<f64>,
-    /// The dies on which every method was measured.
+    /// The dies on which every method was measured, but for methods that were on none.
     pub dies: Vec<u64>,
     /// The methods, in the order of the agenda; none without a die or a reference.
     pub methods: Vec<MethodSummary>,
@@ -147,13 +147,14 @@ impl CellSummary {
         let item = &agenda.cells[at];
         let reference = results.percent(&agenda.networks[item.network].float);
         let stopped = settled(agenda, at, results).unwrap_or(usize::MAX);
+        let begun = list_begun(item, results);
         let measured =
-            |die: &usize| item.methods.iter().all(|(_, keys)| results.get(&keys[*die]).is_some());
+            |die: &usize| begun.iter().all(|(_, keys)| results.get(&keys[*die]).is_some());
         let dies: Vec<usize> = (0..item.n_dies().min(stopped)).filter(measured).collect();
         Self {
             cell: at,
             reference,
-            methods: sum_up_methods(agenda, item, &dies, results).unwrap_or_default(),
+            methods: sum_up_methods(agenda, (item, &begun), &dies, results).unwrap_or_default(),
             dies: dies.into_iter().map(|die| die as u64).collect(),
         }
     }
@@ -164,26 +165,34 @@ impl CellSummary {
     }
 }
 
+/// The methods of a cell that anything is known of: those of which nothing has been measured yet say nothing against the others.
+fn list_begun<'a>(item: &'a CellItem, results: &Results) -> Vec<&'a (Method, Vec<String>)> {
+    let control = item.trained.as_ref().is_none_or(|it| results.percent(&it.float).is_some());
+    let begun = |(method, keys): &&(Method, Vec<String>)| {
+        let any = keys.iter().any(|key| results.get(key).is_some());
+        *method == Method::Naive || (any && (control || !method.is_trained()))
+    };
+    item.methods.iter().filter(begun).collect()
+}
+
 /// `None` without a die, or without what accuracies are compared with.
 fn sum_up_methods(
     agenda: &Agenda,
-    item: &CellItem,
+    (item, begun): (&CellItem, &[&(Method, Vec<String>)]),
     dies: &[usize],
     results: &Results,
 ) -> Option<Vec<MethodSummary>> {
     let float = results.percent(&agenda.networks[item.network].float)?;
     // Learning the data set must not pass as recovery.
-    let control = match &item.trained {
-        Some(trained) => results.percent(&trained.float)?.max(float),
-        None => float,
-    };
+    let control = item.trained.as_ref().and_then(|trained| results.percent(&trained.float));
+    let control = control.map_or(float, |control| control.max(float));
     let accuracies = |wanted: Method| -> Option<Vec<f64>> {
-        let (_, keys) = item.methods.iter().find(|(method, _)| *method == wanted)?;
+        let (_, keys) = begun.iter().find(|(method, _)| *method == wanted)?;
         dies.iter().map(|die| results.percent(&keys[*die])).collect()
     };
     let naive = accuracies(Method::Naive)?;
     let lab = accuracies(Method::Lab);
-    let sum_up = |&(method, _): &(Method, Vec<String>)| {
+    let sum_up = |&&(method, _): &&(Method, Vec<String>)| {
         let reference = if method.is_trained() { control } else { float };
         let baselines = Baselines { reference, naive: &naive, lab: lab.as_deref() };
         let accuracies = accuracies(method)?;
@@ -193,7 +202,7 @@ fn sum_up_methods(
         let yield_percent = yield_percent(reference, agenda.yield_points, &accuracies);
         Some(MethodSummary { method, reference, accuracies, figures, yield_percent })
     };
-    item.methods.iter().map(sum_up).collect()
+    begun.iter().map(sum_up).collect()
 }
 
 impl Overall {
