@@ -5,8 +5,8 @@
 #     examples/recovery-study/train.sh [NAME...]
 #
 # From the top folder, with a release build and with third-party networks and data in $NVCIM_SHARED; all of them without a
-# name. On two cores minutes for a LeNet, a quarter of an hour for a ResNet-8, an hour for a ResNet-20. What was made is
-# not made again; a training that was stopped goes on.
+# name. All of them took 95 minutes of CPU time, of which the ResNet-20 took 34. What was made is not made again; a training
+# that was stopped goes on.
 set -eu
 shared=$(cd "${NVCIM_SHARED:-../shared}" && pwd)
 nvcim=${NVCIM:-target/release/nvcim}
@@ -35,8 +35,11 @@ for name in "$@"; do
         exit 2
         ;;
     esac
+    # One die chooses the epoch: to compile for three after every epoch would take most of the time.
+    residual="--batch 32 --rate 2e-4 --augment-shift 2 --augment-flip --distill 0.5 --dies 1"
     case $name in
-    resnet*) course="--epochs 10 --batch 32 --rate 2e-4 --augment-shift 2 --augment-flip --distill 0.5" ;;
+    resnet20*) course="--epochs 5 $residual" ;;
+    resnet8*) course="--epochs 10 $residual" ;;
     esac
     # Corrections mend stuck cells, by rows and copies that training knows nothing of: it is for the rest.
     for chip in "-control --ideal" " --chip stress-c --at 10y --corrected --without stuck"; do
