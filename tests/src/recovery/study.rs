@@ -15,8 +15,8 @@ use nvcim::effects::EffectSet;
 use nvcim::file::hash_chip;
 use nvcim::layout::Image;
 use nvcim::plan::Plan;
-use nvcim::study::cell::Cell;
 use nvcim::study::work::{lock, run_all};
+use nvcim::study::{self, cell::Cell};
 use nvcim::verify::float_accuracy;
 
 use crate::recovery::cases::Case;
@@ -227,14 +227,9 @@ impl Bench<'_> {
     }
 }
 
-/// The method whose image another one compiles too: without stuck cells, the closest reachable value is the
-/// target itself, and rows have nothing to move around.
+/// The method whose image another one compiles too, as studies know them; others stand for themselves.
 fn effective_method<'a>(chip: &Chip, method: &'a str) -> &'a str {
-    match method {
-        "closest" if chip.effects.stuck.is_none() => Method::NAIVE,
-        "rows" if chip.effects.stuck.is_none() => "lab",
-        other => other,
-    }
+    study::method::Method::find(method).map_or(method, |known| known.on_chip(chip).name())
 }
 
 /// A line of progress with the seconds since a start before it.

@@ -27,10 +27,10 @@ impl Bench<'_> {
                 found[tile][at] = all.expect("a group has a member");
             }
         }
-        if self.plan.narrows_ranges(self.known.chip) {
-            self.narrow(tiles, probes, &mut found, per)?;
-        }
         let shifts = self.shifts(tiles);
+        if self.plan.narrows_ranges(self.known.chip) {
+            self.narrow(tiles, probes, &mut found, &shifts)?;
+        }
         let mut changed = 0;
         for ((&id, ranges), shifts) in tiles.iter().zip(&found).zip(&shifts) {
             let readouts = self.programmed.tiles[id].readouts.iter_mut();
@@ -44,7 +44,7 @@ impl Bench<'_> {
 
     /// By how many steps the range of every conversion is shifted, so that copies round apart; by none where ranges
     /// are shared.
-    pub(super) fn shifts(&self, tiles: &[TileId]) -> Vec<Vec<f32>> {
+    fn shifts(&self, tiles: &[TileId]) -> Vec<Vec<f32>> {
         let chip = self.known.chip;
         let n_readouts = |id: &TileId| self.programmed.tiles[*id].readouts.len();
         let mut shifts: Vec<_> = tiles.iter().map(|id| vec![0.0; n_readouts(id)]).collect();

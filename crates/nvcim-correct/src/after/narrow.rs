@@ -23,17 +23,16 @@ use crate::ranges::{SHRINKS, shift, shrink};
 type Place = (usize, usize);
 
 impl Bench<'_> {
-    /// Narrows `found`, the ranges of a layer's tiles.
+    /// Narrows `found`, the ranges of a layer's tiles, which are going to be shifted by `shifts` steps.
     pub(super) fn narrow(
         &mut self,
         tiles: &[TileId],
         probes: &[Probe],
         found: &mut [Vec<AdcRange>],
-        per: RangePer,
+        shifts: &[Vec<f32>],
     ) -> Result<()> {
-        let centres = self.find_centres(tiles, probes, found, per)?;
-        let shifts = self.shifts(tiles);
-        let families = self.families(tiles, per);
+        let centres = self.find_centres(tiles, probes, found)?;
+        let families = self.families(tiles);
         let mut best = vec![(f64::INFINITY, 1.0_f32); families.len()];
         for factor in SHRINKS {
             let mut answers = Vec::new();
@@ -67,7 +66,6 @@ impl Bench<'_> {
         tiles: &[TileId],
         probes: &[Probe],
         found: &[Vec<AdcRange>],
-        per: RangePer,
     ) -> Result<Vec<Vec<f32>>> {
         let mut centres: Vec<Vec<f32>> = Vec::new();
         for ((&id, probe), ranges) in tiles.iter().zip(probes).zip(found) {
@@ -75,7 +73,7 @@ impl Bench<'_> {
             let mean = currents.mean_axis(Axis(0));
             centres.push(mean.map_or(Vec::new(), |mean| mean.to_vec()));
         }
-        for group in groups(found, per) {
+        for group in groups(found, self.known.chip.adc.range_per) {
             let sum: f32 = group.iter().map(|&(tile, at)| centres[tile][at]).sum();
             let mean = sum / group.len() as f32;
             group.iter().for_each(|&(tile, at)| centres[tile][at] = mean);
@@ -85,7 +83,7 @@ impl Bench<'_> {
 
     /// The readouts of a layer that are narrowed alike, each family as lists of copies: readouts that see the same
     /// current but for what is wrong with their cells.
-    fn families(&self, tiles: &[TileId], per: RangePer) -> Vec<Vec<Vec<Place>>> {
+    fn families(&self, tiles: &[TileId]) -> Vec<Vec<Vec<Place>>> {
         let n_slices = WeightCode::new(self.known.chip).n_slices() as u32;
         let mut copies: BTreeMap<_, Vec<Place>> = BTreeMap::new();
         for (place, &id) in tiles.iter().enumerate() {
@@ -100,7 +98,7 @@ impl Bench<'_> {
         }
         let mut families: BTreeMap<_, Vec<Vec<Place>>> = BTreeMap::new();
         for ((of_tile, of_readout), copies) in copies {
-            let family = match per {
+            let family = match self.known.chip.adc.range_per {
                 RangePer::Column => Some((of_tile, Some(of_readout))),
                 RangePer::Tile => Some((of_tile, None)),
                 RangePer::Layer => None,

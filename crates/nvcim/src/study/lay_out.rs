@@ -223,28 +223,12 @@ mod tests {
 
     #[test]
     fn what_must_come_out_the_same_is_measured_once() {
-        let count = |file: &str, bits: &str| {
-            let text = "
-schema = 1
-kind = \"study\"
-name = \"s\"
-methods = [\"closest\", \"lab\", \"rows\", \"corrected\"]
-dies = 3
-[[network]]
-name = \"n\"
-model = \"bundled:lenet-digits.onnx\"
-data = \"digits\"
-calibration = \"digits:train\"
-images = 10
-[[chip]]
-name = \"c\"
-file = \"FILE\"
-set = { SET }
-[waterfall]
-networks = [\"n\"]
-dies = 2
-";
-            let text = text.replace("FILE", file).replace("SET", bits);
+        let network = SMALL.split("[[chip]]").next().unwrap();
+        let network = network.replace("\"lab\"", "\"closest\", \"lab\", \"rows\"");
+        let count = |file: &str, set: &str| {
+            let chip = format!("[[chip]]\nname = \"c\"\nfile = \"{file}\"\nset = {{ {set} }}\n");
+            let waterfall = "[waterfall]\nnetworks = [\"n\"]\ndies = 2\n";
+            let text = format!("{network}{chip}{waterfall}");
             let file = parse_study(&text, "s.toml", false).unwrap().output;
             let sources = Sources { folder: None, shared: None };
             let agenda = Study::open(&file, &sources, "nvcim study s.toml").unwrap().agenda;
