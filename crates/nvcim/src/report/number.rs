@@ -56,6 +56,13 @@ pub(super) fn counted(value: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { many })
 }
 
+/// The least and the most of several counts with their noun, once where they are equal.
+pub(super) fn counted_range(values: impl Iterator<Item = usize>, one: &str, many: &str) -> String {
+    let (least, most) = values.fold((usize::MAX, 0), |(a, b), it| (a.min(it), b.max(it)));
+    let most_counted = counted(most, one, many);
+    if least < most { format!("{} to {most_counted}", count(least)) } else { most_counted }
+}
+
 /// A conductance in the unit that suits it.
 pub(super) fn siemens(value: f64) -> String {
     let units = [(1.0, "S"), (1e-3, "mS"), (1e-6, "\u{b5}S"), (1e-9, "nS")];
@@ -72,7 +79,7 @@ pub(super) fn siemens(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{count, counted, fixed, siemens, significant};
+    use super::{count, counted, counted_range, fixed, siemens, significant};
 
     #[test]
     fn signs_are_real_and_zero_has_none() {
@@ -102,6 +109,9 @@ mod tests {
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(counted(1, "die", "dies"), "1 die");
         assert_eq!(counted(10, "die", "dies"), "10 dies");
+        let range = |values: &[usize]| counted_range(values.iter().copied(), "die", "dies");
+        assert_eq!(range(&[5, 2, 3]), "2 to 5 dies");
+        assert_eq!(range(&[1, 1]), "1 die");
     }
 
     #[test]

@@ -23,8 +23,6 @@ pub struct StudyFile {
     pub description: String,
     /// What is compared, weakest first.
     pub methods: Vec<Method>,
-    /// Dies 0 to this, exclusive.
-    pub dies: u64,
     /// A die is good when it loses at most so many points to the reference.
     pub yield_points: f64,
     /// Where to stop before the last die, if anywhere.
@@ -67,6 +65,8 @@ pub struct NetworkEntry {
     pub calibration: String,
     /// How stored values become inputs; its limit is the number of test images.
     pub preprocess: Preprocess,
+    /// Dies 0 to this, exclusive, of every chip of the matrix.
+    pub dies: u64,
 }
 
 /// A chip of the matrix.
@@ -145,7 +145,7 @@ fn read_study(root: &mut Section<'_>) -> StudyFile {
         least_dies: section.integer("least_dies", 2..=100_000),
     });
     let run_seed = root.optional_integer("run_seed", 0..=u64::MAX);
-    let networks = root.tables("network", read_network);
+    let networks = root.tables("network", |section| read_network(section, dies));
     if networks.is_empty() {
         root.report("network", "is missing: give at least one `[[network]]`");
     }
@@ -165,7 +165,7 @@ fn read_study(root: &mut Section<'_>) -> StudyFile {
     refuse_twice(root, "sweep", &sweeps.iter().map(|it| it.name.clone()).collect::<Vec<_>>());
     let waterfall = root.optional_section("waterfall", |section| {
         let networks = read_names(section, "networks", &names);
-        (networks, section.optional_integer("dies", 0..=1000).unwrap_or(2).min(dies))
+        (networks, section.optional_integer("dies", 0..=1000).unwrap_or(2))
     });
     let exhibit = root.optional_section("exhibit", |section| {
         let network = read_name(section, "network", &names);
@@ -182,7 +182,6 @@ fn read_study(root: &mut Section<'_>) -> StudyFile {
         name,
         description,
         methods,
-        dies,
         yield_points,
         stop,
         run_seed,
@@ -208,7 +207,7 @@ fn read_methods(section: &mut Section<'_>, all: &[Method]) -> Vec<Method> {
     all.iter().copied().filter(asked).collect()
 }
 
-fn read_network(section: &mut Section<'_>) -> NetworkEntry {
+fn read_network(section: &mut Section<'_>, dies: u64) -> NetworkEntry {
     let floats = |section: &mut Section<'_>, key: &str, least: f64| -> Vec<f32> {
         let given = section.has(key);
         let values = given.then(|| section.numbers(key, 1..=4096, least..=1e6));
@@ -231,7 +230,8 @@ fn read_network(section: &mut Section<'_>) -> NetworkEntry {
         resize: resize.map(|size| (size[0] as usize, size[1] as usize)),
         limit: section.optional_integer("images", 1..=u64::from(u32::MAX)).map(|it| it as usize),
     };
-    NetworkEntry { name, model, data, calibration, preprocess }
+    let dies = section.optional_integer("dies", 1..=100_000).unwrap_or(dies);
+    NetworkEntry { name, model, data, calibration, preprocess, dies }
 }
 
 fn read_chip(section: &mut Section<'_>, name: String) -> ChipEntry {
@@ -383,9 +383,8 @@ impl Quick {
             networks.contains(network) && chips.contains(chip)
         };
         study.exhibit = study.exhibit.take().filter(kept);
-        study.dies = dies.unwrap_or(study.dies);
-        study.waterfall.1 = study.waterfall.1.min(study.dies);
         for network in &mut study.networks {
+            network.dies = dies.unwrap_or(network.dies);
             let limit = &mut network.preprocess.limit;
             *limit = images.map(|most| limit.unwrap_or(most).min(most)).or(*limit);
         }
@@ -463,9 +462,23 @@ mod tests {
     }
 
     #[test]
+    fn a_network_may_have_dies_of_its_own() {
+        let slow =
+            "name = \"slow\"\nmodel = \"slow.onnx\"\ndata = \"d\"\ncalibration = \"c\"\ndies = 1";
+        let text = SMALL.replacen("[[chip]]", &format!("[[network]]\n{slow}\n\n[[chip]]"), 1);
+        let dies = |quick| {
+            let study = parse_study(&text, "s.toml", quick).unwrap().output;
+            study.networks.iter().map(|it| it.dies).collect::<Vec<_>>()
+        };
+        assert_eq!(dies(false), [3, 1]);
+        assert_eq!(dies(true), [2, 2], "a quick run says how many itself");
+    }
+
+    #[test]
     fn a_quick_run_keeps_what_the_file_says() {
         let study = parse_study(SMALL, "s.toml", true).unwrap().output;
-        assert_eq!((study.chips.len(), study.sweeps.len(), study.dies), (1, 1, 2));
+        let dies = study.networks[0].dies;
+        assert_eq!((study.chips.len(), study.sweeps.len(), dies), (1, 1, 2));
         let none = SMALL.replace("sweeps = [\"bits\"]", "sweeps = []");
         assert!(parse_study(&none, "s.toml", true).unwrap().output.sweeps.is_empty());
         let text = SMALL.split("[quick]").next().unwrap();

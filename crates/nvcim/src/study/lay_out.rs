@@ -69,7 +69,7 @@ impl Study {
     fn add_matrix(&mut self, file: &StudyFile, opened: &[[Model; 2]]) -> Result<()> {
         for (network, entry) in file.networks.iter().enumerate() {
             let waterfall = file.waterfall.0.contains(&entry.name);
-            let waterfall_dies = if waterfall { file.waterfall.1 } else { 0 };
+            let waterfall_dies = if waterfall { file.waterfall.1.min(entry.dies) } else { 0 };
             for (chip, chip_entry) in file.chips.iter().enumerate() {
                 let cell = self.agenda.cells.len();
                 let at = find_trained(file, &entry.name, &chip_entry.name);
@@ -86,7 +86,7 @@ impl Study {
                     waterfall: Vec::new(),
                     trained,
                 });
-                self.add_keys(cell, &file.methods, file.dies, waterfall_dies);
+                self.add_keys(cell, &file.methods, entry.dies, waterfall_dies);
             }
         }
         Ok(())
@@ -243,6 +243,18 @@ mod tests {
         assert_eq!(jobs, 1 + 3 * 3 + 2 * steps);
         let (_, jobs, steps) = count("stress-a", "\"adc.bits\" = 4");
         assert_eq!(jobs, 1 + 5 * 3 + 2 * steps);
+    }
+
+    #[test]
+    fn the_dies_of_a_network_are_those_of_its_cells_and_waterfalls() {
+        let dies = "calibration = \"digits:train\"\ndies = 1";
+        let text = SMALL.replace("calibration = \"digits:train\"", dies);
+        let text = format!("{text}[waterfall]\ndies = 2\n");
+        let file = parse_study(&text, "s.toml", false).unwrap().output;
+        let sources = Sources { folder: None, shared: None };
+        let agenda = Study::open(&file, &sources, "nvcim study s.toml").unwrap().agenda;
+        let counts = agenda.cells.iter().map(|cell| (cell.n_dies(), cell.waterfall.len()));
+        assert_eq!(counts.collect::<Vec<_>>(), [(1, 1), (1, 1), (3, 0), (3, 0), (3, 0), (3, 0)]);
     }
 
     #[test]

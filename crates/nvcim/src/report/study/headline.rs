@@ -3,7 +3,7 @@
 use super::Findings;
 use crate::recovery::summarize;
 use crate::report::html::{code, escape, paragraph};
-use crate::report::number::{count, counted, fixed, percent};
+use crate::report::number::{count, counted, counted_range, fixed, percent};
 use crate::study::method::Method;
 use crate::study::summary::Overall;
 
@@ -35,12 +35,12 @@ fn say_verdict(findings: &Findings<'_>) -> String {
     let (Some(lost), Some((method, overall))) = (mean_loss(findings), summary.strongest()) else {
         return "No cell has been measured yet.".to_owned();
     };
-    let dies = known.iter().map(|cell| cell.dies.len()).max().unwrap_or(0);
+    let dies = known.iter().map(|cell| cell.dies.len());
     let text = format!(
         "{} on {}, {} each: the naive mapping loses {} points of accuracy on average.",
         counted(agenda.networks.len(), "network", "networks"),
         counted(summary.cells.len() / agenda.networks.len().max(1), "chip", "chips"),
-        counted(dies, "simulated die", "simulated dies"),
+        counted_range(dies, "simulated die", "simulated dies"),
         fixed(lost, 1),
     );
     match (overall.mean_recovery, overall.worst_recovery) {

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::report::html::{Align, Table, code, escape, section};
-use crate::report::number::{count, counted};
+use crate::report::number::{count, counted_range};
 use crate::report::origin::list;
 use crate::study::figures::SHARES_FROM;
 use crate::time::after_programming;
@@ -48,7 +48,7 @@ fn define_terms(findings: &Findings<'_>) -> Vec<(String, String)> {
 
 fn trace(findings: &Findings<'_>) -> Vec<(String, String)> {
     let agenda = findings.agenda;
-    let dies = agenda.cells.iter().map(|cell| cell.n_dies()).max().unwrap_or(0);
+    let dies = agenda.cells.iter().map(|cell| cell.n_dies());
     let (there, asked) = findings.summary.measured;
     let entries = [
         ("command", code(&agenda.command)),
@@ -58,7 +58,7 @@ fn trace(findings: &Findings<'_>) -> Vec<(String, String)> {
             "dies",
             format!(
                 "{}, die <i>k</i> is that of <code>nvcim die sample --seed k</code>; noise of runs from seed {}",
-                counted(dies, "die a chip", "dies a chip"),
+                counted_range(dies, "die a chip", "dies a chip"),
                 agenda.run_seed
             ),
         ),
