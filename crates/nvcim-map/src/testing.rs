@@ -15,6 +15,8 @@ use nvcim_ir::tiled::AdcRange;
 use nvcim_ops::run_graph;
 use nvcim_ops::tensor::Tensor;
 
+use crate::span::Span;
+
 /// Any number of 16x16 arrays of continuous cells, pairs on columns, without effects.
 pub(crate) fn plain_chip() -> Chip {
     Chip {
@@ -235,11 +237,11 @@ pub(crate) fn random_graph(seed: u64, picks: &[u8]) -> Graph {
 /// That magnitude is what rounding is relative to: a difference or a rectifier may leave outputs that are
 /// far smaller than what they are made of.
 pub(crate) fn run_and_measure(graph: &Graph, input: &Tensor) -> (Vec<Tensor>, f32) {
-    let mut largest = 0.0f32;
+    let mut span = Span::ZERO;
     let outputs = run_graph::run_graph(graph, input, &mut |_, tensor| {
-        largest = tensor.iter().fold(largest, |largest, value| largest.max(value.abs()));
+        span = span.join(Span::of_array(tensor));
     });
-    (outputs, largest)
+    (outputs, span.magnitude())
 }
 
 /// The largest difference between two lists of tensors.

@@ -127,7 +127,7 @@ pub fn unfold_layers(
     // A bias may be a small difference of a constant and what is folded in: it rounds as these do.
     let addend = |(home, slopes): (&Home, &Vec<f64>)| {
         let values = home.bias.map(|id| graph.consts[id].value.iter().zip(slopes));
-        values.into_iter().flatten().fold(0.0f32, |most, (it, k)| most.max((it * *k as f32).abs()))
+        values.into_iter().flatten().fold(LEAST, |most, (it, k)| most.max((it * *k as f32).abs()))
     };
     let addends = homes.iter().zip(&slopes).map(addend).collect();
     check(&lower(&graph), layers, &addends)?;
@@ -177,14 +177,9 @@ fn find_bias(
     fits: &dyn Fn(&ConstId) -> bool,
 ) -> Option<ConstId> {
     // What is folded in from in front, a norm of the inputs for one, moves the bias by what the weights make of it.
-    let mut behind = vec![node];
-    let mut next = 0;
-    while let Some(&id) = behind.get(next) {
-        let follow =
-            graph.users(id).into_iter().filter(|user| folded.into.get(user) == Some(&node));
-        behind.extend(follow);
-        next += 1;
-    }
+    let is_folded = |id: &NodeId| folded.into.get(id) == Some(&node);
+    let behind =
+        std::iter::successors(Some(node), |&id| graph.users(id).into_iter().find(is_folded));
     let added = |id: NodeId| match &graph.node(id).op {
         Op::BatchNorm { bias, .. } => Some(*bias),
         Op::Binary(Binary::Add | Binary::Sub) => {
@@ -196,7 +191,7 @@ fn find_bias(
         }
         _ => None,
     };
-    behind.into_iter().filter_map(added).find(fits)
+    behind.filter_map(added).find(fits)
 }
 
 /// What every element of a layer's matrix is of its constant's element, by folding weights of one number.
@@ -299,7 +294,8 @@ fn move_const(graph: &mut Graph, home: ConstId, steps: &[f64]) {
     graph.consts[home].value = ArcArray::from_shape_vec(shape, new).expect("one step per element");
 }
 
-/// Checks that a graph has been lowered to these layers; `addends` are the largest numbers that biases are made of.
+/// Checks that a graph has been lowered to these layers; `addends` are the largest numbers that biases
+/// are made of, `LEAST` at the least.
 fn check(
     lowered: &Lowered,
     layers: &IdVec<LayerId, MatrixLayer>,
@@ -324,7 +320,7 @@ fn check(
         let weights = want.blocks.iter().copied().zip(got.blocks.iter().copied());
         differ("weights", LEAST, &mut { weights });
         let biases = want.bias.iter().copied().zip(got.bias.iter().copied());
-        differ("a bias", addends[id].max(LEAST), &mut { biases });
+        differ("a bias", addends[id], &mut { biases });
     }
     fail_if_any(problems)
 }
