@@ -5,8 +5,8 @@
 #     examples/recovery-study/train.sh [NAME...]
 #
 # From the top folder, with a release build and with third-party networks and data in $NVCIM_SHARED; all of them without a
-# name. All of them took 61 minutes of CPU time on an Intel Xeon, of which the ResNet-20 took 23. What was made is not made again; a training
-# that was stopped goes on.
+# name. All of them took 61 minutes of CPU time on an Intel Xeon, of which the ResNet-20 took 23. What was made is not made
+# again; a training that was stopped goes on.
 set -eu
 shared=$(cd "${NVCIM_SHARED:-../shared}" && pwd)
 nvcim=${NVCIM:-target/release/nvcim}
